@@ -1,0 +1,124 @@
+# One Makefile, no recursion: make sees the whole dependency graph.
+#   make              release build in build/release
+#   make B=asan       ASan + UBSan build in build/asan (kept apart: no stale mix)
+#   make B=fuzz fuzz  libFuzzer targets (clang)
+#   make help         every target that a person would call
+MAKEFLAGS += --no-builtin-rules
+.SUFFIXES:
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+PKG_CONFIG ?= pkg-config
+B          ?= release
+O          := build/$(B)
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+ifeq ($(B),fuzz)
+CC := clang
+endif
+
+cc-option = $(shell $(CC) -Werror $(1) -c -x c /dev/null -o /dev/null 2>/dev/null && echo $(1))
+# pkg NAME DEBIAN-PACKAGE: fail early, with what to install.
+pkg-check = $(shell $(PKG_CONFIG) --exists $(1) || echo missing)
+define pkg
+$(2)_CFLAGS := $$(shell $(PKG_CONFIG) --cflags $(1) 2>/dev/null)
+$(2)_LIBS   := $$(shell $(PKG_CONFIG) --libs $(1) 2>/dev/null)
+MISSING     += $$(if $$(shell $(PKG_CONFIG) --exists $(1) || echo no),$(1))
+endef
+MISSING :=
+$(eval $(call pkg,libzstd,ZSTD))
+$(eval $(call pkg,zlib,ZLIB))
+$(eval $(call pkg,jansson,JANSSON))
+$(eval $(call pkg,libxxhash,XXHASH))
+$(eval $(call pkg,libcurl,CURL))
+$(eval $(call pkg,blkid,BLKID))
+$(eval $(call pkg,libparted,PARTED))
+$(eval $(call pkg,libmicrohttpd,MHD))
+$(eval $(call pkg,gnutls,GNUTLS))
+$(eval $(call pkg,sqlite3,SQLITE))
+$(eval $(call pkg,openssl,OPENSSL))
+
+WARN := -Wall -Wextra -Wshadow -Wvla -Wundef -Wformat=2 -Wwrite-strings \
+	-Wstrict-prototypes -Wmissing-prototypes -Wmissing-declarations \
+	-Wold-style-definition -Wpointer-arith -Wimplicit-fallthrough \
+	-Wconversion -Wno-sign-conversion \
+	$(call cc-option,-Wlogical-op) $(call cc-option,-Wduplicated-cond) $(call cc-option,-Wjump-misses-init)
+BASE := -std=gnu17 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -I. -MMD -MP -pthread $(WARN)
+
+HARDEN := -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 -fstack-protector-strong -fPIE \
+	$(call cc-option,-fstack-clash-protection) $(call cc-option,-fcf-protection=full) \
+	$(call cc-option,-fstrict-flex-arrays=3) $(call cc-option,-ftrivial-auto-var-init=zero)
+
+ifeq ($(B),release)
+OPT := -O2 -g $(HARDEN)
+LDF := -pie -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack
+else ifeq ($(B),asan)
+OPT := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
+LDF := -fsanitize=address,undefined
+else ifeq ($(B),fuzz)
+OPT := -O1 -g -fsanitize=fuzzer-no-link,address,undefined
+LDF := -fsanitize=fuzzer,address,undefined
+else
+$(error B=$(B) is not one of release asan fuzz)
+endif
+ifdef WERROR
+BASE += -Werror
+endif
+VERSION := $(shell cat VERSION)
+ALL_CFLAGS  = $(BASE) $(OPT) -DHOIST_VERSION='"$(VERSION)"' $(CFLAGS)
+ALL_LDFLAGS = -pthread $(LDF) $(LDFLAGS)
+
+ifneq ($(V),1)
+Q := @
+say = @printf '  %-7s %s\n' $(1) $@
+endif
+
+# ---- sources -------------------------------------------------------------------------------
+COMMON_SRC := common/err.c
+
+COMMON_LIBS := $(ZSTD_LIBS) $(ZLIB_LIBS) $(JANSSON_LIBS) $(CURL_LIBS)
+
+UNIT_SRC   := $(wildcard tests/unit/test_*.c)
+FUZZ_SRC   := $(wildcard tests/fuzz/fuzz_*.c)
+obj = $(patsubst %.c,$(O)/%.o,$(1))
+UNIT  := $(patsubst tests/unit/%.c,$(O)/tests/%,$(UNIT_SRC))
+FUZZ  := $(patsubst tests/fuzz/%.c,$(O)/fuzz/%,$(FUZZ_SRC))
+
+.PHONY: all check check-unit lint fuzz clean deps FORCE
+all: $(O)/libcommon.a
+
+deps:
+	scripts/install-deps
+
+$(O)/libcommon.a: $(call obj,$(COMMON_SRC))
+	$(call say,AR)
+	$(Q)rm -f $@ && ar rcs $@ $^
+
+$(O)/tests/%: $(O)/tests/unit/%.o $(O)/libcommon.a
+	@mkdir -p $(@D)
+	$(call say,LD)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(COMMON_LIBS)
+
+$(O)/fuzz/%: $(O)/tests/fuzz/%.o $(O)/libcommon.a
+	@mkdir -p $(@D)
+	$(call say,LD)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(COMMON_LIBS)
+
+# A change of flags rebuilds what they compile: the flags are a prerequisite.
+$(O)/flags: FORCE
+	@mkdir -p $(O); echo '$(CC) $(ALL_CFLAGS)' | cmp -s - $@ || echo '$(CC) $(ALL_CFLAGS)' >$@
+FORCE:
+
+$(O)/%.o: %.c $(O)/flags
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(CC) $(ALL_CFLAGS) -c -o $@ $<
+
+check-unit: $(UNIT)
+	prove $(if $(V),-v) --exec '' $(UNIT)
+fuzz: $(FUZZ)
+clean:
+	rm -rf build
+
+-include $(shell find $(O) -name '*.d' 2>/dev/null)
