@@ -116,7 +116,7 @@ $(O)/%.o: %.c $(O)/flags
 	$(Q)$(CC) $(ALL_CFLAGS) -c -o $@ $<
 
 check-unit: $(UNIT)
-	prove $(if $(V),-v) --exec '' $(UNIT)
+	prove $(if $(V),-v) --exec '' $(UNIT) $(wildcard tests/unit/test_*.sh)
 fuzz: $(FUZZ)
 clean:
 	rm -rf build
