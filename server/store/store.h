@@ -1,0 +1,134 @@
+/* store.h - the image store: packs, the object index over them, disk indexes, manifests, checkpoints.
+ * Layout and guarantees: docs/formats.md "The store".  Knows nothing of jobs, machines or HTTP.
+ *
+ * All functions may be called from many threads at once; no lock is held across file I/O other than where
+ * said.  This header is the seam for a second implementation (S3): nothing here is about files.
+ *
+ * Errors everywhere: -ENOSPC the store is full, -EIO the storage failed, -ENOMEM; further ones where named. */
+#ifndef SERVER_STORE_STORE_H
+#define SERVER_STORE_STORE_H
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/err.h"
+#include "common/id.h"
+#include "common/index.h"
+#include "common/node.h"
+#include "common/pack.h"
+
+struct store;
+
+/* Open or create DIR/store.  Takes in or puts into quarantine the packs that no checkpoint covered; starts
+ * the checkpoint thread.  `rebuild`: forget the object index and read it anew from all packs, each decoded
+ * and hashed.  -EBUSY: another server has it; -EPROTO: not a store, or of a later version. */
+int store_open(const char *dir, bool rebuild, struct store **ret, struct err *err) MUST_CHECK;
+/* Makes a last checkpoint. */
+void store_close(struct store *s);
+
+/* ---- objects */
+
+/* bit i of `ret_bits` (len bits, LSB first) = 1: the object is not there as `kind`.  An object in quarantine
+ * or not readable any more is not there. */
+int store_lacks(struct store *s, enum pack_kind kind, const struct id *ids, size_t len,
+		uint8_t *ret_bits, struct err *err) MUST_CHECK;
+
+/* Take in one pack that a peer sent: decode, decompress, hash everything first.  Idempotent.
+ * -EBADMSG: it is not what it says, or not `expected`; -ENODATA: a node's chunk is not there or has another length. */
+int store_put_pack(struct store *s, const struct id *expected, const void *data, size_t size,
+		   struct err *err) MUST_CHECK;
+
+/* -ENOENT: not there; -EBADMSG: there, but damaged (it is then no longer said to be there). */
+int store_get_node(struct store *s, const struct id *id, struct node *ret,
+		   struct err *err) MUST_CHECK;
+
+/* Packs that hold exactly the given chunks, each once, in an order that reads well: as stored where a whole
+ * pack was asked for, made anew otherwise.  Each is handed to `emit`; a return < 0 ends it and is returned.
+ * -ENOENT / -EBADMSG as above. */
+typedef int (*store_emit_fn)(void *arg, const void *pack, size_t size, struct err *err);
+int store_get_chunks(struct store *s, const struct id *ids, size_t len, store_emit_fn emit,
+		     void *arg, struct err *err) MUST_CHECK;
+
+/* ---- a disk's index while it is captured: survives the process; made durable by checkpoints */
+
+struct partial;
+/* `key`: [A-Za-z0-9.-]+, e.g. "<job>.<n>"; opened again, it is as it was left. */
+int partial_open(struct store *s, const char *key, uint64_t disk_size, struct partial **ret,
+		 struct err *err) MUST_CHECK;
+void partial_close(struct partial *p);
+void partial_remove(struct store *s, const char *key);
+/* The node of a window.  -EINVAL outside the disk; -ENODATA: the node is not in the store. */
+int partial_set(struct partial *p, uint64_t window, const struct id *node,
+		struct err *err) MUST_CHECK;
+
+struct window_range {
+	uint64_t first, count;
+};
+/* Checkpoint; then either name the windows that are not known or whose node is gone or has not the window's
+ * length (*ret_missing_len > 0, at most MISSING_MAX ranges, heap), or, with nothing missing, write the index,
+ * durably, and give its root and the bytes of chunks in it.
+ * -ESTALE: the root differs from `expected`; nothing is written. */
+int partial_seal(struct partial *p, const struct geometry *g, const struct extent *unreadable,
+		 size_t unreadable_len, const struct id *expected,
+		 struct window_range **ret_missing, size_t *ret_missing_len,
+		 uint64_t *ret_data_bytes, struct err *err) MUST_CHECK;
+
+/* ---- sealed indexes */
+
+struct index_info {
+	struct geometry geometry;
+	struct extent *unreadable; /* heap */
+	size_t unreadable_len;
+};
+void index_info_done(struct index_info *i);
+/* -ENOENT, -EBADMSG */
+int store_index_info(struct store *s, const struct id *root, struct index_info *ret,
+		     struct err *err) MUST_CHECK;
+/* Node ids of windows first .. first + count - 1; -EINVAL outside. */
+int store_index_nodes(struct store *s, const struct id *root, uint64_t first, uint32_t count,
+		      struct id *ret_ids, struct err *err) MUST_CHECK;
+
+/* ---- manifests: opaque bytes here */
+
+/* Checkpoint, then write durably. */
+int store_put_manifest(struct store *s, const void *data, size_t size, struct id *ret_id,
+		       struct err *err) MUST_CHECK;
+/* NUL-terminated heap.  -ENOENT, -EBADMSG */
+int store_get_manifest(struct store *s, const struct id *id, char **ret, size_t *ret_size,
+		       struct err *err) MUST_CHECK;
+int store_remove_manifest(struct store *s, const struct id *id, struct err *err) MUST_CHECK;
+/* All of them (at a start, to find images again).  `fn` < 0 ends it. */
+typedef int (*store_manifest_fn)(void *arg, const struct id *id, const char *data, size_t size);
+int store_each_manifest(struct store *s, store_manifest_fn fn, void *arg,
+			struct err *err) MUST_CHECK;
+
+/* ---- upkeep */
+
+/* All that was acknowledged is durable on return. */
+int store_checkpoint(struct store *s, struct err *err) MUST_CHECK;
+
+/* `fn`, called now and then: progress in bytes; true cancels (-ECANCELED). */
+typedef bool (*store_progress_fn)(void *arg, uint64_t done, uint64_t total);
+
+/* Read and hash again all that `root` names: index, nodes, chunks, each pack once.  What is damaged goes into
+ * quarantine and is no longer said to be there (so that the next capture sends it again); nodes that lost a chunk likewise.
+ * `ret_damage`: heap, lines of text, one a damage, NULL when there is none; `ret_damaged` counts damaged or missing objects. */
+int store_verify(struct store *s, const struct id *root, store_progress_fn fn, void *arg,
+		 uint64_t *ret_damaged, char **ret_damage, struct err *err) MUST_CHECK;
+
+/* Remove what none of `roots` names, nor any partial: whole packs where nothing in them is used; packs used by
+ * less than half are written anew.  Safe against captures that run meanwhile (what was put or asked for since
+ * the start of the call, or in an open partial, stays), and against being killed.  Indexes not among `roots` are removed. */
+struct gc_result {
+	uint64_t packs_removed, packs_rewritten, objects_removed;
+	uint64_t bytes_freed;
+};
+int store_gc(struct store *s, const struct id *roots, size_t len, store_progress_fn fn, void *arg,
+	     struct gc_result *ret, struct err *err) MUST_CHECK;
+
+struct store_stat {
+	uint64_t packs, objects, bytes; /* bytes: of packs on disk */
+	uint64_t free_bytes;		/* of the filesystem */
+};
+int store_stat(struct store *s, struct store_stat *ret, struct err *err) MUST_CHECK;
+#endif
