@@ -75,9 +75,11 @@ say = @printf '  %-7s %s\n' $(1) $@
 endif
 
 # ---- sources -------------------------------------------------------------------------------
-COMMON_SRC := common/err.c
+COMMON_SRC := common/err.c common/blk.c common/blk_file.c
 
 COMMON_LIBS := $(ZSTD_LIBS) $(ZLIB_LIBS) $(JANSSON_LIBS) $(CURL_LIBS)
+
+TESTLIB_SRC := tests/lib/blk_fault.c
 
 UNIT_SRC   := $(wildcard tests/unit/test_*.c)
 FUZZ_SRC   := $(wildcard tests/fuzz/fuzz_*.c)
@@ -95,7 +97,11 @@ $(O)/libcommon.a: $(call obj,$(COMMON_SRC))
 	$(call say,AR)
 	$(Q)rm -f $@ && ar rcs $@ $^
 
-$(O)/tests/%: $(O)/tests/unit/%.o $(O)/libcommon.a
+$(O)/libtest.a: $(call obj,$(TESTLIB_SRC))
+	$(call say,AR)
+	$(Q)rm -f $@ && ar rcs $@ $^
+
+$(O)/tests/%: $(O)/tests/unit/%.o $(O)/libtest.a $(O)/libcommon.a
 	@mkdir -p $(@D)
 	$(call say,LD)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(COMMON_LIBS)

@@ -1,0 +1,128 @@
+/* struct blk on a real block device: a loop device, where this machine lets us have one. */
+#include "common/blk.h"
+
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <linux/loop.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+
+#include "tests/unit/tap.h"
+
+#define SIZE ((4u << 20) + 4096u)
+
+static char dir[] = "/var/tmp/hoist-test-blkdev-XXXXXX";
+static char path[64], loop[32];
+
+/* The loop device over a file of SIZE bytes with 4096-byte sectors; -1: this machine has none for us. */
+static int loop_setup(void)
+{
+	CLEANUP_CLOSE int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
+	CLEANUP_CLOSE int back = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	CLEANUP_CLOSE int fd = -1;
+	struct loop_config config = {.block_size = 4096};
+	int n;
+
+	config.info.lo_flags = LO_FLAGS_AUTOCLEAR;
+	if (control < 0 || back < 0 || ftruncate(back, SIZE) < 0)
+		return -1;
+	config.fd = (unsigned)back;
+	for (int tries = 0; tries < 20; tries++) { /* another may take it first */
+		n = ioctl(control, LOOP_CTL_GET_FREE);
+		if (n < 0)
+			return -1;
+		(void)snprintf(loop, sizeof(loop), "/dev/loop%d", n);
+		fd = open(loop, O_RDWR | O_CLOEXEC);
+		if (fd >= 0 && ioctl(fd, LOOP_CONFIGURE, &config) == 0)
+			return take_fd(&fd);
+		cleanup_close(&fd);
+		fd = -1;
+	}
+	return -1;
+}
+
+static void test_shape(void)
+{
+	struct err err = {0};
+	struct blk *b = NULL;
+
+	ok(blk_open_file(loop, BLK_READ, BLK_LOOK | BLK_DIRECT, 512, &b, &err) == 0 &&
+		   blk_size(b) == SIZE,
+	   "size");
+	ok(b && blk_sector_size(b) == 4096 && blk_physical_sector_size(b) == 4096,
+	   "sector sizes are the device's, not what plain files get");
+	ok(b && !blk_is_locked(b), "BLK_LOOK leaves the device writable");
+	blk_free(b);
+}
+
+static void test_target(void)
+{
+	static unsigned char buf[SIZE], got[SIZE];
+	struct blk_counters before, after;
+	struct err err = {0};
+	struct blk *b = NULL, *other = NULL;
+
+	memset(buf, 0x5a, SIZE);
+	ok(blk_open_file(loop, BLK_WRITE, BLK_DIRECT, 0, &b, &err) == 0, "open for writing");
+	ok(blk_open_file(loop, BLK_WRITE, 0, 0, &other, &err) == -EBUSY && other == NULL &&
+		   strstr(err.msg, "in use") != NULL,
+	   "a second writer is refused");
+	ok(blk_read_counters(b, &before, &err) == 0, "counters before");
+	ok(blk_write(b, buf, SIZE, 0, &err) == 0 && blk_flush(b, &err) == 0, "write it all");
+	ok(blk_read_counters(b, &after, &err) == 0 &&
+		   after.sectors_written - before.sectors_written == SIZE / 512,
+	   "the counters tell of every sector written");
+	memset(buf + 1000, 0, 3000000);
+	ok(blk_zero(b, 1000, 3000000, &err) == 0 && blk_drop_cache(b, &err) == 0 &&
+		   blk_read(b, got, SIZE, 0, &err) == 0 && memcmp(got, buf, SIZE) == 0,
+	   "zero an unaligned range");
+	blk_free(b);
+}
+
+static void test_lock(void)
+{
+	unsigned char page[4096];
+	struct blk_counters before, after;
+	struct err err = {0};
+	struct blk *b = NULL, *w = NULL;
+
+	ok(blk_open_file(loop, BLK_READ, 0, 0, &b, &err) == 0 && blk_is_locked(b),
+	   "a source is set read-only");
+	ok(blk_read_counters(b, &before, &err) == 0 && blk_read(b, page, 4096, 4096, &err) == 0 &&
+		   page[0] == 0 && blk_drop_cache(b, &err) == 0 &&
+		   blk_read_counters(b, &after, &err) == 0 && before.writes == after.writes,
+	   "and read without a write being counted");
+	ok(blk_open_file(loop, BLK_WRITE, 0, 0, &w, &err) < 0 && w == NULL,
+	   "a locked source is not opened for writing");
+	printf("# %s\n", err.msg);
+	blk_free(b);
+	ok(blk_open_file(loop, BLK_WRITE, 0, 0, &w, &err) < 0 && w == NULL,
+	   "even after it was closed");
+	ok(blk_open_file(loop, BLK_WRITE, BLK_LIFT_READ_ONLY, 0, &w, &err) == 0 &&
+		   blk_write(w, page, 4096, 0, &err) == 0 && blk_flush(w, &err) == 0,
+	   "unless the caller lifts the lock");
+	blk_free(w);
+}
+
+int main(void)
+{
+	int fd;
+
+	if (!mkdtemp(dir))
+		return 1;
+	(void)snprintf(path, sizeof(path), "%s/disk", dir);
+	fd = loop_setup();
+	if (fd < 0) {
+		printf("1..0 # SKIP no loop devices here: %m\n");
+	} else {
+		test_shape();
+		test_target();
+		test_lock();
+		(void)close(fd); /* the device goes with its last user */
+	}
+	(void)unlink(path);
+	(void)rmdir(dir);
+	return fd < 0 ? EXIT_SUCCESS : done();
+}
