@@ -135,20 +135,21 @@ static const struct blk_ops memory_ops = {
 
 struct blk *blk_new_memory(void *take_buf, uint64_t size, uint32_t sector_size)
 {
-	CLEANUP_FREE void *buf = take_buf;
-	CLEANUP_FREE struct blk_memory *m = calloc(1, sizeof(*m));
+	struct blk_memory *m = calloc(1, sizeof(*m));
 	struct err err;
 
 	if (sector_size == 0)
 		sector_size = BLK_SECTOR_SIZE_MIN;
 	if (!m || !blk_sector_size_is_valid(sector_size) ||
-	    blk_init(&m->blk, &memory_ops, "memory", &err) < 0)
+	    blk_init(&m->blk, &memory_ops, "memory", &err) < 0) {
+		free(m);
+		free(take_buf);
 		return NULL;
+	}
 	m->blk.size = size;
 	m->blk.sector_size = sector_size;
 	m->blk.physical_sector_size = sector_size;
 	m->blk.mode = BLK_WRITE;
-	m->buf = TAKE_PTR(buf);
-	/* The analyzer does not follow a pointer to the first member. */
-	return &TAKE_PTR(m)->blk; // NOLINT(clang-analyzer-unix.Malloc)
+	m->buf = take_buf;
+	return &m->blk;
 }

@@ -156,23 +156,24 @@ static const struct blk_ops fault_ops = {
 
 struct blk *blk_fault_new(struct blk *take_inner, const struct blk_fault_plan *plan)
 {
-	CLEANUP(blk_freep) struct blk *inner = take_inner;
-	CLEANUP_FREE struct blk_fault *f = calloc(1, sizeof(*f));
+	struct blk_fault *f = calloc(1, sizeof(*f));
 	struct err err;
 
-	if (!f || !inner || blk_init(&f->blk, &fault_ops, inner->name, &err) < 0)
+	if (!f || !take_inner || blk_init(&f->blk, &fault_ops, take_inner->name, &err) < 0) {
+		free(f);
+		blk_free(take_inner);
 		return NULL;
-	f->blk.size = inner->size;
-	f->blk.sector_size = inner->sector_size;
-	f->blk.physical_sector_size = inner->physical_sector_size;
-	f->blk.mode = inner->mode;
-	f->blk.is_device = inner->is_device;
-	f->blk.is_locked = inner->is_locked;
-	f->inner = TAKE_PTR(inner);
+	}
+	f->blk.size = take_inner->size;
+	f->blk.sector_size = take_inner->sector_size;
+	f->blk.physical_sector_size = take_inner->physical_sector_size;
+	f->blk.mode = take_inner->mode;
+	f->blk.is_device = take_inner->is_device;
+	f->blk.is_locked = take_inner->is_locked;
+	f->inner = take_inner;
 	f->plan = *plan;
 	(void)pthread_mutex_init(&f->lock, NULL);
-	/* The analyzer does not follow a pointer to the first member. */
-	return &TAKE_PTR(f)->blk; // NOLINT(clang-analyzer-unix.Malloc)
+	return &f->blk;
 }
 
 void blk_fault_set_plan(struct blk *b, const struct blk_fault_plan *plan)
