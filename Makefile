@@ -75,7 +75,8 @@ say = @printf '  %-7s %s\n' $(1) $@
 endif
 
 # ---- sources -------------------------------------------------------------------------------
-COMMON_SRC := common/err.c common/blk.c common/blk_file.c
+COMMON_SRC := common/err.c common/blk.c common/blk_file.c \
+	common/setting.c common/setting_print.c
 
 COMMON_LIBS := $(ZSTD_LIBS) $(ZLIB_LIBS) $(JANSSON_LIBS) $(CURL_LIBS)
 
@@ -86,8 +87,9 @@ FUZZ_SRC   := $(wildcard tests/fuzz/fuzz_*.c)
 obj = $(patsubst %.c,$(O)/%.o,$(1))
 UNIT  := $(patsubst tests/unit/%.c,$(O)/tests/%,$(UNIT_SRC))
 FUZZ  := $(patsubst tests/fuzz/%.c,$(O)/fuzz/%,$(FUZZ_SRC))
+REPLAY := $(patsubst tests/fuzz/%.c,$(O)/replay/%,$(FUZZ_SRC))
 
-.PHONY: all check check-unit lint fuzz clean deps FORCE
+.PHONY: all check check-unit check-fuzz-corpus lint fuzz clean deps FORCE
 all: $(O)/libcommon.a
 
 deps:
@@ -111,6 +113,12 @@ $(O)/fuzz/%: $(O)/tests/fuzz/%.o $(O)/libcommon.a
 	$(call say,LD)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(COMMON_LIBS)
 
+# The same target with a plain main that runs its corpus, tests/fuzz/corpus/X for fuzz_X.c.
+$(O)/replay/%: $(O)/tests/fuzz/%.o $(O)/tests/fuzz/replay_main.o $(O)/libcommon.a
+	@mkdir -p $(@D)
+	$(call say,LD)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(COMMON_LIBS)
+
 # A change of flags rebuilds what they compile: the flags are a prerequisite.
 $(O)/flags: FORCE
 	@mkdir -p $(O); echo '$(CC) $(ALL_CFLAGS)' | cmp -s - $@ || echo '$(CC) $(ALL_CFLAGS)' >$@
@@ -121,8 +129,10 @@ $(O)/%.o: %.c $(O)/flags
 	$(call say,CC)
 	$(Q)$(CC) $(ALL_CFLAGS) -c -o $@ $<
 
-check-unit: $(UNIT)
-	prove $(if $(V),-v) --exec '' $(UNIT) $(wildcard tests/unit/test_*.sh)
+check-unit: $(UNIT) $(REPLAY)
+	prove $(if $(V),-v) --exec '' $(UNIT) $(REPLAY) $(wildcard tests/unit/test_*.sh)
+check-fuzz-corpus: $(REPLAY)
+	prove $(if $(V),-v) --exec '' $(REPLAY)
 fuzz: $(FUZZ)
 clean:
 	rm -rf build
