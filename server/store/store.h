@@ -19,12 +19,23 @@
 
 struct store;
 
-/* Open or create DIR/store.  Takes in or puts into quarantine the packs that no checkpoint covered; starts
- * the checkpoint thread.  `rebuild`: forget the object index and read it anew from all packs, each decoded
- * and hashed.  -EBUSY: another server has it; -EPROTO: not a store, or of a later version. */
+/* Open or create DIR/store and DIR/jobs.  Takes in or puts into quarantine the packs that no checkpoint covered;
+ * starts the checkpoint thread.  `rebuild`: forget the object index and read it anew from all packs, each decoded
+ * and hashed.  -EBUSY: another server has it; -EPROTO: not a store, or of a later version; -EUCLEAN: the object
+ * index is damaged and wants `rebuild`. */
 int store_open(const char *dir, bool rebuild, struct store **ret, struct err *err) MUST_CHECK;
 /* Makes a last checkpoint. */
 void store_close(struct store *s);
+
+/* What store_open found; valid until store_close. */
+struct store_start {
+	bool clean;	   /* the last one closed it; else all packs were compared with the index */
+	uint64_t taken_in; /* packs that no checkpoint had covered, verified */
+	uint64_t quarantined; /* packs that were not what they should be */
+	uint64_t dropped;     /* node packs of which no node had all its chunks */
+	uint64_t lost;	      /* packs in the index that are not there any more */
+};
+const struct store_start *store_start(const struct store *s);
 
 /* ---- objects */
 
@@ -34,7 +45,9 @@ int store_lacks(struct store *s, enum pack_kind kind, const struct id *ids, size
 		uint8_t *ret_bits, struct err *err) MUST_CHECK;
 
 /* Take in one pack that a peer sent: decode, decompress, hash everything first.  Idempotent.
- * -EBADMSG: it is not what it says, or not `expected`; -ENODATA: a node's chunk is not there or has another length. */
+ * -EBADMSG: it is not what it says, or not `expected`; -ENODATA: a node's chunk is not there or has another length.
+ * It also brings the bad news of a checkpoint that failed in the background (-EIO, -ENOSPC): what that checkpoint
+ * could not make durable is not said to be there any more. */
 int store_put_pack(struct store *s, const struct id *expected, const void *data, size_t size,
 		   struct err *err) MUST_CHECK;
 
@@ -52,10 +65,13 @@ int store_get_chunks(struct store *s, const struct id *ids, size_t len, store_em
 /* ---- a disk's index while it is captured: survives the process; made durable by checkpoints */
 
 struct partial;
-/* `key`: [A-Za-z0-9.-]+, e.g. "<job>.<n>"; opened again, it is as it was left. */
+/* `key`: [A-Za-z0-9.-]+, e.g. "<job>.<n>", not beginning with a dot; opened again, it is as it was left.
+ * -EBUSY: it is open; -EINVAL: not a key, or it was begun with another disk size. */
 int partial_open(struct store *s, const char *key, uint64_t disk_size, struct partial **ret,
 		 struct err *err) MUST_CHECK;
 void partial_close(struct partial *p);
+/* A partial, open or not, and the index that was sealed from it, are safe from store_gc until this: call it when
+ * the caller's own state names the root (or the job is given up).  Closed first. */
 void partial_remove(struct store *s, const char *key);
 /* The node of a window.  -EINVAL outside the disk; -ENODATA: the node is not in the store. */
 int partial_set(struct partial *p, uint64_t window, const struct id *node,
@@ -116,14 +132,20 @@ typedef bool (*store_progress_fn)(void *arg, uint64_t done, uint64_t total);
 int store_verify(struct store *s, const struct id *root, store_progress_fn fn, void *arg,
 		 uint64_t *ret_damaged, char **ret_damage, struct err *err) MUST_CHECK;
 
-/* Remove what none of `roots` names, nor any partial: whole packs where nothing in them is used; packs used by
+/* The roots in use, asked for once, after store_gc began to keep what is put or asked for: heap. */
+typedef int (*store_roots_fn)(void *arg, struct id **ret_roots, size_t *ret_len, struct err *err);
+
+/* One of store_verify and store_gc runs at a time; the other waits, and can be cancelled meanwhile.
+ *
+ * Remove what none of the roots names, nor any partial: whole packs where nothing in them is used; packs used by
  * less than half are written anew.  Safe against captures that run meanwhile (what was put or asked for since
- * the start of the call, or in an open partial, stays), and against being killed.  Indexes not among `roots` are removed. */
+ * the start of the call, or in a partial, stays), and against being killed.  Indexes not among the roots are removed.
+ * -EBADMSG: a node that is in use was found damaged and is in quarantine now: nothing was removed; verify the images. */
 struct gc_result {
 	uint64_t packs_removed, packs_rewritten, objects_removed;
 	uint64_t bytes_freed;
 };
-int store_gc(struct store *s, const struct id *roots, size_t len, store_progress_fn fn, void *arg,
+int store_gc(struct store *s, store_roots_fn roots, store_progress_fn fn, void *arg,
 	     struct gc_result *ret, struct err *err) MUST_CHECK;
 
 struct store_stat {
