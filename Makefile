@@ -75,8 +75,22 @@ say = @printf '  %-7s %s\n' $(1) $@
 endif
 
 # ---- sources -------------------------------------------------------------------------------
-COMMON_SRC := common/err.c common/blk.c common/blk_file.c \
-	common/setting.c common/setting_print.c
+COMMON_SRC := \
+	common/beacon.c \
+	common/blk.c \
+	common/blk_file.c \
+	common/bytes.c \
+	common/codec.c \
+	common/err.c \
+	common/id.c \
+	common/index.c \
+	common/json.c \
+	common/log.c \
+	common/message.c \
+	common/node.c \
+	common/pack.c \
+	common/setting.c \
+	common/setting_print.c
 
 COMMON_LIBS := $(ZSTD_LIBS) $(ZLIB_LIBS) $(JANSSON_LIBS) $(CURL_LIBS)
 

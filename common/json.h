@@ -9,10 +9,7 @@
 #include "common/err.h"
 #include "common/id.h"
 
-static inline void json_decrefp(json_t **p)
-{
-	json_decref(*p);
-}
+/* json_decrefp is jansson's own. */
 #define CLEANUP_JSON __attribute__((cleanup(json_decrefp)))
 
 /* Parse one document of at most `max` bytes: UTF-8, depth <= 32, no duplicate keys, no NUL in strings,
