@@ -19,8 +19,7 @@ CC := clang
 endif
 
 cc-option = $(shell $(CC) -Werror $(1) -c -x c /dev/null -o /dev/null 2>/dev/null && echo $(1))
-# pkg NAME DEBIAN-PACKAGE: fail early, with what to install.
-pkg-check = $(shell $(PKG_CONFIG) --exists $(1) || echo missing)
+# pkg MODULE,NAME: NAME_CFLAGS and NAME_LIBS of a library.
 define pkg
 $(2)_CFLAGS := $$(shell $(PKG_CONFIG) --cflags $(1) 2>/dev/null)
 $(2)_LIBS   := $$(shell $(PKG_CONFIG) --libs $(1) 2>/dev/null)
@@ -143,10 +142,20 @@ $(O)/%.o: %.c $(O)/flags
 	$(call say,CC)
 	$(Q)$(CC) $(ALL_CFLAGS) -c -o $@ $<
 
+# ---- checks: TAP tests, run by scripts/run-tests; T=a,b picks those whose path holds a or b
+comma := ,
+pick = $(if $(T),$(foreach w,$(subst $(comma), ,$(T)),$(foreach f,$(1),$(if $(findstring $(w),$(f)),$(f)))),$(1))
+RUN_TESTS := scripts/run-tests $(if $(V),--verbose)
+UNIT_TESTS = $(UNIT) $(REPLAY) $(wildcard tests/unit/test_*.sh)
+E2E_TESTS  = $(wildcard tests/e2e/*.sh)
+QEMU_TESTS = $(wildcard tests/qemu/*.sh)
+
 check-unit: $(UNIT) $(REPLAY)
-	prove $(if $(V),-v) --exec '' $(UNIT) $(REPLAY) $(wildcard tests/unit/test_*.sh)
+	$(RUN_TESTS) $(call pick,$(UNIT_TESTS))
 check-fuzz-corpus: $(REPLAY)
-	prove $(if $(V),-v) --exec '' $(REPLAY)
+	$(RUN_TESTS) $(REPLAY)
+lint:
+	scripts/run-tests scripts/lint
 fuzz: $(FUZZ)
 clean:
 	rm -rf build

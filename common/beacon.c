@@ -25,9 +25,10 @@ enum field {
 
 static bool is_printable(const uint8_t *text, size_t size)
 {
-	for (size_t i = 0; i < size; i++)
+	for (size_t i = 0; i < size; i++) {
 		if (text[i] < 0x20 || text[i] > 0x7e)
 			return false;
+	}
 	return true;
 }
 
@@ -81,19 +82,21 @@ size_t beacon_encode(const struct beacon *b, uint8_t *buf)
 
 static int copy_exact(void *ret, size_t want, const uint8_t *value, size_t size, struct err *err)
 {
-	if (size != want)
+	if (size != want) {
 		return err_set(err, -EPROTO, "datagram: a field has %zu bytes instead of %zu", size,
 			       want);
+	}
 	memcpy(ret, value, size);
 	return 0;
 }
 
 static int copy_text(char *ret, size_t max, const uint8_t *value, size_t size, struct err *err)
 {
-	if (size < 1 || size > max || !is_printable(value, size))
+	if (size < 1 || size > max || !is_printable(value, size)) {
 		return err_set(err, -EPROTO,
 			       "datagram: a text is empty, longer than %zu bytes or not printable",
 			       max);
+	}
 	memcpy(ret, value, size);
 	ret[size] = '\0';
 	return 0;
@@ -155,9 +158,10 @@ int beacon_decode(const void *data, size_t size, struct beacon *ret, struct err 
 	unsigned version, type, reserved;
 	int result;
 
-	if (size > BEACON_SIZE_MAX)
+	if (size > BEACON_SIZE_MAX) {
 		return err_set(err, -EPROTO, "datagram: %zu bytes are more than %u", size,
 			       BEACON_SIZE_MAX);
+	}
 	reader_init(&r, data, size);
 	magic = reader_bytes(&r, 5);
 	version = reader_u8(&r);
@@ -170,9 +174,10 @@ int beacon_decode(const void *data, size_t size, struct beacon *ret, struct err 
 		return err_set(err, -EPROTO, "datagram: version %u is not spoken here", version);
 	if ((type != BEACON_HELLO && type != BEACON_HERE) || reserved != 0)
 		return err_set(err, -EPROTO, "datagram: type %u is not known", type);
-	if (type == BEACON_HELLO && size < BEACON_HELLO_MIN)
+	if (type == BEACON_HELLO && size < BEACON_HELLO_MIN) {
 		return err_set(err, -EPROTO, "datagram: a hello of %zu bytes is shorter than %u",
 			       size, BEACON_HELLO_MIN);
+	}
 	b.type = (enum beacon_type)type;
 	memcpy(b.nonce, nonce, sizeof(b.nonce));
 	result = decode_fields(&r, &b, err);

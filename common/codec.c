@@ -115,9 +115,10 @@ static int decompress_zstd(struct codec_ctx *ctx, const void *in, size_t size, v
 		return err_set(err, code, "the zstd body does not decompress: %s",
 			       ZSTD_getErrorName(n));
 	}
-	if (n != out_size)
+	if (n != out_size) {
 		return err_set(err, -EBADMSG, "the zstd body holds %zu bytes instead of %zu", n,
 			       out_size);
+	}
 	return 0;
 }
 
@@ -129,9 +130,10 @@ static int decompress_zlib(const void *in, size_t size, void *out, size_t out_si
 
 	if (r == Z_MEM_ERROR)
 		return err_set(err, -ENOMEM, "decompress: out of memory");
-	if (r != Z_OK || used != size || n != out_size)
+	if (r != Z_OK || used != size || n != out_size) {
 		return err_set(err, -EBADMSG, "the zlib body is damaged or not %zu bytes long",
 			       out_size);
+	}
 	return 0;
 }
 
@@ -140,10 +142,11 @@ int codec_decompress(struct codec_ctx *ctx, enum codec c, const void *in, size_t
 {
 	switch (c) {
 	case CODEC_STORED:
-		if (size != out_size)
+		if (size != out_size) {
 			return err_set(err, -EBADMSG,
 				       "the stored body has %zu bytes instead of %zu", size,
 				       out_size);
+		}
 		memcpy(out, in, size);
 		return 0;
 	case CODEC_ZLIB:

@@ -65,9 +65,10 @@ bool hex_decode(const char *text, void *ret, size_t size)
 
 	if (strnlen(text, 2 * size + 1) != 2 * size)
 		return false;
-	for (size_t i = 0; i < 2 * size; i++)
+	for (size_t i = 0; i < 2 * size; i++) {
 		if (digit_value(text[i]) < 0)
 			return false;
+	}
 	for (size_t i = 0; i < size; i++)
 		out[i] = (uint8_t)(digit_value(text[2 * i]) << 4 | digit_value(text[2 * i + 1]));
 	return true;

@@ -18,22 +18,26 @@ static bool is_power_of_two(uint32_t v)
 
 int geometry_check(const struct geometry *g, struct err *err)
 {
-	if (!is_power_of_two(g->sector_size) || g->sector_size < 512 || g->sector_size > 4096)
+	if (!is_power_of_two(g->sector_size) || g->sector_size < 512 || g->sector_size > 4096) {
 		return err_set(err, -EINVAL,
 			       "a logical sector size of %u is not one of 512, 1024, 2048, 4096",
 			       g->sector_size);
+	}
 	if (!is_power_of_two(g->physical_sector_size) || g->physical_sector_size < g->sector_size ||
-	    g->physical_sector_size > 65536)
+	    g->physical_sector_size > 65536) {
 		return err_set(err, -EINVAL,
 			       "a physical sector size of %u does not go with sectors of %u",
 			       g->physical_sector_size, g->sector_size);
-	if (g->size < DISK_SIZE_MIN || g->size > DISK_SIZE_MAX)
+	}
+	if (g->size < DISK_SIZE_MIN || g->size > DISK_SIZE_MAX) {
 		return err_set(err, -EINVAL,
 			       "a disk of %" PRIu64 " bytes is not in 512 B to 64 TiB", g->size);
-	if (g->size % g->sector_size != 0)
+	}
+	if (g->size % g->sector_size != 0) {
 		return err_set(err, -EINVAL,
 			       "a disk of %" PRIu64 " bytes is no whole number of %u-byte sectors",
 			       g->size, g->sector_size);
+	}
 	return 0;
 }
 
@@ -41,17 +45,20 @@ int extents_check(const struct extent *e, size_t len, uint64_t disk_size, struct
 {
 	uint64_t end = 0;
 
-	if (len > EXTENTS_MAX)
+	if (len > EXTENTS_MAX) {
 		return err_set(err, -EINVAL, "%zu unreadable extents are more than %u", len,
 			       EXTENTS_MAX);
+	}
 	for (size_t i = 0; i < len; i++) {
 		/* Apart: two that touch are one. */
-		if (e[i].length == 0 || e[i].offset < end || (i > 0 && e[i].offset == end))
+		if (e[i].length == 0 || e[i].offset < end || (i > 0 && e[i].offset == end)) {
 			return err_set(err, -EINVAL,
 				       "unreadable extent %zu is empty or out of order", i);
-		if (e[i].offset > disk_size || e[i].length > disk_size - e[i].offset)
+		}
+		if (e[i].offset > disk_size || e[i].length > disk_size - e[i].offset) {
 			return err_set(err, -EINVAL, "unreadable extent %zu lies outside the disk",
 				       i);
+		}
 		end = e[i].offset + e[i].length;
 	}
 	return 0;
@@ -99,10 +106,11 @@ int index_decode_header(const uint8_t data[static INDEX_HEADER_SIZE], struct geo
 		return err_set(err, -EPROTO, "index: windows of %u bytes are not known", window);
 	if (reserved != 0)
 		return err_set(err, -EPROTO, "index: the reserved field is not zero");
-	if (count != window_count(g.size))
+	if (count != window_count(g.size)) {
 		return err_set(err, -EPROTO,
 			       "index: %" PRIu64 " windows do not go with %" PRIu64 " bytes", count,
 			       g.size);
+	}
 	*ret = g;
 	return 0;
 }

@@ -17,18 +17,20 @@ static int check_depth(const char *text, size_t size, struct err *err)
 		char c = text[i];
 
 		if (in_string) {
-			if (c == '\\')
+			if (c == '\\') {
 				i++;
-			else if (c == '"')
+			} else if (c == '"') {
 				in_string = false;
+			}
 			continue;
 		}
-		if (c == '"')
+		if (c == '"') {
 			in_string = true;
-		else if (c == '[' || c == '{')
+		} else if (c == '[' || c == '{') {
 			depth++;
-		else if ((c == ']' || c == '}') && depth > 0)
+		} else if ((c == ']' || c == '}') && depth > 0) {
 			depth--;
+		}
 		if (depth > DEPTH_MAX)
 			return err_set(err, -EPROTO, "JSON: nested deeper than %d", DEPTH_MAX);
 	}
@@ -47,10 +49,11 @@ int json_parse(const char *text, size_t size, size_t max, json_t **ret, struct e
 	if (r < 0)
 		return r;
 	j = json_loadb(text, size, JSON_REJECT_DUPLICATES, &e);
-	if (j == NULL)
+	if (j == NULL) {
 		return err_set(err,
 			       json_error_code(&e) == json_error_out_of_memory ? -ENOMEM : -EPROTO,
 			       "JSON: %s (line %d, column %d)", e.text, e.line, e.column);
+	}
 	if (!json_is_object(j)) {
 		json_decref(j);
 		return err_set(err, -EPROTO, "JSON: the document is not an object");
@@ -106,9 +109,10 @@ int json_opt_u64(const json_t *o, const char *key, uint64_t min, uint64_t max, u
 	if (!json_is_integer(v))
 		return err_set(err, -EPROTO, "field '%s' is not a whole number", key);
 	n = json_integer_value(v);
-	if (n < 0 || (uint64_t)n < min || (uint64_t)n > max)
+	if (n < 0 || (uint64_t)n < min || (uint64_t)n > max) {
 		return err_set(err, -EPROTO, "field '%s' is not in %" PRIu64 "..%" PRIu64, key, min,
 			       max);
+	}
 	*ret = (uint64_t)n;
 	return 0;
 }
@@ -140,9 +144,10 @@ int json_get_id(const json_t *o, const char *key, struct id *ret, struct err *er
 
 	if (r < 0)
 		return r;
-	if (!id_from_text(text, ret))
+	if (!id_from_text(text, ret)) {
 		return err_set(err, -EPROTO, "field '%s' is not an id of 64 lower-case hex digits",
 			       key);
+	}
 	return 0;
 }
 

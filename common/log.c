@@ -21,10 +21,11 @@ static void escape(const char *in, char *out, size_t out_size)
 	for (; *in != '\0' && n + 5 < out_size; in++) {
 		unsigned char c = (unsigned char)*in;
 
-		if (c >= 0x20 && c != 0x7f)
+		if (c >= 0x20 && c != 0x7f) {
 			out[n++] = (char)c;
-		else
+		} else {
 			n += (size_t)snprintf(out + n, out_size - n, "\\x%02x", c);
+		}
 	}
 	out[n] = '\0';
 }

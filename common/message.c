@@ -231,10 +231,11 @@ static int decode_disks(const json_t *array, struct order *o, struct err *err)
 
 		if (r < 0)
 			return err_prefix(err, "disk %zu", i);
-		for (size_t k = 0; k < i; k++)
+		for (size_t k = 0; k < i; k++) {
 			if (strcmp(o->disks[k].disk, o->disks[i].disk) == 0)
 				return err_set(err, -EPROTO, "disk '%s' stands twice",
 					       o->disks[i].disk);
+		}
 	}
 	return 0;
 }

@@ -36,9 +36,10 @@ static int check_entry(const struct node *n, uint32_t i, uint64_t offset, struct
 
 	if (e->length == 0)
 		return err_set(err, -EPROTO, "node: entry %u has no length", i);
-	if (e->is_chunk && e->length > CHUNK_MAX)
+	if (e->is_chunk && e->length > CHUNK_MAX) {
 		return err_set(err, -EPROTO, "node: chunk %u is %u bytes long, more than %u", i,
 			       e->length, CHUNK_MAX);
+	}
 	if (e->length > n->length - offset)
 		return err_set(err, -EPROTO, "node: entry %u reaches past the window", i);
 	if (i + 1 < n->count && e->length % BLOCK_SIZE != 0)
@@ -94,12 +95,14 @@ int node_decode(const void *data, size_t size, struct node *ret, struct err *err
 		return err_set(err, -EPROTO, "node: the header is cut off");
 	if (memcmp(magic, MAGIC, 4) != 0)
 		return err_set(err, -EPROTO, "node: does not begin with " MAGIC);
-	if (ret->length < 1 || ret->length > WINDOW_SIZE)
+	if (ret->length < 1 || ret->length > WINDOW_SIZE) {
 		return err_set(err, -EPROTO, "node: a window of %u bytes is not in 1..%u",
 			       ret->length, WINDOW_SIZE);
-	if (ret->count < 1 || ret->count > NODE_ENTRIES_MAX)
+	}
+	if (ret->count < 1 || ret->count > NODE_ENTRIES_MAX) {
 		return err_set(err, -EPROTO, "node: a count of %u is not in 1..%u", ret->count,
 			       NODE_ENTRIES_MAX);
+	}
 	return decode_entries(&r, ret, err);
 }
 
@@ -107,9 +110,10 @@ uint64_t node_data_bytes(const struct node *n)
 {
 	uint64_t sum = 0;
 
-	for (uint32_t i = 0; i < n->count; i++)
+	for (uint32_t i = 0; i < n->count; i++) {
 		if (n->entries[i].is_chunk)
 			sum += n->entries[i].length;
+	}
 	return sum;
 }
 
@@ -163,10 +167,11 @@ void node_cut(const void *data, uint32_t length, struct node *ret)
 			end = chunk_end(p, length, offset);
 		e->offset = offset;
 		e->length = end - offset;
-		if (e->is_chunk)
+		if (e->is_chunk) {
 			e->id = id_of(p + offset, e->length);
-		else
+		} else {
 			memset(&e->id, 0, sizeof(e->id));
+		}
 		offset = end;
 	}
 }

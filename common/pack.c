@@ -136,16 +136,19 @@ int pack_builder_encode(struct pack_builder *b, struct codec_ctx *ctx, enum code
 	int64_t body = 0;
 
 	assert(b->count > 0);
-	if (!grow_out(b, head + b->plain_size))
+	if (!grow_out(b, head + b->plain_size)) {
 		return err_set(err, -ENOMEM, "encode a pack of %u bytes: out of memory",
 			       b->plain_size);
-	if (codec != CODEC_STORED)
+	}
+	if (codec != CODEC_STORED) {
 		body = codec_compress(ctx, codec, level, b->plain, b->plain_size, b->out + head,
 				      worth);
-	if (body < 0)
+	}
+	if (body < 0) {
 		return err_set(err, (int)body, "compress a pack of %u bytes with %s: %s",
 			       b->plain_size, codec_name(codec),
 			       body == -ENOMEM ? "out of memory" : "library failure");
+	}
 	if (body == 0) {
 		codec = CODEC_STORED;
 		body = b->plain_size;
@@ -179,9 +182,10 @@ static int check_unique(const struct pack *p, struct err *err)
 	for (uint32_t i = 0; i < p->count; i++)
 		ids[i] = &p->entries[i].id;
 	qsort(ids, p->count, sizeof(*ids), id_compare);
-	for (uint32_t i = 1; i < p->count; i++)
+	for (uint32_t i = 1; i < p->count; i++) {
 		if (id_equal(ids[i - 1], ids[i]))
 			return err_set(err, -EPROTO, "pack: an object stands twice in the table");
+	}
 	return 0;
 }
 
@@ -204,17 +208,20 @@ static int decode_header(struct reader *r, struct pack *p, struct err *err)
 		return err_set(err, -EPROTO, "pack: codec %u is not known", codec);
 	if (reserved != 0)
 		return err_set(err, -EPROTO, "pack: the reserved field is not zero");
-	if (p->count < 1 || p->count > PACK_COUNT_MAX)
+	if (p->count < 1 || p->count > PACK_COUNT_MAX) {
 		return err_set(err, -EPROTO, "pack: a count of %u is not in 1..%u", p->count,
 			       PACK_COUNT_MAX);
-	if (p->plain_size < 1 || p->plain_size > PACK_PLAIN_MAX)
+	}
+	if (p->plain_size < 1 || p->plain_size > PACK_PLAIN_MAX) {
 		return err_set(err, -EPROTO, "pack: a plain size of %u is not in 1..%u",
 			       p->plain_size, PACK_PLAIN_MAX);
+	}
 	if (p->body_size < 1 || p->body_size > p->plain_size ||
-	    (codec == CODEC_STORED && p->body_size != p->plain_size))
+	    (codec == CODEC_STORED && p->body_size != p->plain_size)) {
 		return err_set(err, -EPROTO,
 			       "pack: a body of %u bytes does not go with %u plain bytes",
 			       p->body_size, p->plain_size);
+	}
 	p->kind = (enum pack_kind)kind;
 	p->codec = (enum codec)codec;
 	return 0;
@@ -232,10 +239,11 @@ static int decode_entries(struct reader *r, struct pack *p, struct err *err)
 		e->length = reader_u32(r);
 		e->offset = (uint32_t)sum;
 		memcpy(e->id.b, reader_bytes(r, ID_SIZE), ID_SIZE);
-		if (e->length < min || e->length > max)
+		if (e->length < min || e->length > max) {
 			return err_set(err, -EPROTO,
 				       "pack: object %u has a length of %u, not in %u..%u", i,
 				       e->length, min, max);
+		}
 		sum += e->length;
 		if (sum > p->plain_size)
 			break;

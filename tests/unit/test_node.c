@@ -35,10 +35,11 @@ static bool cut_is_lawful(const struct node *n, const uint8_t *data, uint32_t le
 		    (i > 0 && !e->is_chunk && !n->entries[i - 1].is_chunk) ||
 		    e->is_chunk == bytes_are_zero(data + offset, e->length))
 			return false;
-		for (uint32_t b = 0; e->is_chunk && b < e->length; b += BLOCK_SIZE)
+		for (uint32_t b = 0; e->is_chunk && b < e->length; b += BLOCK_SIZE) {
 			if (bytes_are_zero(data + offset + b,
 					   e->length - b < BLOCK_SIZE ? e->length - b : BLOCK_SIZE))
 				return false;
+		}
 		offset += e->length;
 	}
 	return offset == length;
@@ -87,21 +88,23 @@ static void test_cut_is_found_again(uint8_t *data, struct node *n)
 	node_cut(data, WINDOW_SIZE, n);
 	memmove(data + 7 * BLOCK_SIZE, data, WINDOW_SIZE - 7 * BLOCK_SIZE);
 	node_cut(data, WINDOW_SIZE, m);
-	for (uint32_t i = 0; i < n->count; i++)
+	for (uint32_t i = 0; i < n->count; i++) {
 		for (uint32_t k = 0; k < m->count; k++)
 			same += id_equal(&n->entries[i].id, &m->entries[k].id);
+	}
 	ok(same * 10 > n->count * 9,
 	   "content moved by seven blocks: nine chunks in ten are found again");
 }
 
 static bool same_entries(const struct node *a, const struct node *b)
 {
-	for (uint32_t i = 0; i < a->count; i++)
+	for (uint32_t i = 0; i < a->count; i++) {
 		if (a->entries[i].offset != b->entries[i].offset ||
 		    a->entries[i].length != b->entries[i].length ||
 		    a->entries[i].is_chunk != b->entries[i].is_chunk ||
 		    !id_equal(&a->entries[i].id, &b->entries[i].id))
 			return false;
+	}
 	return true;
 }
 
@@ -120,9 +123,10 @@ static void test_random_layouts(uint8_t *data, struct node *n)
 		size_t size;
 
 		memset(data, 0, length);
-		for (uint32_t o = 0; o < length; o += BLOCK_SIZE)
+		for (uint32_t o = 0; o < length; o += BLOCK_SIZE) {
 			if (next_byte() & 1)
 				fill(data + o, length - o < BLOCK_SIZE ? length - o : BLOCK_SIZE);
+		}
 		node_cut(data, length, n);
 		lawful &= cut_is_lawful(n, data, length);
 		size = node_encode(n, buf);
