@@ -102,7 +102,7 @@ UNIT  := $(patsubst tests/unit/%.c,$(O)/tests/%,$(UNIT_SRC))
 FUZZ  := $(patsubst tests/fuzz/%.c,$(O)/fuzz/%,$(FUZZ_SRC))
 REPLAY := $(patsubst tests/fuzz/%.c,$(O)/replay/%,$(FUZZ_SRC))
 
-.PHONY: all check check-unit check-fuzz-corpus lint fuzz clean deps FORCE
+.PHONY: all bench check check-unit check-fuzz-corpus lint fuzz clean deps FORCE
 all: $(O)/libcommon.a
 
 deps:
@@ -157,6 +157,9 @@ check-fuzz-corpus: $(REPLAY)
 lint:
 	scripts/run-tests scripts/lint
 fuzz: $(FUZZ)
+# Figures beside those of peers, in one session; docs/performance.md says what they mean.
+bench: all
+	tests/bench/run
 clean:
 	rm -rf build
 
