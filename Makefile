@@ -91,7 +91,17 @@ COMMON_SRC := \
 	common/setting.c \
 	common/setting_print.c
 
-COMMON_LIBS := $(ZSTD_LIBS) $(ZLIB_LIBS) $(JANSSON_LIBS) $(CURL_LIBS)
+# libblake3 is preferred where there is one (Debian 12 has none); `make LIBBLAKE3=` does without.
+LIBBLAKE3 ?= $(shell $(PKG_CONFIG) --exists libblake3 && echo yes)
+ifeq ($(LIBBLAKE3),yes)
+$(eval $(call pkg,libblake3,BLAKE3))
+BASE += -DHAVE_LIBBLAKE3 $(BLAKE3_CFLAGS)
+COMMON_SRC += common/blake3_lib.c
+else
+COMMON_SRC += common/blake3.c common/blake3_kernel.c
+endif
+
+COMMON_LIBS := $(ZSTD_LIBS) $(ZLIB_LIBS) $(JANSSON_LIBS) $(CURL_LIBS) $(BLAKE3_LIBS)
 
 TESTLIB_SRC := tests/lib/blk_fault.c
 
@@ -131,6 +141,10 @@ $(O)/replay/%: $(O)/tests/fuzz/%.o $(O)/tests/fuzz/replay_main.o $(O)/libcommon.
 	@mkdir -p $(@D)
 	$(call say,LD)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(COMMON_LIBS)
+
+# The loops of the BLAKE3 kernels keep more vectors in registers when gcc allocates for the whole
+# function at once: AVX2 and SSE4.1 gain 10 % and more.
+$(O)/common/blake3_kernel.o: private ALL_CFLAGS += $(call cc-option,-fira-region=one)
 
 # A change of flags rebuilds what they compile: the flags are a prerequisite.
 $(O)/flags: FORCE
