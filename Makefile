@@ -156,6 +156,38 @@ $(O)/%.o: %.c $(O)/flags
 	$(call say,CC)
 	$(Q)$(CC) $(ALL_CFLAGS) -c -o $@ $<
 
+# ---- the live image: everything without root; KERNEL=source builds our own kernel first -------
+KERNEL    ?= debian
+AGENT     ?= build/release/agent/hoist-agent
+KDIR      := build/kernel/$(KERNEL)
+IMAGE     := build/image/$(KERNEL)
+ISO       := build/hoist$(if $(filter-out debian,$(KERNEL)),-$(KERNEL)).iso
+LENIENT   := $(if $(filter-out debian,$(KERNEL)),--lenient)
+KCONFIG   := $(wildcard kernel-config/*.config)
+IMAGE_SRC := $(shell find initramfs -type f) kernel-config/modules.rules VERSION $(addprefix scripts/,mkinitramfs mkcpio elf-deps select-modules)
+export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || stat -c %Y VERSION)
+
+.PHONY: iso kernel
+iso: $(ISO)
+kernel: $(KDIR)/checked
+
+build/kernel/debian/release:
+	$(call say,FETCH)
+	$(Q)scripts/fetch-kernel $(@D)
+$(KDIR)/checked: $(KDIR)/release scripts/check-kernel-config $(KCONFIG)
+	$(call say,CHECK)
+	$(Q)scripts/check-kernel-config $(KDIR)/config $(KCONFIG) && touch $@
+$(IMAGE)/initramfs.img: $(KDIR)/checked $(AGENT) $(IMAGE_SRC)
+	@mkdir -p $(@D)
+	$(call say,PACK)
+	$(Q)scripts/mkinitramfs $(LENIENT) --kernel $(KDIR) --agent $(AGENT) --out $@
+$(IMAGE)/settings.cpio: scripts/mksettings scripts/mkcpio
+	@mkdir -p $(@D)
+	$(Q)scripts/mksettings $@
+$(ISO): $(IMAGE)/initramfs.img $(IMAGE)/settings.cpio scripts/mkiso VERSION $(shell find iso -type f)
+	$(call say,ISO)
+	$(Q)scripts/mkiso --kernel $(KDIR)/vmlinuz --initramfs $(IMAGE)/initramfs.img --settings $(IMAGE)/settings.cpio --out $@
+
 # ---- checks: TAP tests, run by scripts/run-tests; T=a,b picks those whose path holds a or b
 comma := ,
 pick = $(if $(T),$(foreach w,$(subst $(comma), ,$(T)),$(foreach f,$(1),$(if $(findstring $(w),$(f)),$(f)))),$(1))
