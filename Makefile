@@ -89,7 +89,29 @@ COMMON_SRC := \
 	common/node.c \
 	common/pack.c \
 	common/setting.c \
-	common/setting_print.c
+	common/setting_print.c \
+	common/text.c
+
+# hoist-agent without its main, so that tests can link it
+AGENT_SRC := \
+	agent/buspath.c \
+	agent/cpu.c \
+	agent/disk.c \
+	agent/disk_file.c \
+	agent/enumerate.c \
+	agent/fingerprint.c \
+	agent/firmware.c \
+	agent/inventory.c \
+	agent/inventory_json.c \
+	agent/inventory_main.c \
+	agent/inventory_print.c \
+	agent/machine_id.c \
+	agent/nic.c \
+	agent/pci.c \
+	agent/probe.c \
+	agent/probe_disks.c \
+	agent/settle.c \
+	agent/sysroot.c
 
 # libblake3 is preferred where there is one (Debian 12 has none); `make LIBBLAKE3=` does without.
 LIBBLAKE3 ?= $(shell $(PKG_CONFIG) --exists libblake3 && echo yes)
@@ -103,6 +125,8 @@ endif
 
 COMMON_LIBS := $(ZSTD_LIBS) $(ZLIB_LIBS) $(JANSSON_LIBS) $(CURL_LIBS) $(BLAKE3_LIBS)
 
+AGENT_LIBS  := $(COMMON_LIBS) $(BLKID_LIBS)
+
 TESTLIB_SRC := tests/lib/blk_fault.c
 
 UNIT_SRC   := $(wildcard tests/unit/test_*.c)
@@ -113,7 +137,7 @@ FUZZ  := $(patsubst tests/fuzz/%.c,$(O)/fuzz/%,$(FUZZ_SRC))
 REPLAY := $(patsubst tests/fuzz/%.c,$(O)/replay/%,$(FUZZ_SRC))
 
 .PHONY: all bench check check-unit check-fuzz-corpus lint fuzz clean deps FORCE
-all: $(O)/libcommon.a
+all: $(O)/libcommon.a $(O)/agent/hoist-agent
 
 deps:
 	scripts/install-deps
@@ -122,14 +146,24 @@ $(O)/libcommon.a: $(call obj,$(COMMON_SRC))
 	$(call say,AR)
 	$(Q)rm -f $@ && ar rcs $@ $^
 
+$(O)/libagent.a: $(call obj,$(AGENT_SRC))
+	$(call say,AR)
+	$(Q)rm -f $@ && ar rcs $@ $^
+
+$(O)/agent/hoist-agent: $(O)/agent/main.o $(O)/libagent.a $(O)/libcommon.a
+	@mkdir -p $(@D)
+	$(call say,LD)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(AGENT_LIBS)
+
 $(O)/libtest.a: $(call obj,$(TESTLIB_SRC))
 	$(call say,AR)
 	$(Q)rm -f $@ && ar rcs $@ $^
 
-$(O)/tests/%: $(O)/tests/unit/%.o $(O)/libtest.a $(O)/libcommon.a
+# The archives give each test what it uses; --as-needed leaves out the libraries of what it does not.
+$(O)/tests/%: $(O)/tests/unit/%.o $(O)/libtest.a $(O)/libagent.a $(O)/libcommon.a
 	@mkdir -p $(@D)
 	$(call say,LD)
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(COMMON_LIBS)
+	$(Q)$(CC) $(ALL_LDFLAGS) -Wl,--as-needed -o $@ $^ $(AGENT_LIBS)
 
 $(O)/fuzz/%: $(O)/tests/fuzz/%.o $(O)/libcommon.a
 	@mkdir -p $(@D)

@@ -1,0 +1,91 @@
+/* machine.h - what is known of the machine itself: docs/inventory.md.  Text is "" when unknown; reads sysfs and procfs, and nothing fails:
+ * what cannot be read is unknown. */
+#ifndef AGENT_MACHINE_H
+#define AGENT_MACHINE_H
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "agent/sysroot.h"
+#include "common/text.h"
+
+#define NICS_MAX       128u
+#define UNCLAIMED_MAX  64u
+#define CPU_FLAGS_MAX  32u
+#define MACHINE_ID_LEN 32u
+
+struct firmware {
+	bool is_uefi;
+	unsigned bits;	 /* of UEFI: 64, 32, or 0: not known */
+	int secure_boot; /* 1, 0, or -1: not known */
+};
+
+struct smbios {
+	char uuid[37]; /* lower case, as Linux prints it */
+	char vendor[TEXT_SIZE], product[TEXT_SIZE], version[TEXT_SIZE], serial[TEXT_SIZE],
+		sku[TEXT_SIZE];
+	char board_vendor[TEXT_SIZE], board_product[TEXT_SIZE], board_serial[TEXT_SIZE];
+	char chassis_serial[TEXT_SIZE];
+	uint64_t chassis_type; /* 0: not known */
+	char bios_vendor[TEXT_SIZE], bios_version[TEXT_SIZE], bios_date[TEXT_SIZE];
+};
+
+struct cpu {
+	char vendor[64], model[TEXT_SIZE];
+	unsigned sockets, cores, threads;
+	const char *flags[CPU_FLAGS_MAX]; /* static words */
+	size_t flags_len;
+};
+
+struct hypervisor {
+	const char *kind;  /* static, NULL on bare metal */
+	const char *guest; /* static; Xen only, else NULL */
+};
+
+struct nic {
+	char name[32], driver[64];
+	char mac[18], permanent_mac[18]; /* "aa:bb:cc:dd:ee:ff" or "" */
+	int carrier;			 /* 1, 0, or -1: interface down */
+	uint64_t speed_mbit;		 /* 0: not known */
+	const char *bus;		 /* static, or NULL */
+	char bus_path[256], id[16];
+	bool is_virtual_function;
+};
+
+struct unclaimed {
+	char slot[16], id[16], class[8], text[TEXT_SIZE];
+};
+
+struct nic_list {
+	struct nic *nics; /* heap */
+	size_t len;
+};
+
+/* Sentences for the operator, at most 64. */
+struct warnings {
+	char (*texts)[TEXT_SIZE]; /* heap */
+	size_t len;
+};
+
+void warnings_add(struct warnings *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void warnings_done(struct warnings *w);
+
+void firmware_read(const struct sysroot *r, struct firmware *ret);
+void smbios_read(const struct sysroot *r, struct smbios *ret);
+void cpu_read(const struct sysroot *r, struct cpu *ret);
+uint64_t memory_read(const struct sysroot *r);
+void hypervisor_read(const struct sysroot *r, const struct smbios *s, struct hypervisor *ret);
+void nics_read(const struct sysroot *r, struct nic_list *ret);
+void nic_list_done(struct nic_list *l);
+/* Controllers without a driver, and settings of controllers that hide disks. */
+size_t pci_read(const struct sysroot *r, struct unclaimed ret[static UNCLAIMED_MAX],
+		struct warnings *w);
+
+/* Text that vendors leave in SMBIOS where they had nothing to say. */
+bool smbios_is_placeholder(const char *text);
+/* A UUID that can tell machines apart; in the form of struct smbios. */
+bool smbios_uuid_is_sane(const char *uuid);
+/* docs/inventory.md "A machine's id".  `given`: text of --id or NULL.  Returns the source (static), or NULL and "". */
+const char *machine_id_find(const struct smbios *s, const struct nic_list *nics, const char *given,
+			    char ret[static MACHINE_ID_LEN + 1]);
+#endif
