@@ -81,6 +81,8 @@ COMMON_SRC := \
 	common/bytes.c \
 	common/codec.c \
 	common/err.c \
+	common/http.c \
+	common/http_target.c \
 	common/id.c \
 	common/index.c \
 	common/json.c \
@@ -127,7 +129,7 @@ COMMON_LIBS := $(ZSTD_LIBS) $(ZLIB_LIBS) $(JANSSON_LIBS) $(CURL_LIBS) $(BLAKE3_L
 
 AGENT_LIBS  := $(COMMON_LIBS) $(BLKID_LIBS)
 
-TESTLIB_SRC := tests/lib/blk_fault.c
+TESTLIB_SRC := tests/lib/blk_fault.c tests/lib/https_server.c
 
 UNIT_SRC   := $(wildcard tests/unit/test_*.c)
 FUZZ_SRC   := $(wildcard tests/fuzz/fuzz_*.c)
@@ -169,6 +171,8 @@ $(O)/fuzz/%: $(O)/tests/fuzz/%.o $(O)/libcommon.a
 	@mkdir -p $(@D)
 	$(call say,LD)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(COMMON_LIBS)
+
+$(O)/tests/test_http: COMMON_LIBS += $(OPENSSL_LIBS)
 
 # The same target with a plain main that runs its corpus, tests/fuzz/corpus/X for fuzz_X.c.
 $(O)/replay/%: $(O)/tests/fuzz/%.o $(O)/tests/fuzz/replay_main.o $(O)/libcommon.a

@@ -31,7 +31,7 @@ static inline void http_freep(struct http **p)
 	http_free(*p);
 }
 void http_set_secret(struct http *h, const char *secret);
-/* Set from another thread to make the request under way return -ECANCELED within a second. */
+/* From any thread: the request under way returns -ECANCELED within a second, and all later ones at once. */
 void http_cancel(struct http *h);
 
 struct http_request {
@@ -40,13 +40,14 @@ struct http_request {
 	const char *content_type; /* NULL: application/octet-stream */
 	const void *body;
 	size_t body_size;
-	size_t answer_max;  /* an answer longer than that is -EMSGSIZE */
+	size_t answer_max;  /* an answer longer than that is -EMSGSIZE (errors may have 64 KiB) */
 	unsigned timeout_s; /* no byte either way for that long: -ETIMEDOUT; 0 = 60 */
 };
 
 struct http_answer {
-	int status;    /* 200.. */
-	uint8_t *data; /* of the http, valid until its next request; NUL-terminated after size */
+	int status; /* 200.. */
+	uint8_t *
+		data; /* belongs to the http, valid until its next request; NUL-terminated after size */
 	size_t size;
 	unsigned retry_after_s; /* 0 if not given */
 	struct api_error error; /* of a status >= 400 */
@@ -56,13 +57,19 @@ struct http_answer {
  * Not delivered: -ECONNREFUSED, -ETIMEDOUT, -EIO … : may be repeated.
  * -EKEYREJECTED: the server's key is not the pinned one; nothing was sent.  Not to be repeated.
  * -EREMOTEIO: status >= 400, answer filled, err = the server's own sentence.
- * -EMSGSIZE, -ENOMEM, -ECANCELED, -EPROTO (not an HTTP answer of ours). */
+ * -EMSGSIZE, -ENOMEM, -ECANCELED, -EPROTO (not an HTTP answer of ours; a redirect is not one). */
 int http_do(struct http *h, const struct http_request *q, struct http_answer *ret,
 	    struct err *err) MUST_CHECK;
-/* The same with JSON both ways; `body` may be NULL.  `ret` (may be NULL) gets a new reference. */
-int http_json(struct http *h, const char *method, const char *path, const json_t *body,
-	      unsigned timeout_s, json_t **ret, struct http_answer *ret_answer,
-	      struct err *err) MUST_CHECK;
+/* The same with JSON both ways. */
+struct http_call {
+	const char *method, *path;
+	const json_t *body; /* may be NULL */
+	unsigned timeout_s; /* as above */
+};
+/* `ret` (may be NULL) gets a new reference, NULL for a 204; `ret_answer` (may be NULL) is always written, its
+ * error as well.  Also -EPROTO for an answer that is not JSON. */
+int http_json(struct http *h, const struct http_call *call, json_t **ret,
+	      struct http_answer *ret_answer, struct err *err) MUST_CHECK;
 /* True when the same request may succeed later: no connection, time-out, 5xx but 500 "store_damaged", 429. */
 bool http_may_retry(int r, const struct http_answer *a);
 /* Bytes of request bodies sent and answers received so far by this connection. */
