@@ -130,6 +130,7 @@ COMMON_LIBS := $(ZSTD_LIBS) $(ZLIB_LIBS) $(JANSSON_LIBS) $(CURL_LIBS) $(BLAKE3_L
 AGENT_LIBS  := $(COMMON_LIBS) $(BLKID_LIBS)
 
 TESTLIB_SRC := tests/lib/blk_fault.c tests/lib/https_server.c
+TEST_LIBS   := $(OPENSSL_LIBS)
 
 UNIT_SRC   := $(wildcard tests/unit/test_*.c)
 FUZZ_SRC   := $(wildcard tests/fuzz/fuzz_*.c)
@@ -165,14 +166,12 @@ $(O)/libtest.a: $(call obj,$(TESTLIB_SRC))
 $(O)/tests/%: $(O)/tests/unit/%.o $(O)/libtest.a $(O)/libagent.a $(O)/libcommon.a
 	@mkdir -p $(@D)
 	$(call say,LD)
-	$(Q)$(CC) $(ALL_LDFLAGS) -Wl,--as-needed -o $@ $^ $(AGENT_LIBS)
+	$(Q)$(CC) $(ALL_LDFLAGS) -Wl,--as-needed -o $@ $^ $(AGENT_LIBS) $(TEST_LIBS)
 
 $(O)/fuzz/%: $(O)/tests/fuzz/%.o $(O)/libcommon.a
 	@mkdir -p $(@D)
 	$(call say,LD)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(COMMON_LIBS)
-
-$(O)/tests/test_http: COMMON_LIBS += $(OPENSSL_LIBS)
 
 # The same target with a plain main that runs its corpus, tests/fuzz/corpus/X for fuzz_X.c.
 $(O)/replay/%: $(O)/tests/fuzz/%.o $(O)/tests/fuzz/replay_main.o $(O)/libcommon.a
