@@ -127,9 +127,30 @@ endif
 
 COMMON_LIBS := $(ZSTD_LIBS) $(ZLIB_LIBS) $(JANSSON_LIBS) $(CURL_LIBS) $(BLAKE3_LIBS)
 
+STORE_SRC := \
+	server/store/cache.c \
+	server/store/checkpoint.c \
+	server/store/db.c \
+	server/store/files.c \
+	server/store/generation.c \
+	server/store/get.c \
+	server/store/index_file.c \
+	server/store/manifests.c \
+	server/store/marks.c \
+	server/store/objects.c \
+	server/store/pack_file.c \
+	server/store/partial.c \
+	server/store/put.c \
+	server/store/recover.c \
+	server/store/seal.c \
+	server/store/store.c
+
+STORE_LIBS := $(SQLITE_LIBS) $(XXHASH_LIBS)
+
 AGENT_LIBS  := $(COMMON_LIBS) $(BLKID_LIBS)
 
-TESTLIB_SRC := tests/lib/blk_fault.c tests/lib/https_server.c
+TESTLIB_SRC := tests/lib/blk_fault.c tests/lib/https_server.c tests/lib/sample.c \
+	tests/lib/store_fixture.c
 TEST_LIBS   := $(OPENSSL_LIBS)
 
 UNIT_SRC   := $(wildcard tests/unit/test_*.c)
@@ -140,7 +161,7 @@ FUZZ  := $(patsubst tests/fuzz/%.c,$(O)/fuzz/%,$(FUZZ_SRC))
 REPLAY := $(patsubst tests/fuzz/%.c,$(O)/replay/%,$(FUZZ_SRC))
 
 .PHONY: all bench check check-unit check-fuzz-corpus lint fuzz clean deps FORCE
-all: $(O)/libcommon.a $(O)/agent/hoist-agent
+all: $(O)/libcommon.a $(O)/libstore.a $(O)/agent/hoist-agent
 
 deps:
 	scripts/install-deps
@@ -162,11 +183,15 @@ $(O)/libtest.a: $(call obj,$(TESTLIB_SRC))
 	$(call say,AR)
 	$(Q)rm -f $@ && ar rcs $@ $^
 
+$(O)/libstore.a: $(call obj,$(STORE_SRC))
+	$(call say,AR)
+	$(Q)rm -f $@ && ar rcs $@ $^
+
 # The archives give each test what it uses; --as-needed leaves out the libraries of what it does not.
-$(O)/tests/%: $(O)/tests/unit/%.o $(O)/libtest.a $(O)/libagent.a $(O)/libcommon.a
+$(O)/tests/%: $(O)/tests/unit/%.o $(O)/libtest.a $(O)/libagent.a $(O)/libstore.a $(O)/libcommon.a
 	@mkdir -p $(@D)
 	$(call say,LD)
-	$(Q)$(CC) $(ALL_LDFLAGS) -Wl,--as-needed -o $@ $^ $(AGENT_LIBS) $(TEST_LIBS)
+	$(Q)$(CC) $(ALL_LDFLAGS) -Wl,--as-needed -o $@ $^ $(AGENT_LIBS) $(STORE_LIBS) $(TEST_LIBS)
 
 $(O)/fuzz/%: $(O)/tests/fuzz/%.o $(O)/libcommon.a
 	@mkdir -p $(@D)

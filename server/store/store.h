@@ -77,26 +77,30 @@ void partial_remove(struct store *s, const char *key);
 int partial_set(struct partial *p, uint64_t window, const struct id *node,
 		struct err *err) MUST_CHECK;
 
-struct window_range {
-	uint64_t first, count;
-};
-/* Checkpoint; then either name the windows that are not known or whose node is gone or has not the window's
- * length (*ret_missing_len > 0, at most MISSING_MAX ranges, heap), or, with nothing missing, write the index,
- * durably, and give its root and the bytes of chunks in it.
- * -ESTALE: the root differs from `expected`; nothing is written. */
-int partial_seal(struct partial *p, const struct geometry *g, const struct extent *unreadable,
-		 size_t unreadable_len, const struct id *expected,
-		 struct window_range **ret_missing, size_t *ret_missing_len,
-		 uint64_t *ret_data_bytes, struct err *err) MUST_CHECK;
-
-/* ---- sealed indexes */
-
+/* What a disk's index says beside the list of nodes. */
 struct index_info {
 	struct geometry geometry;
 	struct extent *unreadable; /* heap */
 	size_t unreadable_len;
 };
 void index_info_done(struct index_info *i);
+struct window_range {
+	uint64_t first, count;
+};
+struct seal_result {
+	struct window_range *missing; /* heap; NULL when nothing is missing */
+	size_t missing_len;	      /* at most MISSING_MAX */
+	uint64_t data_bytes;	      /* of all chunks in it; only when nothing is missing */
+};
+void seal_result_done(struct seal_result *r);
+/* Checkpoint; then either name the windows that are not known, or whose node is gone or has not the window's
+ * length, or, with nothing missing, write the index, durably; its root is `expected`.
+ * -ESTALE: the root would be another one; nothing is written.  -EINVAL: `info` is not possible, or of another size. */
+int partial_seal(struct partial *p, const struct index_info *info, const struct id *expected,
+		 struct seal_result *ret, struct err *err) MUST_CHECK;
+
+/* ---- sealed indexes */
+
 /* -ENOENT, -EBADMSG */
 int store_index_info(struct store *s, const struct id *root, struct index_info *ret,
 		     struct err *err) MUST_CHECK;

@@ -1,0 +1,340 @@
+/* partial.c - the index of a disk that is being captured: a file of node ids, one for each window, zeros where none is
+ * known yet.  What is in it is never relied upon: sealing looks up every node.
+ *
+ * The list holds what is open, and what was closed and not made durable since. */
+#include "server/store/partial.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "common/cleanup.h"
+#include "server/store/internal.h"
+
+#define KEY_MAX 200u
+
+static bool key_is_valid(const char *key)
+{
+	size_t len = strlen(key);
+
+	return len > 0 && len <= KEY_MAX && key[0] != '.' &&
+	       strspn(key, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.-") ==
+		       len;
+}
+
+/* The key may come from a peer by way of the caller: its characters keep it inside the folder. */
+static int make_name(char ret[static PARTIAL_NAME_SIZE], const char *key, struct err *err)
+{
+	if (!key_is_valid(key))
+		return err_set(err, -EINVAL, "'%.64s' is no key of a partial index", key);
+	(void)snprintf(ret, PARTIAL_NAME_SIZE, "%s" PARTIAL_TAIL, key);
+	return 0;
+}
+
+static int fail(const struct partial *p, int code, const char *verb, struct err *err)
+{
+	return err_set(err, -code, "%s '%s/%s" PARTIAL_TAIL "': %s", verb, p->store->jobs_name,
+		       p->key, strerrordesc_np(code));
+}
+
+static uint64_t file_size(uint64_t disk_size)
+{
+	return window_count(disk_size) * ID_SIZE;
+}
+
+static void partial_free(struct partial *p)
+{
+	if (p && p->fd >= 0)
+		(void)close(p->fd); /* synced before, or removed */
+	free(p);
+}
+
+static void partial_freep(struct partial **p)
+{
+	partial_free(*p);
+}
+
+static struct partial **find_in_list(struct store *s, const char *key)
+{
+	struct partial **at = &s->partials;
+
+	while (*at && strcmp((*at)->key, key) != 0)
+		at = &(*at)->next;
+	return at;
+}
+
+/* Free what is neither open, nor waits for a checkpoint, nor is in use by one.  With the lock. */
+static void sweep_list(struct store *s)
+{
+	struct partial **at = &s->partials;
+
+	while (*at) {
+		struct partial *p = *at;
+
+		if (p->is_open || p->users > 0 || atomic_load(&p->is_dirty)) {
+			at = &p->next;
+			continue;
+		}
+		*at = p->next;
+		partial_free(p);
+	}
+}
+
+static int open_file(struct partial *p, const char *name, struct err *err)
+{
+	struct stat st;
+
+	p->fd = openat(p->store->jobs_fd, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
+	if (p->fd < 0 || fstat(p->fd, &st) < 0)
+		return fail(p, errno, "open", err);
+	if (st.st_size != 0 && (uint64_t)st.st_size != file_size(p->disk_size)) {
+		return err_set(err, -EINVAL,
+			       "'%s/%s' was begun for a disk of another size (%" PRIu64
+			       " windows, not %" PRIu64 ")",
+			       p->store->jobs_name, name, (uint64_t)st.st_size / ID_SIZE,
+			       window_count(p->disk_size));
+	}
+	if (ftruncate(p->fd, (off_t)file_size(p->disk_size)) < 0)
+		return fail(p, errno, "make room in", err);
+	return 0;
+}
+
+/* Enter `*p` into the list and take it, or find the one that is there already: closed, or it is an error. */
+static int enter_list(struct store *s, struct partial **p, struct partial **ret, struct err *err)
+{
+	struct partial *old;
+	int r = 0;
+
+	(void)pthread_mutex_lock(&s->lock);
+	old = *find_in_list(s, (*p)->key);
+	if (old && old->is_open) {
+		r = err_set(err, -EBUSY, "the partial index '%s' is open already", old->key);
+	} else if (old && old->disk_size != (*p)->disk_size) {
+		r = err_set(err, -EINVAL, "the partial index '%s' is of a disk of another size",
+			    old->key);
+	} else if (!old) {
+		(*p)->next = s->partials;
+		s->partials = old = TAKE_PTR(*p);
+	}
+	if (r == 0) {
+		old->is_open = true;
+		*ret = old;
+	}
+	(void)pthread_mutex_unlock(&s->lock);
+	return r;
+}
+
+int partial_open(struct store *s, const char *key, uint64_t disk_size, struct partial **ret,
+		 struct err *err)
+{
+	CLEANUP(partial_freep) struct partial *p = NULL;
+	char name[PARTIAL_NAME_SIZE];
+	int r = make_name(name, key, err);
+
+	if (r < 0)
+		return r;
+	if (disk_size < DISK_SIZE_MIN || disk_size > DISK_SIZE_MAX) {
+		return err_set(err, -EINVAL, "a disk of %" PRIu64 " bytes is not possible",
+			       disk_size);
+	}
+	p = calloc(1, sizeof(*p) + strlen(key) + 1);
+	if (!p)
+		return err_set(err, -ENOMEM, "open partial index '%s': out of memory", key);
+	p->store = s;
+	p->disk_size = disk_size;
+	p->fd = -1;
+	memcpy(p->key, key, strlen(key) + 1);
+	r = open_file(p, name, err);
+	return r < 0 ? r : enter_list(s, &p, ret, err);
+}
+
+void partial_close(struct partial *p)
+{
+	struct store *s;
+
+	if (!p)
+		return;
+	s = p->store;
+	(void)pthread_mutex_lock(&s->lock);
+	p->is_open = false;
+	sweep_list(s);
+	(void)pthread_mutex_unlock(&s->lock);
+}
+
+static void forget_sealed(struct store *s, const char *key)
+{
+	struct sealed **at = &s->sealed;
+
+	while (*at) {
+		struct sealed *x = *at;
+
+		if (strcmp(x->key, key) != 0) {
+			at = &x->next;
+			continue;
+		}
+		*at = x->next;
+		free(x);
+	}
+}
+
+void partial_remove(struct store *s, const char *key)
+{
+	char name[PARTIAL_NAME_SIZE];
+	struct partial *p;
+	struct err ignored;
+
+	if (make_name(name, key, &ignored) < 0)
+		return;
+	(void)unlinkat(s->jobs_fd, name,
+		       0); /* should it stay, gc keeps a little more than it must */
+	(void)pthread_mutex_lock(&s->lock);
+	p = *find_in_list(s, key);
+	if (p)
+		atomic_store(&p->is_dirty, false);
+	forget_sealed(s, key);
+	sweep_list(s);
+	(void)pthread_mutex_unlock(&s->lock);
+}
+
+int partial_set(struct partial *p, uint64_t window, const struct id *node, struct err *err)
+{
+	struct place place;
+	ssize_t n;
+	int r = atomic_load(&p->failure);
+
+	if (r < 0)
+		return fail(p, -r, "write", err);
+	if (window >= window_count(p->disk_size)) {
+		return err_set(err, -EINVAL, "window %" PRIu64 " is outside the disk", window);
+	}
+	r = objects_find_nodes(p->store, node, 1, &place, err);
+	if (r < 0)
+		return r;
+	if (place.pack == 0)
+		return err_set(err, -ENODATA, "the node of window %" PRIu64 " is not there",
+			       window);
+	if (place.window != window_length(p->disk_size, window)) {
+		return err_set(err, -EINVAL,
+			       "the node of window %" PRIu64 " is for %" PRIu32
+			       " bytes, not for %" PRIu32,
+			       window, place.window, window_length(p->disk_size, window));
+	}
+	n = pwrite(p->fd, node->b, ID_SIZE, (off_t)(window * ID_SIZE));
+	if (n != ID_SIZE)
+		return fail(p, n < 0 ? errno : ENOSPC, "write", err);
+	atomic_store(&p->is_dirty,
+		     true); /* after the write: a checkpoint clears it before it syncs */
+	return 0;
+}
+
+int partial_read(struct partial *p, uint64_t first, uint32_t count, struct id *ret, struct err *err)
+{
+	size_t size = (size_t)count * ID_SIZE, done = 0;
+
+	while (done < size) {
+		ssize_t n = pread(p->fd, (char *)ret + done, size - done,
+				  (off_t)(first * ID_SIZE + done));
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return fail(p, n < 0 ? errno : EIO, "read", err);
+		done += (size_t)n;
+	}
+	return 0;
+}
+
+int partial_note_sealed(struct partial *p, const struct id *root, struct err *err)
+{
+	struct sealed *x = malloc(sizeof(*x) + strlen(p->key) + 1);
+
+	if (!x)
+		return err_set(err, -ENOMEM, "seal an index: out of memory");
+	x->root = *root;
+	memcpy(x->key, p->key, strlen(p->key) + 1);
+	(void)pthread_mutex_lock(&p->store->lock);
+	x->next = p->store->sealed;
+	p->store->sealed = x;
+	(void)pthread_mutex_unlock(&p->store->lock);
+	return 0;
+}
+
+/* ---- durability */
+
+/* What the file holds after a failed sync is anybody's guess: it becomes as if nothing had been set, so that
+ * all is asked for again. */
+static void reset_file(struct partial *p)
+{
+	if (ftruncate(p->fd, 0) < 0 || ftruncate(p->fd, (off_t)file_size(p->disk_size)) < 0)
+		atomic_store(&p->failure, -errno);
+}
+
+static int sync_one(struct partial *p, struct err *err)
+{
+	int r = files_check(&p->store->files, FILE_SYNC, p->key, err);
+
+	if (r == 0 && fdatasync(p->fd) < 0)
+		r = fail(p, errno, "sync", err);
+	if (r < 0)
+		reset_file(p);
+	return r;
+}
+
+/* One that wants to be synced and was not in this round, or NULL. */
+static struct partial *take_dirty(struct store *s, uint64_t round)
+{
+	struct partial *p;
+
+	(void)pthread_mutex_lock(&s->lock);
+	for (p = s->partials; p; p = p->next)
+		if (p->round != round && atomic_exchange(&p->is_dirty, false))
+			break;
+	if (p) {
+		p->users++;
+		p->round = round;
+	}
+	(void)pthread_mutex_unlock(&s->lock);
+	return p;
+}
+
+int partials_sync(struct store *s, struct err *err)
+{
+	struct partial *p;
+	uint64_t round = ++s->partial_round;
+	bool is_any = false;
+	int r = 0;
+
+	while (r == 0 && (p = take_dirty(s, round))) {
+		is_any = true;
+		r = sync_one(p, err);
+		(void)pthread_mutex_lock(&s->lock);
+		p->users--;
+		sweep_list(s);
+		(void)pthread_mutex_unlock(&s->lock);
+	}
+	if (r == 0 && is_any && fsync(s->jobs_fd) < 0)
+		r = err_set(err, -errno, "sync folder '%s': %s", s->jobs_name,
+			    strerrordesc_np(errno));
+	return r;
+}
+
+void partials_done(struct store *s)
+{
+	while (s->partials) {
+		struct partial *p = s->partials;
+
+		s->partials = p->next;
+		partial_free(p);
+	}
+	while (s->sealed) {
+		struct sealed *x = s->sealed;
+
+		s->sealed = x->next;
+		free(x);
+	}
+}

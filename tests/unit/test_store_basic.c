@@ -1,0 +1,152 @@
+/* What goes into the store comes out of it. */
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tests/lib/store_fixture.h"
+#include "tests/unit/tap.h"
+
+static void test_round_trip(const struct sample *x)
+{
+	struct store *s = fixture_open(false);
+	struct store_stat stat;
+	struct err err = {0};
+	size_t packs = 0;
+	uint32_t all = x->chunks_len;
+
+	ok(store_start(s)->taken_in == 0, "a new store has nothing to take in");
+	ok(fixture_lacks(s, x) == all + x->windows, "an empty store lacks everything");
+	ok(fixture_put_all(s, x), "put all packs");
+	ok(fixture_lacks(s, x) == 0, "nothing lacks");
+	ok(fixture_count_lacking(s, PACK_NODES, x->chunks, all) == all,
+	   "chunks are not there as nodes");
+	ok(fixture_get(s, x, 0, all, &packs) == 0 && packs == x->chunk_packs,
+	   "all chunks come back, in the packs as stored");
+	ok(fixture_get(s, x, 1, 7, &packs) == 0, "some chunks come back, and no others");
+	ok(fixture_get_nodes(s, x) == 0, "nodes come back");
+	ok(store_checkpoint(s, &err) == 0, "checkpoint");
+	ok(fixture_lacks(s, x) == 0, "nothing lacks after it");
+	ok(fixture_get(s, x, 0, all, NULL) == 0 && fixture_get(s, x, 3, 4, NULL) == 0,
+	   "chunks come back after it");
+	ok(store_stat(s, &stat, &err) == 0 && stat.packs == x->packs_len &&
+		   stat.objects == all + x->windows && stat.bytes > 0 && stat.free_bytes > 0,
+	   "what the store says of itself");
+	store_close(s);
+	s = fixture_open(false);
+	ok(store_start(s)->clean && store_start(s)->taken_in == 0, "closed and opened: clean");
+	ok(fixture_lacks(s, x) == 0 && fixture_get_nodes(s, x) == 0 &&
+		   fixture_get(s, x, 0, all, NULL) == 0,
+	   "and all is there");
+	store_close(s);
+}
+
+static void test_again(const struct sample *x)
+{
+	struct store *s = fixture_open(false);
+	struct store_stat before = {0}, after = {0};
+	struct err err = {0};
+
+	ok(store_stat(s, &before, &err) == 0 && fixture_put_all(s, x) &&
+		   store_checkpoint(s, &err) == 0 && store_stat(s, &after, &err) == 0,
+	   "put what is there already");
+	ok(before.packs == after.packs && before.bytes == after.bytes, "nothing is added");
+	store_close(s);
+}
+
+/* The same chunk twice in one request, and a chunk that is not there. */
+static void test_odd_requests(const struct sample *x)
+{
+	struct store *s = fixture_open(false);
+	struct sample twice = *x;
+	struct id ids[3] = {x->chunks[2], x->chunks[2], x->chunks[1]};
+	struct id none = {{1, 2, 3}};
+	struct node *n = malloc(sizeof(*n));
+	struct err err = {0};
+
+	twice.chunks = ids;
+	twice.chunks_len = 3;
+	ok(fixture_get(s, &twice, 0, 3, NULL) == -EPROTO, "a chunk asked for twice comes once");
+	twice.chunks = &none;
+	twice.chunks_len = 1;
+	ok(fixture_get(s, &twice, 0, 1, NULL) == -ENOENT, "a chunk that is not there: -ENOENT");
+	ok(store_get_node(s, &none, n, &err) == -ENOENT && strstr(err.msg, "0102030000"),
+	   "a node that is not there: -ENOENT, named");
+	ok(store_get_node(s, &x->chunks[0], n, &err) == -ENOENT, "a chunk is no node");
+	ok(fixture_get(s, x, 0, 0, NULL) == 0, "no chunks: nothing");
+	free(n);
+	store_close(s);
+}
+
+/* Packs of several samples overlap in their objects. */
+static void test_overlap(void)
+{
+	struct sample_shape shape = sample_small;
+	struct sample *a, *b;
+	struct store *s;
+
+	shape.shared = 13;
+	a = sample_new(10, &shape);
+	b = sample_new(11, &shape);
+	tree_remove(fixture_data);
+	s = fixture_open(false);
+	ok(fixture_put_all(s, a), "put one disk");
+	ok(fixture_count_lacking(s, PACK_CHUNKS, b->chunks, b->chunks_len) == b->chunks_len - 13,
+	   "of another one that shares chunks, only the others lack");
+	ok(fixture_put_all(s, b), "put it");
+	ok(fixture_lacks(s, a) == 0 && fixture_lacks(s, b) == 0, "nothing of both lacks");
+	ok(fixture_get(s, a, 0, a->chunks_len, NULL) == 0 &&
+		   fixture_get(s, b, 0, b->chunks_len, NULL) == 0,
+	   "both come back");
+	store_close(s);
+	s = fixture_open(true);
+	ok(store_start(s)->taken_in == 17 && fixture_lacks(s, a) == 0 && fixture_lacks(s, b) == 0,
+	   "with the index made anew too");
+	ok(fixture_get(s, a, 0, a->chunks_len, NULL) == 0 &&
+		   fixture_get(s, b, 0, b->chunks_len, NULL) == 0 && fixture_get_nodes(s, a) == 0 &&
+		   fixture_get_nodes(s, b) == 0,
+	   "and both come back");
+	store_close(s);
+	sample_free(a);
+	sample_free(b);
+}
+
+static void test_open(void)
+{
+	struct store *s = fixture_open(false), *second = NULL;
+	struct err err = {0};
+	char path[128];
+	FILE *f;
+
+	ok(store_open(fixture_data, false, &second, &err) == -EBUSY &&
+		   strstr(err.msg, "another server"),
+	   "a second server is refused");
+	store_close(s);
+	ok(store_open("/proc/no/such", false, &second, &err) == -ENOENT && !second,
+	   "a folder that cannot be made");
+	(void)snprintf(path, sizeof(path), "%s/store/format", fixture_data);
+	f = fopen(path, "we");
+	if (!f || fputs("hoist-store 2\n", f) < 0 || fclose(f) != 0)
+		abort();
+	ok(store_open(fixture_data, false, &second, &err) == -EPROTO &&
+		   strstr(err.msg, "later version"),
+	   "a store of a later version is refused");
+	(void)unlink(path);
+	ok(store_open(fixture_data, false, &second, &err) == -EPROTO &&
+		   strstr(err.msg, "no file 'format'"),
+	   "packs without a format file are refused");
+}
+
+int main(void)
+{
+	struct sample *x = sample_new(1, &sample_small);
+
+	fixture_begin();
+	test_round_trip(x);
+	test_again(x);
+	test_odd_requests(x);
+	test_overlap();
+	test_open();
+	fixture_end();
+	sample_free(x);
+	return done();
+}
