@@ -76,6 +76,15 @@ int blk_drop_cache(struct blk *b, struct err *err)
 	return r < 0 ? r : b->ops->drop_cache(b, err);
 }
 
+bool blk_is_hole(struct blk *b, uint64_t offset, uint64_t size)
+{
+	struct err err;
+
+	if (!b->ops->is_hole || check_range(b, "look at", size, offset, &err) < 0)
+		return false;
+	return size == 0 || b->ops->is_hole(b, offset, size);
+}
+
 void blk_free(struct blk *b)
 {
 	if (!b)

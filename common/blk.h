@@ -48,6 +48,8 @@ struct blk_ops {
 	int (*zero_at)(struct blk *b, uint64_t offset, uint64_t size, struct err *err);
 	int (*flush)(struct blk *b, struct err *err);
 	int (*drop_cache)(struct blk *b, struct err *err);
+	/* May be NULL: it never knows. */
+	bool (*is_hole)(struct blk *b, uint64_t offset, uint64_t size);
 	void (*close)(struct blk *b);
 };
 
@@ -85,6 +87,9 @@ int blk_flush(struct blk *b, struct err *err) MUST_CHECK;
 
 /* Flush, then forget what the page cache holds of this disk, so that later reads come from the medium. */
 int blk_drop_cache(struct blk *b, struct err *err) MUST_CHECK;
+
+/* Is it known without reading that the range is nothing but zeros (a hole in a sparse file)?  False for a range that is not inside. */
+bool blk_is_hole(struct blk *b, uint64_t offset, uint64_t size) MUST_CHECK;
 
 void blk_free(struct blk *b);
 static inline void blk_freep(struct blk **b)

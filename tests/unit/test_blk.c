@@ -279,6 +279,29 @@ static void test_threads(void)
 	blk_free(b);
 }
 
+static void test_holes(void)
+{
+	const uint64_t size = (3 << 20) + 512;
+	CLEANUP_FREE unsigned char *zeros = calloc(1, 4096);
+	struct blk *b = NULL, *m = blk_new_memory(calloc(1, 8192), 8192, 0);
+	struct err err;
+	int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+	ok(fd >= 0 && ftruncate(fd, (off_t)size) == 0 && close(fd) == 0 &&
+		   blk_open_file(path, BLK_WRITE, BLK_DIRECT, 0, &b, &err) == 0,
+	   "a file that is all hole");
+	ok(blk_is_hole(b, 0, size) && blk_is_hole(b, size - 1, 1) && blk_is_hole(b, 4096, 0),
+	   "is known to be one");
+	ok(!blk_is_hole(b, size, 1) && !blk_is_hole(b, 0, size + 1), "but not past its end");
+	ok(blk_write(b, zeros, 4096, 1 << 20, &err) == 0, "write zeros");
+	ok(blk_is_hole(b, 0, 1 << 20) && !blk_is_hole(b, 0, (1 << 20) + 1) &&
+		   blk_is_hole(b, 2 << 20, 1 << 20),
+	   "a written block is no hole, what lies around it is");
+	ok(!blk_is_hole(m, 0, 8192), "memory does not know");
+	blk_free(m);
+	blk_free(b);
+}
+
 int main(void)
 {
 	if (!mkdtemp(dir))
@@ -290,6 +313,7 @@ int main(void)
 	test_file_model(BLK_DIRECT, (3 << 20) + 777, "file: with an unaligned tail");
 	test_file_zero_gives_space_back();
 	test_file_errors();
+	test_holes();
 	test_counters();
 	test_fault();
 	test_threads();
