@@ -97,23 +97,38 @@ COMMON_SRC := \
 # hoist-agent without its main, so that tests can link it
 AGENT_SRC := \
 	agent/buspath.c \
+	agent/capture.c \
+	agent/capture_worker.c \
 	agent/cpu.c \
+	agent/crew.c \
 	agent/disk.c \
 	agent/disk_file.c \
 	agent/enumerate.c \
+	agent/extents.c \
 	agent/fingerprint.c \
 	agent/firmware.c \
+	agent/flight.c \
+	agent/idset.c \
 	agent/inventory.c \
 	agent/inventory_json.c \
 	agent/inventory_main.c \
 	agent/inventory_print.c \
+	agent/job.c \
 	agent/machine_id.c \
 	agent/nic.c \
+	agent/outbox.c \
 	agent/pci.c \
+	agent/peer.c \
 	agent/probe.c \
 	agent/probe_disks.c \
+	agent/restore.c \
+	agent/restore_verify.c \
+	agent/restore_write.c \
 	agent/settle.c \
-	agent/sysroot.c
+	agent/source.c \
+	agent/sysroot.c \
+	agent/usage.c \
+	agent/wire.c
 
 # libblake3 is preferred where there is one (Debian 12 has none); `make LIBBLAKE3=` does without.
 LIBBLAKE3 ?= $(shell $(PKG_CONFIG) --exists libblake3 && echo yes)
@@ -149,7 +164,7 @@ STORE_LIBS := $(SQLITE_LIBS) $(XXHASH_LIBS)
 
 AGENT_LIBS  := $(COMMON_LIBS) $(BLKID_LIBS)
 
-TESTLIB_SRC := tests/lib/blk_fault.c tests/lib/https_server.c tests/lib/sample.c \
+TESTLIB_SRC := tests/lib/blk_fault.c tests/lib/https_server.c tests/lib/rig.c tests/lib/sample.c tests/lib/sink.c \
 	tests/lib/store_fixture.c
 TEST_LIBS   := $(OPENSSL_LIBS)
 

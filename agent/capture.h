@@ -1,0 +1,35 @@
+/* capture.h - one disk to the server: read, cut, ask, pack, send; docs/protocol.md "Capture". */
+#ifndef AGENT_CAPTURE_H
+#define AGENT_CAPTURE_H
+#include <stdint.h>
+
+#include "agent/job.h"
+#include "agent/peer.h"
+#include "agent/source.h"
+#include "common/codec.h"
+
+/* What one worker needs at most, buffers and library state together: for whoever divides the memory. */
+#define CAPTURE_WORKER_MEMORY (12u << 20)
+
+struct capture_setup {
+	struct job *job;
+	uint32_t disk; /* its place in the order */
+	struct source *source;
+	struct peer *const *peers; /* one a worker */
+	unsigned workers;
+	enum codec codec;
+	int level;
+	uint64_t ids_max; /* bytes that may be spent on node ids: 32 a window; refused beyond */
+};
+
+struct capture_result {
+	struct id root;
+	uint64_t data_bytes; /* chunks before deduplication */
+	unsigned passes;     /* 1, or more when the server named windows that it had lost */
+};
+
+/* Until the server has sealed the disk.  Progress is counted in job; unreadable places stay in the source.
+ * Every error has a code in the job (job_blame): -ECANCELED, those of struct peer and of source_read; -E2BIG: ids_max. */
+int capture_disk(const struct capture_setup *setup, struct capture_result *ret,
+		 struct err *err) MUST_CHECK;
+#endif

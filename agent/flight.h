@@ -1,0 +1,39 @@
+/* flight.h - chunks on their way: several workers never send the same one twice, and none calls a window complete whose
+ * chunk another one has not delivered yet.
+ *
+ * A worker claims the ids of a batch.  What it got it must land: after the server said that it has the chunk, or
+ * acknowledged it.  Only when it holds no claim itself may it wait for those of others: so no two wait for each other.
+ * Thread-safe. */
+#ifndef AGENT_FLIGHT_H
+#define AGENT_FLIGHT_H
+#include <stddef.h>
+
+#include "common/err.h"
+#include "common/id.h"
+
+struct flight;
+
+/* Room for `claims_max` claims at once.  NULL: out of memory. */
+struct flight *flight_new(size_t claims_max) MUST_CHECK;
+void flight_free(struct flight *f);
+static inline void flight_freep(struct flight **f)
+{
+	flight_free(*f);
+}
+
+enum claim {
+	CLAIM_MINE, /* the caller's to ask for, send and land */
+	CLAIM_OTHER, /* on its way: flight_wait before relying on it (also the caller's own earlier claim) */
+	CLAIM_KNOWN, /* landed lately */
+};
+enum claim flight_claim(struct flight *f, const struct id *id);
+void flight_land(struct flight *f, const struct id *id);
+/* Is any of them still on its way? */
+bool flight_is_up(struct flight *f, const struct id *ids, size_t len);
+/* Until none of them is on its way; -ECANCELED after flight_abort. */
+int flight_wait(struct flight *f, const struct id *ids, size_t len, struct err *err) MUST_CHECK;
+/* Take nothing for known any longer: the server has lost something. */
+void flight_forget(struct flight *f);
+/* Wake all who wait, now and in future. */
+void flight_abort(struct flight *f);
+#endif

@@ -1,0 +1,90 @@
+/* job.h - what all threads of a running job share: how far it is, whether to stop, what went wrong, what to tell.
+ * Thread-safe throughout.  Nothing here prints or sends: the session and the console look at it. */
+#ifndef AGENT_JOB_H
+#define AGENT_JOB_H
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/err.h"
+#include "common/message.h"
+
+enum job_phase { PHASE_CHECK, PHASE_CAPTURE, PHASE_RESTORE, PHASE_VERIFY, PHASE_FINISH };
+const char *job_phase_name(enum job_phase p);
+
+struct job_progress {
+	enum job_phase phase;
+	uint32_t disk;	/* the one at work, its place in the order */
+	uint64_t done;	/* bytes of disk in this phase, over all disks */
+	uint64_t total; /* of that many */
+	uint64_t data;	/* bytes of chunks */
+	uint64_t sent;	/* bytes on the wire: bodies sent (capture), received (restore) */
+};
+
+enum job_stop {
+	JOB_GOES_ON,
+	JOB_CANCELLED, /* the server said so */
+	JOB_QUIT,      /* this program ends; the job does not */
+};
+
+#define JOB_LINES_MAX 64u /* kept until sent; the oldest are dropped */
+#define JOB_LINE_SIZE 500u
+#define JOB_CODE_SIZE 32u
+#define JOB_PEERS_MAX 32u
+
+struct peer;
+
+struct job {
+	char id[JOB_ID_SIZE];
+	atomic_int stop; /* enum job_stop */
+	/* Told of every line at once, from whatever thread; may be NULL. */
+	void (*on_line)(void *ctx, const char *line);
+	void *ctx;
+
+	pthread_mutex_t lock; /* over all below */
+	struct job_progress progress;
+	char code[JOB_CODE_SIZE]; /* why it failed; "" = not yet known */
+	char *lines[JOB_LINES_MAX];
+	size_t lines_first, lines_len;
+	uint64_t lines_dropped;
+	struct peer *peers[JOB_PEERS_MAX]; /* interrupted when the job stops */
+	size_t peers_len;
+};
+
+void job_init(struct job *j, const char *id);
+void job_done(struct job *j);
+
+/* End it soon: workers see it between windows, and requests under way are interrupted.  The first reason stays. */
+void job_stop(struct job *j, enum job_stop why);
+static inline bool job_is_stopped(const struct job *j)
+{
+	return atomic_load(&j->stop) != JOB_GOES_ON;
+}
+/* 0, or -ECANCELED with a sentence. */
+int job_check(const struct job *j, struct err *err) MUST_CHECK;
+/* Interrupt the requests of all workers, without stopping the job: one of them has failed. */
+void job_interrupt(struct job *j);
+
+/* The peers that are to be interrupted.  Not taken: to be cleared before they are freed. */
+void job_set_peers(struct job *j, struct peer *const *peers, size_t len);
+
+/* The code of docs/protocol.md that `r` is to be reported with, if none was named before.  Returns r; 0 and -ECANCELED name none. */
+int job_blame(struct job *j, const char *code, int r);
+/* Copies it; "" if none. */
+void job_get_code(struct job *j, char ret[static JOB_CODE_SIZE]);
+
+/* A line for the operator, here and at the server. */
+void job_say(struct job *j, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* The oldest line not yet sent, heap, or NULL. */
+char *job_take_line(struct job *j);
+
+void job_start_phase(struct job *j, enum job_phase phase, uint64_t total);
+void job_set_disk(struct job *j, uint32_t disk);
+/* Each is added to what there is. */
+void job_add(struct job *j, uint64_t done, uint64_t data, uint64_t sent);
+/* Bytes of disk that are to be done again. */
+void job_take_back(struct job *j, uint64_t done);
+struct job_progress job_get_progress(struct job *j);
+#endif

@@ -1,0 +1,105 @@
+/* peer.h - the server as a job sees it: the seam between the engine and the network.  One struct peer per worker; one thread at a
+ * time calls it, save for `interrupt`.
+ *
+ * An implementation repeats for ever what may succeed later (no connection, a busy server).  So what an operation returns is final:
+ *   -ECANCELED  interrupted: the job has stopped
+ *   -ESTALE     the server says that something which was acknowledged, or which it has to have first, is not there (`incomplete`)
+ *   -EBADMSG    what it was asked for is damaged in its store (`store_damaged`)
+ *   -EPROTO     it said something that the protocol does not allow
+ *   -ENOMEM
+ *   -EREMOTEIO  it refused for good: its sentence in err, its code in `code`
+ */
+#ifndef AGENT_PEER_H
+#define AGENT_PEER_H
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include "common/err.h"
+#include "common/id.h"
+#include "common/index.h"
+#include "common/pack.h"
+
+/* A window and an id that belongs to it: its node (put_windows), or one of its chunks (get_chunks). */
+struct peer_window {
+	uint64_t window;
+	struct id id;
+};
+
+/* What is known of a disk when all its windows were sent. */
+struct peer_finish {
+	struct geometry geometry;
+	struct id root;
+	const struct extent *unreadable;
+	size_t unreadable_len;
+};
+
+struct window_range {
+	uint64_t first;
+	uint64_t count; /* > 0 */
+};
+
+/* What the server says to that. */
+struct peer_finished {
+	struct window_range *missing; /* heap; inside the disk, ascending, apart */
+	size_t missing_len;	      /* 0: sealed */
+};
+
+/* Bytes of the peer, valid until its next operation. */
+struct peer_bytes {
+	const uint8_t *data;
+	size_t size;
+};
+
+struct peer;
+
+struct peer_ops {
+	/* capture */
+	/* One bit an id, least significant first: 1 = the server lacks it.  1 to LACK_IDS_MAX ids. */
+	int (*lack)(struct peer *p, enum pack_kind kind, const struct id *ids, size_t len,
+		    uint8_t *ret_bits, struct err *err);
+	int (*put_pack)(struct peer *p, const struct id *pack_id, const void *data, size_t size,
+			struct err *err);
+	/* 1 to WINDOWS_PUT_MAX */
+	int (*put_windows)(struct peer *p, uint32_t disk, const struct peer_window *w, size_t len,
+			   struct err *err);
+	int (*finish)(struct peer *p, uint32_t disk, const struct peer_finish *f,
+		      struct peer_finished *ret, struct err *err);
+	/* restore */
+	/* (size (4), node) of `count` (1 to NODES_GET_MAX) windows. */
+	int (*get_nodes)(struct peer *p, uint32_t disk, uint64_t first, uint32_t count,
+			 struct peer_bytes *ret, struct err *err);
+	/* (size (4), pack) …; an answer longer than `answer_max` is -EPROTO. */
+	int (*get_chunks)(struct peer *p, uint32_t disk, const struct peer_window *w, size_t len,
+			  size_t answer_max, struct peer_bytes *ret, struct err *err);
+	/* On return the server knows that this target is about to be written. */
+	int (*begin)(struct peer *p, uint32_t disk, struct err *err);
+	/* both */
+	/* From any thread: let the operation under way, and all later ones, return -ECANCELED soon. */
+	void (*interrupt)(struct peer *p);
+	void (*close)(struct peer *p);
+};
+
+/* An implementation embeds it as its first member. */
+struct peer {
+	const struct peer_ops *ops;
+	char code[32]; /* of the last -EREMOTEIO */
+};
+
+static inline void peer_free(struct peer *p)
+{
+	if (p)
+		p->ops->close(p);
+}
+static inline void peer_finished_done(struct peer_finished *f)
+{
+	free(f->missing);
+	f->missing = NULL;
+	f->missing_len = 0;
+}
+
+struct job;
+/* Name the code that a failed operation is to be reported with (job_blame).  Returns r. */
+int peer_blame(const struct peer *p, struct job *job, int r);
+#endif

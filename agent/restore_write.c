@@ -1,0 +1,320 @@
+/* restore_write.c - window by window: what does the target hold already, what is lacking, fetch that, write it.
+ *
+ * The target is read before it is written.  So a restore over an older version, or one that was interrupted, moves only what differs, and
+ * zeros are only written where something else is. A hole of a sparse file needs no reading.  A place of the target that cannot be read is
+ * simply written: disks replace bad sectors then, and verification has the last word. */
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/restore_work.h"
+#include "agent/wire.h"
+#include "common/bytes.h"
+#include "common/cleanup.h"
+#include "common/codec.h"
+#include "common/pack.h"
+
+#define GROUP_WINDOWS 16u /* nodes in one request */
+
+/* What is to be done with an entry of the node. */
+enum todo { KEEP, ZERO, FETCH, WRITE };
+
+struct writer_state {
+	struct restore *r;
+	struct job *job;
+	struct peer *peer;
+	struct codec_ctx *ctx;
+	uint8_t *nodes; /* encodings of a group, (size (4), node) */
+	struct node *node;
+	uint8_t *todo;	/* enum todo of each entry */
+	uint8_t *buf;	/* the window: what the target holds, then what it shall hold */
+	uint8_t *plain; /* of one pack */
+	struct peer_window *wanted;
+	uint32_t wanted_len;
+	uint64_t wanted_size;
+	struct restore_counts counts;
+};
+
+static int oom(struct writer_state *s, struct err *err)
+{
+	return job_blame(
+		s->job, "internal",
+		err_set(err, -ENOMEM, "restore: out of memory; use fewer workers (hoist.workers)"));
+}
+
+/* A chunk is never all zero: so what is zero differs, and need not be hashed. */
+static enum todo compare_entry(const struct node_entry *e, const uint8_t *held)
+{
+	bool is_zero = bytes_are_zero(held, e->length);
+	struct id id;
+
+	if (!e->is_chunk)
+		return is_zero ? KEEP : ZERO;
+	if (is_zero)
+		return FETCH;
+	id = id_of(held, e->length);
+	return id_equal(&id, &e->id) ? KEEP : FETCH;
+}
+
+/* Fill `todo`. */
+static int compare(struct writer_state *s, uint64_t w, struct err *err)
+{
+	struct blk *target = s->r->setup.target;
+	const struct node *n = s->node;
+	uint64_t offset = w * WINDOW_SIZE;
+	bool is_hole = blk_is_hole(target, offset, n->length), is_unknown = false;
+	struct err ignored;
+
+	if (!is_hole)
+		is_unknown = blk_read(target, s->buf, n->length, offset, &ignored) < 0;
+	for (uint32_t i = 0; i < n->count; i++) {
+		const struct node_entry *e = &n->entries[i];
+
+		if (is_hole) {
+			s->todo[i] = e->is_chunk ? FETCH : KEEP;
+		} else if (is_unknown) {
+			s->todo[i] = e->is_chunk ? FETCH : ZERO;
+		} else {
+			s->todo[i] = (uint8_t)compare_entry(e, s->buf + e->offset);
+		}
+	}
+	return job_check(s->job, err);
+}
+
+static bool is_wanted(const struct writer_state *s, const struct id *id)
+{
+	for (uint32_t i = 0; i < s->wanted_len; i++) {
+		if (id_equal(&s->wanted[i].id, id))
+			return true;
+	}
+	return false;
+}
+
+/* The chunks to be fetched, each once. */
+static void list_wanted(struct writer_state *s, uint64_t w)
+{
+	s->wanted_len = 0;
+	s->wanted_size = 0;
+	for (uint32_t i = 0; i < s->node->count; i++) {
+		const struct node_entry *e = &s->node->entries[i];
+
+		if (s->todo[i] != FETCH || is_wanted(s, &e->id))
+			continue;
+		s->wanted[s->wanted_len++] = (struct peer_window){w, e->id};
+		s->wanted_size += e->length;
+	}
+}
+
+/* Put a chunk wherever it belongs.  False if it belongs nowhere (any more). */
+static bool place_chunk(struct writer_state *s, const struct pack_entry *x)
+{
+	bool placed = false;
+
+	for (uint32_t i = 0; i < s->node->count; i++) {
+		const struct node_entry *e = &s->node->entries[i];
+
+		if (s->todo[i] != FETCH || e->length != x->length || !id_equal(&e->id, &x->id))
+			continue;
+		memcpy(s->buf + e->offset, s->plain + x->offset, e->length);
+		s->todo[i] = WRITE;
+		placed = true;
+	}
+	return placed;
+}
+
+/* One pack of the answer: decoded and every chunk hashed before any is used. */
+static int take_pack(struct writer_state *s, const struct peer_bytes *bytes, struct err *err)
+{
+	struct pack p = {0};
+	int e = pack_decode(bytes->data, bytes->size, &p, err);
+
+	if (e == 0 && (p.kind != PACK_CHUNKS || p.plain_size > s->wanted_size))
+		e = err_set(err, -EPROTO, "the server sent a pack that was not asked for");
+	if (e == 0)
+		e = pack_decompress(&p, s->ctx, s->plain, err);
+	if (e == 0)
+		e = pack_verify(&p, s->plain, err);
+	for (uint32_t i = 0; e == 0 && i < p.count; i++) {
+		if (!place_chunk(s, &p.entries[i]))
+			e = err_set(err, -EPROTO, "the server sent a chunk that was not asked for");
+	}
+	pack_done(&p);
+	return e;
+}
+
+static int take_answer(struct writer_state *s, const struct peer_bytes *answer, struct err *err)
+{
+	struct reader in;
+	struct peer_bytes one;
+	int e = 0;
+
+	reader_init(&in, answer->data, answer->size);
+	while (e == 0 && in.left > 0) {
+		e = wire_next(&in, PACK_HEADER + PACK_ENTRY + 1, PACK_SIZE_MAX, &one, err);
+		if (e == 0)
+			e = take_pack(s, &one, err);
+	}
+	for (uint32_t i = 0; e == 0 && i < s->node->count; i++) {
+		if (s->todo[i] == FETCH)
+			e = err_set(err, -EPROTO, "the server left out a chunk that was asked for");
+	}
+	if (e == -EBADMSG)
+		return job_blame(s->job, "store_damaged", e);
+	return e < 0 ? job_blame(s->job, "internal", e) : 0;
+}
+
+static int fetch(struct writer_state *s, uint64_t w, struct err *err)
+{
+	struct peer_bytes answer;
+	int e;
+
+	list_wanted(s, w);
+	if (s->wanted_len == 0)
+		return 0;
+	e = s->peer->ops->get_chunks(s->peer, s->r->setup.disk, s->wanted, s->wanted_len,
+				     wire_chunks_max(s->wanted_len, s->wanted_size), &answer, err);
+	if (e < 0)
+		return peer_blame(s->peer, s->job, e);
+	e = take_answer(s, &answer, err);
+	if (e < 0)
+		return err_prefix(err, "window %" PRIu64 " of the image", w);
+	s->counts.fetched += s->wanted_size;
+	job_add(s->job, 0, 0, answer.size);
+	return 0;
+}
+
+/* Neighbours with the same fate go in one piece. */
+static int apply(struct writer_state *s, uint64_t w, struct err *err)
+{
+	struct blk *target = s->r->setup.target;
+	const struct node *n = s->node;
+	int e = 0;
+
+	for (uint32_t i = 0, next; e == 0 && i < n->count; i = next) {
+		uint32_t at = n->entries[i].offset, size;
+
+		for (next = i + 1; next < n->count && s->todo[next] == s->todo[i];)
+			next++;
+		size = (next < n->count ? n->entries[next].offset : n->length) - at;
+		switch ((enum todo)s->todo[i]) {
+		case KEEP:
+			s->counts.kept += size;
+			break;
+		case ZERO:
+			e = blk_zero(target, w * WINDOW_SIZE + at, size, err);
+			s->counts.zeroed += size;
+			break;
+		case WRITE:
+			e = blk_write(target, s->buf + at, size, w * WINDOW_SIZE + at, err);
+			s->counts.written += size;
+			break;
+		case FETCH:
+			assert(false);
+		}
+	}
+	return job_blame(s->job, "write_error", e);
+}
+
+static int restore_window(struct writer_state *s, uint64_t w, const struct peer_bytes *encoding,
+			  struct err *err)
+{
+	int e = restore_decode_node(s->r, w, encoding, s->node, &s->r->ids[w], err);
+
+	if (e < 0)
+		return job_blame(s->job, "internal", e);
+	e = compare(s, w, err);
+	if (e == 0)
+		e = fetch(s, w, err);
+	if (e == 0)
+		e = apply(s, w, err);
+	if (e == 0)
+		job_add(s->job, s->node->length, node_data_bytes(s->node), 0);
+	return e;
+}
+
+/* The nodes of a group, kept while its windows are worked on. */
+static int get_nodes(struct writer_state *s, uint64_t first, uint32_t count, size_t *ret_size,
+		     struct err *err)
+{
+	struct peer_bytes all;
+	int e = s->peer->ops->get_nodes(s->peer, s->r->setup.disk, first, count, &all, err);
+
+	if (e < 0)
+		return peer_blame(s->peer, s->job, e);
+	if (all.size > (size_t)GROUP_WINDOWS * (4 + NODE_SIZE_MAX)) {
+		return job_blame(
+			s->job, "internal",
+			err_set(err, -EPROTO, "the server sent more nodes than were asked for"));
+	}
+	memcpy(s->nodes, all.data, all.size);
+	*ret_size = all.size;
+	job_add(s->job, 0, 0, all.size);
+	return 0;
+}
+
+static int restore_group(struct writer_state *s, uint64_t first, uint32_t count, struct err *err)
+{
+	struct reader in;
+	size_t size = 0;
+	int e = get_nodes(s, first, count, &size, err);
+
+	if (e < 0)
+		return e;
+	reader_init(&in, s->nodes, size);
+	for (uint32_t i = 0; e == 0 && i < count && !atomic_load(&s->r->stop); i++) {
+		struct peer_bytes one;
+
+		e = wire_next(&in, NODE_SIZE_MIN, NODE_SIZE_MAX, &one, err);
+		if (e < 0)
+			return job_blame(s->job, "internal", e);
+		e = restore_window(s, first + i, &one, err);
+	}
+	return e;
+}
+
+static int work(struct writer_state *s, struct err *err)
+{
+	struct restore *r = s->r;
+	uint64_t first;
+	uint32_t count;
+	int e = 0;
+
+	while (e == 0 && !atomic_load(&r->stop) &&
+	       (count = restore_take(r, GROUP_WINDOWS, &first)) > 0)
+		e = restore_group(s, first, count, err);
+	(void)pthread_mutex_lock(&r->lock);
+	r->counts.kept += s->counts.kept;
+	r->counts.written += s->counts.written;
+	r->counts.zeroed += s->counts.zeroed;
+	r->counts.fetched += s->counts.fetched;
+	(void)pthread_mutex_unlock(&r->lock);
+	return e;
+}
+
+int restore_write_run(void *ctx, unsigned worker, struct err *err)
+{
+	struct restore *r = ctx;
+	CLEANUP(codec_ctx_freep) struct codec_ctx *codec = codec_ctx_new();
+	CLEANUP_FREE uint8_t *nodes = malloc((size_t)GROUP_WINDOWS * (4 + NODE_SIZE_MAX));
+	CLEANUP_FREE struct node *node = malloc(sizeof(*node));
+	CLEANUP_FREE uint8_t *todo = malloc(NODE_ENTRIES_MAX);
+	CLEANUP_FREE uint8_t *buf = aligned_alloc(BLK_DIRECT_ALIGN, WINDOW_SIZE);
+	CLEANUP_FREE uint8_t *plain = malloc(WINDOW_SIZE);
+	CLEANUP_FREE struct peer_window *wanted = calloc(NODE_ENTRIES_MAX, sizeof(*wanted));
+	struct writer_state s = {.r = r,
+				 .job = r->setup.job,
+				 .peer = r->setup.peers[worker],
+				 .ctx = codec,
+				 .nodes = nodes,
+				 .node = node,
+				 .todo = todo,
+				 .buf = buf,
+				 .plain = plain,
+				 .wanted = wanted};
+
+	if (!codec || !nodes || !node || !todo || !buf || !plain || !wanted)
+		return oom(&s, err);
+	return work(&s, err);
+}

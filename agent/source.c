@@ -1,0 +1,254 @@
+/* source.c - pieces of 1 MiB; short gaps between used places are read through, since a request costs more than they do.
+ *
+ * Rescue: a piece that fails is read again in eighths down to a sector, so that a bad sector costs itself alone.  A disk with many such
+ * places could take weeks that way.  So there is a limit on the time for one read and one for the disk; and when the list of
+ * places grows towards what the format allows, sectors are no longer told apart.  What is given up undivided counts as unreadable as a
+ * whole, and is all zeros: the list never hides anything.  Several passes, skipping far ahead and coming back, would be better and are
+ * not done yet. */
+#include "agent/source.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "agent/clock.h"
+
+#define PIECE_SIZE    (1u << 20)
+#define GAP_SIZE      (256u << 10) /* performance.md: reading through gaps up to that is cheapest */
+#define PATIENCE_MS   60000u
+#define PATIENCE_ALL  (30u * 60000u)
+#define FINE_LIST_MAX (EXTENTS_MAX / 2) /* up to so many places, down to a sector */
+#define COARSE_MIN    65536u		/* beyond, no smaller than that */
+
+void source_init(struct source *s, struct blk *blk, const struct usage *usage, bool is_serial)
+{
+	memset(s, 0, sizeof(*s));
+	s->blk = blk;
+	s->usage = usage;
+	s->is_serial = is_serial;
+	s->patience_ms = PATIENCE_MS;
+	s->patience_total_ms = PATIENCE_ALL;
+	(void)pthread_mutex_init(&s->serial_lock, NULL);
+	(void)pthread_mutex_init(&s->lock, NULL);
+}
+
+void source_done(struct source *s)
+{
+	extents_done(&s->unreadable);
+	(void)pthread_mutex_destroy(&s->serial_lock);
+	(void)pthread_mutex_destroy(&s->lock);
+}
+
+/* Errors that say "this place", not "this disk" or "this program". */
+static bool is_bad_place(int r)
+{
+	switch (-r) {
+	case EIO:
+	case EREMOTEIO:
+	case EILSEQ:
+	case ENODATA:
+	case ENOLINK:
+	case ETIMEDOUT:
+	case EAGAIN:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* One read of the device, counted. */
+static int read_once(struct source *s, uint8_t *buf, uint64_t offset, uint32_t size,
+		     struct err *err)
+{
+	int r = blk_read(s->blk, buf, size, offset, err);
+
+	(void)pthread_mutex_lock(&s->lock);
+	if (r == 0) {
+		s->bytes_read += size;
+	} else {
+		s->errors++;
+	}
+	(void)pthread_mutex_unlock(&s->lock);
+	return r;
+}
+
+static int give_up(struct source *s, uint8_t *buf, uint64_t offset, uint32_t size, struct err *err)
+{
+	int r;
+	size_t len;
+
+	memset(buf, 0, size);
+	(void)pthread_mutex_lock(&s->lock);
+	r = extents_add(&s->unreadable, offset, size);
+	len = s->unreadable.len;
+	(void)pthread_mutex_unlock(&s->lock);
+	if (r < 0)
+		return err_set(err, r, "read '%s': out of memory", blk_name(s->blk));
+	if (len > EXTENTS_MAX) {
+		return err_set(err, -EFBIG,
+			       "read '%s': more than %u unreadable places, which is more than an "
+			       "image can list",
+			       blk_name(s->blk), EXTENTS_MAX);
+	}
+	return 0;
+}
+
+/* The least that a failing piece is divided into. */
+static uint32_t grain(struct source *s)
+{
+	bool coarse;
+
+	(void)pthread_mutex_lock(&s->lock);
+	coarse = s->unreadable.len >= FINE_LIST_MAX;
+	(void)pthread_mutex_unlock(&s->lock);
+	return coarse ? COARSE_MIN : blk_sector_size(s->blk);
+}
+
+struct rescue {
+	struct source *s;
+	uint64_t start_ms, end_ms;
+};
+
+/* The place has failed to read with `size` at once: by eighths, as long as there is time. */
+static int rescue(const struct rescue *x, uint8_t *buf, uint64_t offset, uint32_t size,
+		  struct err *err)
+{
+	struct source *s = x->s;
+	uint32_t least = grain(s), part = (size / 8 + least - 1) / least * least;
+	int r = 0;
+
+	if (size <= least || clock_ms() >= x->end_ms)
+		return give_up(s, buf, offset, size, err);
+	for (uint32_t at = 0, n; r == 0 && at < size; at += n) {
+		struct err bad;
+
+		n = size - at < part ? size - at : part;
+		r = read_once(s, buf + at, offset + at, n, &bad);
+		if (is_bad_place(r)) {
+			r = rescue(x, buf + at, offset + at, n, err);
+		} else if (r < 0) {
+			*err = bad;
+		}
+	}
+	return r;
+}
+
+static int read_piece(struct source *s, uint8_t *buf, uint64_t offset, uint32_t size,
+		      struct err *err)
+{
+	int r = read_once(s, buf, offset, size, err);
+	uint64_t left;
+	struct rescue x = {.s = s};
+
+	if (!is_bad_place(r))
+		return r;
+	(void)pthread_mutex_lock(&s->lock);
+	left = s->patience_total_ms > s->patience_used_ms
+		       ? s->patience_total_ms - s->patience_used_ms
+		       : 0;
+	(void)pthread_mutex_unlock(&s->lock);
+	x.start_ms = clock_ms();
+	x.end_ms = x.start_ms + (left < s->patience_ms ? left : s->patience_ms);
+	r = rescue(&x, buf, offset, size, err);
+	(void)pthread_mutex_lock(&s->lock);
+	s->patience_used_ms += clock_ms() - x.start_ms;
+	(void)pthread_mutex_unlock(&s->lock);
+	return r;
+}
+
+static uint64_t least_of(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+/* Where the used run that begins in extent `*ret_i` at or after `offset` ends, short gaps included; at most at `end`.  *ret_i: the
+ * extent behind. */
+static uint64_t run_end(const struct usage *u, size_t *ret_i, uint64_t end)
+{
+	size_t i = *ret_i;
+	uint64_t to = least_of(u->extents[i].offset + u->extents[i].length, end);
+
+	for (i++; i < u->len && to < end && u->extents[i].offset < end &&
+		  u->extents[i].offset - to <= GAP_SIZE;
+	     i++)
+		to = least_of(u->extents[i].offset + u->extents[i].length, end);
+	*ret_i = i;
+	return to;
+}
+
+/* Zero what lies between the used places of a range that was read whole. */
+static void zero_gaps(const struct usage *u, uint8_t *buf, uint64_t offset, uint64_t end)
+{
+	uint64_t at = offset;
+
+	for (size_t i = usage_find(u, offset); at < end; i++) {
+		uint64_t from = i < u->len ? least_of(u->extents[i].offset, end) : end;
+
+		if (from > at)
+			memset(buf + (at - offset), 0, (size_t)(from - at));
+		if (i == u->len)
+			break;
+		at = u->extents[i].offset + u->extents[i].length;
+	}
+}
+
+/* A range of which something is in use; widened to what O_DIRECT likes. */
+static int read_run(struct source *s, uint8_t *buf, uint64_t offset, uint64_t end, struct err *err)
+{
+	int r = 0;
+
+	while (r == 0 && offset < end) {
+		uint32_t n = (uint32_t)least_of(end - offset, PIECE_SIZE - offset % PIECE_SIZE);
+
+		r = read_piece(s, buf, offset, n, err);
+		buf += n;
+		offset += n;
+	}
+	return r;
+}
+
+static int read_used(struct source *s, uint8_t *buf, uint64_t offset, uint64_t end, struct err *err)
+{
+	const struct usage *u = s->usage;
+	uint64_t at = offset;
+	int r = 0;
+
+	for (size_t i = usage_find(u, offset); r == 0 && at < end;) {
+		uint64_t from = i < u->len ? least_of(u->extents[i].offset, end) : end;
+		uint64_t to;
+
+		/* whole units, for O_DIRECT */
+		from = from < end ? from / BLK_DIRECT_ALIGN * BLK_DIRECT_ALIGN : from;
+		if (from > at)
+			memset(buf + (at - offset), 0, (size_t)(from - at));
+		at = from > at ? from : at;
+		if (at == end)
+			break;
+		to = run_end(u, &i, end);
+		to = least_of((to + BLK_DIRECT_ALIGN - 1) / BLK_DIRECT_ALIGN * BLK_DIRECT_ALIGN,
+			      end);
+		r = read_run(s, buf + (at - offset), at, to, err);
+		at = to;
+	}
+	if (r == 0)
+		zero_gaps(u, buf, offset, end);
+	return r;
+}
+
+int source_read(struct source *s, void *buf, uint64_t offset, uint32_t size, struct err *err)
+{
+	int r;
+
+	assert(offset % BLK_DIRECT_ALIGN == 0);
+	(void)pthread_mutex_lock(&s->lock);
+	r = s->unreadable.len > 0 ? extents_remove(&s->unreadable, offset, size) : 0;
+	(void)pthread_mutex_unlock(&s->lock);
+	if (r < 0)
+		return err_set(err, r, "read '%s': out of memory", blk_name(s->blk));
+	if (s->is_serial)
+		(void)pthread_mutex_lock(&s->serial_lock);
+	r = read_used(s, buf, offset, offset + size, err);
+	if (s->is_serial)
+		(void)pthread_mutex_unlock(&s->serial_lock);
+	return r;
+}

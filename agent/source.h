@@ -1,0 +1,39 @@
+/* source.h - reading a disk that is to be captured: only what is in use, and whatever can be read of it.
+ *
+ * What is not in use reads as zeros without being read.  What cannot be read is tried again in smaller pieces down to a sector, then
+ * reads as zeros and is written down; how much time goes into that is limited.  Thread-safe. */
+#ifndef AGENT_SOURCE_H
+#define AGENT_SOURCE_H
+#include <pthread.h>
+#include <stdint.h>
+
+#include "agent/extents.h"
+#include "agent/usage.h"
+#include "common/blk.h"
+
+struct source {
+	struct blk *blk;	   /* not owned */
+	const struct usage *usage; /* not owned */
+	/* Read it from one place at a time: a disk whose head has to move. */
+	bool is_serial;
+	/* How long to try on unreadable places of one read and of the whole disk, before larger pieces are given up at once. */
+	uint64_t patience_ms, patience_total_ms;
+
+	pthread_mutex_t serial_lock; /* held by who reads, if is_serial */
+	pthread_mutex_t lock;	     /* over all below */
+	struct extents unreadable;
+	uint64_t patience_used_ms;
+	uint64_t bytes_read;
+	uint64_t errors; /* reads that failed */
+};
+
+void source_init(struct source *s, struct blk *blk, const struct usage *usage, bool is_serial);
+void source_done(struct source *s);
+
+/* Fill `buf` (aligned to BLK_DIRECT_ALIGN) with the disk's bytes.  Unreadable places found there before are forgotten first, so that the list
+ * always tells of the last reading.  An error is not about a bad place, but one that no patience helps:
+ *   -ENODEV, -ENXIO, -ENOMEDIUM: the device is gone;  -ENOMEM;  -EFBIG: too many unreadable places to be listed;
+ *   -ERANGE, -EINVAL and the like: our own mistake */
+int source_read(struct source *s, void *buf, uint64_t offset, uint32_t size,
+		struct err *err) MUST_CHECK;
+#endif

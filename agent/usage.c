@@ -1,0 +1,44 @@
+#include "agent/usage.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+int usage_init_whole(struct usage *u, uint64_t size)
+{
+	*u = (struct usage){calloc(1, sizeof(*u->extents)), 1};
+	if (!u->extents)
+		return -ENOMEM;
+	u->extents[0] = (struct extent){0, size};
+	return 0;
+}
+
+void usage_done(struct usage *u)
+{
+	free(u->extents);
+	*u = (struct usage){0};
+}
+
+size_t usage_find(const struct usage *u, uint64_t offset)
+{
+	size_t low = 0, high = u->len;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (u->extents[mid].offset + u->extents[mid].length > offset) {
+			high = mid;
+		} else {
+			low = mid + 1;
+		}
+	}
+	return low;
+}
+
+uint64_t usage_bytes(const struct usage *u)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < u->len; i++)
+		n += u->extents[i].length;
+	return n;
+}

@@ -1,0 +1,110 @@
+#include "agent/wire.h"
+
+#include <errno.h>
+#include <inttypes.h>
+
+#include "common/cleanup.h"
+#include "common/limits.h"
+#include "common/message.h"
+
+void wire_encode_windows(const struct peer_window *w, size_t len, uint8_t *buf)
+{
+	struct writer out;
+
+	writer_init(&out, buf, len * WIRE_WINDOW_SIZE);
+	for (size_t i = 0; i < len; i++) {
+		writer_u64(&out, w[i].window);
+		writer_bytes(&out, w[i].id.b, ID_SIZE);
+	}
+}
+
+int wire_next(struct reader *r, uint32_t min, uint32_t max, struct peer_bytes *ret, struct err *err)
+{
+	uint32_t size = reader_u32(r);
+	const uint8_t *data;
+
+	if (r->bad)
+		return err_set(err, -EPROTO, "the server's answer ends too early");
+	if (size < min || size > max) {
+		return err_set(err, -EPROTO,
+			       "the server's answer has an object of %" PRIu32
+			       " bytes, and %" PRIu32 " to %" PRIu32 " are allowed",
+			       size, min, max);
+	}
+	data = reader_bytes(r, size);
+	if (!data)
+		return err_set(err, -EPROTO, "the server's answer ends within an object");
+	*ret = (struct peer_bytes){data, size};
+	return 0;
+}
+
+size_t wire_chunks_max(size_t len, uint64_t plain)
+{
+	return (size_t)plain + len * (4 + PACK_HEADER + PACK_ENTRY);
+}
+
+json_t *wire_finish_encode(const struct peer_finish *f)
+{
+	char root[ID_TEXT_SIZE];
+
+	id_to_text(&f->root, root);
+	return json_pack("{s:s, s:I, s:I, s:o}", "root", root, "sector_size",
+			 (json_int_t)f->geometry.sector_size, "physical_sector_size",
+			 (json_int_t)f->geometry.physical_sector_size, "unreadable",
+			 extents_to_json(f->unreadable, f->unreadable_len));
+}
+
+static bool range_decode(const json_t *pair, uint64_t from, uint64_t windows,
+			 struct window_range *ret)
+{
+	const json_t *first = json_array_get(pair, 0), *count = json_array_get(pair, 1);
+
+	if (json_array_size(pair) != 2 || !json_is_integer(first) || !json_is_integer(count) ||
+	    json_integer_value(first) < 0 || json_integer_value(count) <= 0)
+		return false;
+	*ret = (struct window_range){(uint64_t)json_integer_value(first),
+				     (uint64_t)json_integer_value(count)};
+	return ret->first >= from && ret->first < windows && ret->count <= windows - ret->first;
+}
+
+/* Either ranges or the root that we sent: a server that seals another one is not believed. */
+static int check_sealed(const json_t *json, const struct id *root, struct err *err)
+{
+	struct id sealed;
+	int r = json_get_id(json, "root", &sealed, err);
+
+	if (r == 0 && !id_equal(&sealed, root))
+		r = err_set(err, -EPROTO, "the server has sealed another root than ours");
+	return r;
+}
+
+int wire_finished_decode(const json_t *json, uint64_t windows, const struct id *root,
+			 struct peer_finished *ret, struct err *err)
+{
+	const json_t *missing;
+	CLEANUP_FREE struct window_range *ranges = NULL;
+	uint64_t from = 0;
+	size_t len;
+	int r = json_get_array(json, "missing", MISSING_MAX, &missing, err);
+
+	if (r < 0)
+		return r;
+	len = json_array_size(missing);
+	if (len == 0) {
+		r = check_sealed(json, root, err);
+		if (r == 0)
+			*ret = (struct peer_finished){0};
+		return r;
+	}
+	ranges = calloc(len, sizeof(*ranges));
+	if (!ranges)
+		return err_set(err, -ENOMEM, "out of memory");
+	for (size_t i = 0; i < len; i++) {
+		if (!range_decode(json_array_get(missing, i), from, windows, &ranges[i]))
+			return err_set(err, -EPROTO,
+				       "field 'missing' has a range that is not allowed");
+		from = ranges[i].first + ranges[i].count;
+	}
+	*ret = (struct peer_finished){TAKE_PTR(ranges), len};
+	return 0;
+}

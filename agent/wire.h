@@ -1,0 +1,38 @@
+/* wire.h - the binary bodies of docs/protocol.md between agent and server, both ways.  Pure. */
+#ifndef AGENT_WIRE_H
+#define AGENT_WIRE_H
+#include <stddef.h>
+#include <stdint.h>
+
+#include "agent/peer.h"
+#include "common/bytes.h"
+#include "common/err.h"
+#include "common/json.h"
+
+#define WIRE_WINDOW_SIZE 40u /* window (8), id (32) */
+
+/* len × WIRE_WINDOW_SIZE bytes into `buf`. */
+void wire_encode_windows(const struct peer_window *w, size_t len, uint8_t *buf);
+
+static inline size_t wire_bits_size(size_t len)
+{
+	return (len + 7) / 8;
+}
+static inline bool wire_bit(const uint8_t *bits, size_t i)
+{
+	return (bits[i / 8] >> (i % 8)) & 1;
+}
+
+/* The next of (size (4), object): a node or a pack of `min` to `max` bytes.  -EPROTO. */
+int wire_next(struct reader *r, uint32_t min, uint32_t max, struct peer_bytes *ret,
+	      struct err *err) MUST_CHECK;
+
+/* The most that an answer to get_chunks can have: `len` chunks of `plain` bytes together, in as many packs. */
+size_t wire_chunks_max(size_t len, uint64_t plain);
+
+/* {"root", "sector_size", …}; NULL: out of memory. */
+json_t *wire_finish_encode(const struct peer_finish *f);
+/* {"missing", "root"}: ascending, apart, inside `windows`; either something is missing or `root` is the one that was sent.  -EPROTO, -ENOMEM. */
+int wire_finished_decode(const json_t *json, uint64_t windows, const struct id *root,
+			 struct peer_finished *ret, struct err *err) MUST_CHECK;
+#endif

@@ -1,0 +1,347 @@
+/* The capture engine against a server in memory. */
+#include <errno.h>
+#include <string.h>
+
+#include "agent/capture.h"
+#include "tests/lib/blk_fault.h"
+#include "tests/lib/rig.h"
+#include "tests/unit/tap.h"
+
+#define SIZE (23u * WINDOW_SIZE + 5 * 4096 + 512 * 3) /* no multiple of anything but sectors */
+
+static struct blk *disk_of(uint64_t size, uint64_t seed, uint32_t sector_size)
+{
+	return blk_new_memory(rig_make_disk(size, seed), size, sector_size);
+}
+
+/* Does the sealed image hold what the disk does? */
+static bool image_equals(struct sink *s, struct blk *b)
+{
+	uint64_t size = blk_size(b);
+	uint8_t *image = sink_read_disk(s, 0), *disk = malloc(size);
+	struct err err;
+	bool same = image && disk && sink_is_sealed(s, 0) &&
+		    blk_read(b, disk, size, 0, &err) == 0 && memcmp(image, disk, size) == 0;
+
+	free(image);
+	free(disk);
+	return same;
+}
+
+static void test_whole(uint64_t size, uint32_t sector_size, unsigned workers)
+{
+	struct sink *s = sink_new();
+	struct blk *b = disk_of(size, size + sector_size, sector_size);
+	struct rig g;
+	struct job_progress p;
+	char name[128];
+	int r;
+
+	sink_add_disk(s, 0, size);
+	rig_init(&g, s, b, workers);
+	r = rig_capture(&g);
+	(void)snprintf(name, sizeof(name),
+		       "%llu bytes, sectors of %u, %u workers: ", (unsigned long long)size,
+		       sector_size, workers);
+	printf("# %s\n", name);
+	ok(r == 0, "captured");
+	if (r < 0)
+		printf("# %s: %s\n", g.code, g.err.msg);
+	ok(strcmp(sink_breach(s), "") == 0, "by the rules");
+	if (sink_breach(s)[0])
+		printf("# %s\n", sink_breach(s));
+	ok(image_equals(s, b), "the image is the disk");
+	ok(id_equal(&g.result.root, &(struct id[]){sink_root(s, 0)}[0]), "the root is the image's");
+	ok(sink_get_stats(s).chunks_again == 0, "no chunk was sent twice");
+	p = job_get_progress(&g.job);
+	ok(p.done == size && p.data == g.result.data_bytes, "progress adds up");
+	ok(p.sent > 0 || g.result.data_bytes == 0, "what was sent is counted");
+	rig_done(&g);
+	blk_free(b);
+	sink_free(s);
+}
+
+/* A disk that was captured before costs no pack; a changed block costs itself. */
+static void test_again(void)
+{
+	struct sink *s = sink_new();
+	struct blk *b = disk_of(SIZE, 7, 512);
+	struct rig g;
+	struct sink_stats st;
+	struct err err;
+	uint8_t block[4096];
+
+	memset(block, 0x5a, sizeof(block));
+	sink_add_disk(s, 0, SIZE);
+	rig_init(&g, s, b, 3);
+	ok(rig_capture(&g) == 0, "first capture");
+	rig_done(&g);
+	sink_clear_stats(s);
+	sink_add_disk(s, 0, SIZE);
+	rig_init(&g, s, b, 3);
+	ok(rig_capture(&g) == 0, "second capture");
+	st = sink_get_stats(s);
+	ok(st.chunk_packs == 0 && st.node_packs == 0, "an unchanged disk sends no pack");
+	ok(st.windows == window_count(SIZE), "only its windows");
+	ok(st.ids_asked <= window_count(SIZE), "and asks for no chunk");
+	rig_done(&g);
+
+	sink_clear_stats(s);
+	sink_add_disk(s, 0, SIZE);
+	ok(blk_write(b, block, sizeof(block), 11ull * WINDOW_SIZE + 40960, &err) == 0,
+	   "change a block");
+	rig_init(&g, s, b, 3);
+	ok(rig_capture(&g) == 0, "third capture");
+	st = sink_get_stats(s);
+	ok(st.chunk_packs == 1 && st.nodes == 1 && st.chunks >= 1 && st.chunks <= 4,
+	   "a changed block sends one pack and one node");
+	ok(image_equals(s, b), "the image is the disk");
+	rig_done(&g);
+	blk_free(b);
+	sink_free(s);
+}
+
+/* An interrupted job goes on with what is there. */
+static void test_resume(void)
+{
+	struct sink *s = sink_new();
+	struct blk *b = disk_of(SIZE, 9, 512);
+	struct sink_plan plan = {.ops = SINK_PACK, .nth = 20, .code = -ECANCELED};
+	struct rig g;
+	uint64_t first;
+
+	sink_add_disk(s, 0, SIZE);
+	sink_set_plan(s, &plan);
+	rig_init(&g, s, b, 3);
+	ok(rig_capture(&g) == -ECANCELED, "interrupted");
+	ok(g.code[0] == '\0', "which is nobody's fault");
+	rig_done(&g);
+	first = sink_get_stats(s).chunks;
+	ok(first > 0, "some chunks are there");
+	sink_set_plan(s, &(struct sink_plan){0});
+	rig_init(&g, s, b, 3);
+	ok(rig_capture(&g) == 0, "resumed");
+	ok(sink_get_stats(s).chunks_again == 0, "nothing acknowledged was sent again");
+	ok(image_equals(s, b), "the image is the disk");
+	rig_done(&g);
+	blk_free(b);
+	sink_free(s);
+}
+
+/* Whatever operation fails, the capture fails with its error, and a later one succeeds. */
+static void test_every_failure(void)
+{
+	const uint64_t size = 5ull * WINDOW_SIZE + 4096;
+	struct blk *b = disk_of(size, 11, 512);
+	bool all_failed = true, all_coded = true, all_recovered = true;
+	unsigned n = 1, failures = 0;
+
+	for (;; n++) {
+		struct sink *s = sink_new();
+		struct sink_plan plan = {.nth = n};
+		struct rig g;
+		int r;
+
+		sink_add_disk(s, 0, size);
+		sink_set_plan(s, &plan);
+		rig_init(&g, s, b, 2);
+		r = rig_capture(&g);
+		rig_done(&g);
+		if (r == 0) {
+			sink_free(s);
+			break;
+		}
+		failures++;
+		all_failed = all_failed && r == -EREMOTEIO &&
+			     strcmp(g.err.msg, "failed as planned") == 0 && !sink_is_sealed(s, 0);
+		all_coded = all_coded && strcmp(g.code, "conflict") == 0;
+		rig_init(&g, s, b, 2);
+		all_recovered = all_recovered && rig_capture(&g) == 0 && image_equals(s, b) &&
+				sink_breach(s)[0] == '\0';
+		rig_done(&g);
+		sink_free(s);
+	}
+	printf("# %u operations failed in turn\n", failures);
+	ok(failures >= 10, "there were operations to fail");
+	ok(all_failed, "each failure ends the capture with its sentence");
+	ok(all_coded, "and its code");
+	ok(all_recovered, "and the next capture succeeds");
+	blk_free(b);
+}
+
+/* A server that loses what it acknowledged. */
+static void test_losses(void)
+{
+	struct sink *s = sink_new();
+	struct blk *b = disk_of(SIZE, 13, 512);
+	struct sink_plan plan = {.lose_after = 15};
+	struct rig g;
+
+	sink_add_disk(s, 0, SIZE);
+	sink_set_plan(s, &plan);
+	rig_init(&g, s, b, 3);
+	ok(rig_capture(&g) == 0, "a server that loses chunks on the way");
+	if (g.result.passes < 2)
+		printf("# %u passes\n", g.result.passes);
+	ok(g.result.passes > 1, "costs another pass");
+	ok(image_equals(s, b), "the image is the disk");
+	ok(sink_breach(s)[0] == '\0', "by the rules");
+	ok(job_get_progress(&g.job).done == SIZE, "and progress ends at the disk's size");
+	rig_done(&g);
+
+	/* all windows known to it, but some node gone, and a chunk of another */
+	ok(sink_drop_node(s, 3) && sink_drop_chunk(s, 50), "lose a node and a chunk");
+	rig_init(&g, s, b, 3);
+	ok(rig_capture(&g) == 0, "a server that names missing windows");
+	ok(image_equals(s, b), "the image is the disk");
+	rig_done(&g);
+
+	sink_set_plan(s, &(struct sink_plan){.always_incomplete = true});
+	sink_add_disk(s, 0, SIZE);
+	rig_init(&g, s, b, 3);
+	ok(rig_capture(&g) == -ESTALE && strcmp(g.code, "incomplete") == 0,
+	   "a server that always loses is given up");
+	ok(strstr(g.err.msg, "it loses what it acknowledges") != NULL, "with a sentence");
+	rig_done(&g);
+	blk_free(b);
+	sink_free(s);
+}
+
+static void test_bad_places(uint32_t sector_size)
+{
+	struct sink *s = sink_new();
+	struct blk_fault_plan plan = {.bad = {{4096ull * 100, sector_size},
+					      {5ull * WINDOW_SIZE + 1000 * 4096, 20000},
+					      {SIZE / 4096 * 4096, 1}},
+				      .bad_len = 3};
+	struct blk *b =
+		blk_fault_new(disk_of(SIZE / sector_size * sector_size, 17, sector_size), &plan);
+	uint64_t size = blk_size(b);
+	uint8_t *image, *disk = rig_make_disk(size, 17);
+	struct rig g;
+	const struct extents *bad;
+
+	sink_add_disk(s, 0, size);
+	rig_init(&g, s, b, 2);
+	bad = &g.source.unreadable;
+	ok(rig_capture(&g) == 0, "bad places do not stop a capture");
+	ok(bad->len >= 2 && bad->items[0].offset == 4096ull * 100 &&
+		   bad->items[0].length == sector_size,
+	   "one bad sector costs itself alone");
+	ok(bad->items[1].offset <= 5ull * WINDOW_SIZE + 1000 * 4096 &&
+		   bad->items[1].length >= 20000 && bad->items[1].length < 20000 + 2 * sector_size,
+	   "a run of them no more than its sectors");
+	for (size_t i = 0; i < bad->len; i++)
+		memset(disk + bad->items[i].offset, 0, bad->items[i].length);
+	image = sink_read_disk(s, 0);
+	ok(image && memcmp(image, disk, size) == 0, "all else is there, and these are zeros");
+	ok(sink_is_sealed(s, 0) && sink_breach(s)[0] == '\0', "the root tells of them");
+	free(image);
+	free(disk);
+	rig_done(&g);
+	blk_free(b);
+	sink_free(s);
+}
+
+static void test_dead_disk(void)
+{
+	struct sink *s = sink_new();
+	struct blk_fault_plan plan = {
+		.ops = BLK_FAULT_READ, .nth = 30, .from_there = true, .code = -ENODEV};
+	struct blk *b = blk_fault_new(disk_of(SIZE, 19, 512), &plan);
+	struct rig g;
+
+	sink_add_disk(s, 0, SIZE);
+	rig_init(&g, s, b, 2);
+	ok(rig_capture(&g) == -ENODEV && strcmp(g.code, "read_error") == 0,
+	   "a disk that is gone fails the job");
+	ok(strstr(g.err.msg, "at byte") != NULL, "with the place");
+	ok(!sink_is_sealed(s, 0), "and nothing is sealed");
+	rig_done(&g);
+	/* one whose every read fails, with no patience left: given up in large pieces, soon */
+	plan.code = -EIO;
+	blk_fault_set_plan(b, &plan);
+	rig_init(&g, s, b, 2);
+	g.source.patience_total_ms = 0;
+	ok(rig_capture(&g) == 0, "a disk that reads badly is captured as far as it goes");
+	ok(g.source.errors < 200, "without asking for every sector when patience is over");
+	rig_done(&g);
+	blk_free(b);
+	sink_free(s);
+}
+
+static void test_limits(void)
+{
+	struct sink *s = sink_new();
+	struct blk *b = disk_of(4096, 1, 512);
+	struct rig g;
+	struct capture_setup setup;
+	struct capture_result result;
+	struct err err;
+
+	rig_init(&g, s, b, 1);
+	setup = (struct capture_setup){&g.job, 0, &g.source, g.peers, 1, CODEC_ZSTD, 1, 31};
+	ok(capture_disk(&setup, &result, &err) == -E2BIG && strstr(err.msg, "hoist.memory"),
+	   "too little memory for the list of windows is refused");
+	job_stop(&g.job, JOB_CANCELLED);
+	ok(rig_capture(&g) == -ECANCELED && strcmp(g.err.msg, "the job was cancelled") == 0,
+	   "a cancelled job does nothing");
+	ok(sink_get_stats(s).lacks == 0, "not even ask");
+	rig_done(&g);
+	blk_free(b);
+	sink_free(s);
+}
+
+/* Blocks that are not in use are not read and count as zeros. */
+static void test_usage(void)
+{
+	const uint64_t size = 8ull * WINDOW_SIZE;
+	struct extent used[] = {{0, 4096},
+				{4096 * 3 + 512, 1024},
+				{WINDOW_SIZE - 512, 1024},
+				{3ull * WINDOW_SIZE, WINDOW_SIZE},
+				{size - 512, 512}};
+	struct sink *s = sink_new();
+	struct blk_fault_plan none = {0};
+	struct blk *b = blk_fault_new(disk_of(size, 23, 512), &none);
+	uint8_t *disk = rig_make_disk(size, 23), *want = calloc(1, size), *image;
+	struct rig g;
+
+	for (size_t i = 0; i < sizeof(used) / sizeof(used[0]); i++)
+		memcpy(want + used[i].offset, disk + used[i].offset, used[i].length);
+	sink_add_disk(s, 0, size);
+	rig_init(&g, s, b, 2);
+	usage_done(&g.usage);
+	g.usage = (struct usage){malloc(sizeof(used)), sizeof(used) / sizeof(used[0])};
+	memcpy(g.usage.extents, used, sizeof(used));
+	ok(rig_capture(&g) == 0, "a disk of which little is in use");
+	image = sink_read_disk(s, 0);
+	ok(image && memcmp(image, want, size) == 0, "what is not in use is zeros");
+	ok(blk_fault_get_stats(b).read_size < WINDOW_SIZE + 8 * 4096, "and is not read");
+	free(image);
+	free(disk);
+	free(want);
+	rig_done(&g);
+	blk_free(b);
+	sink_free(s);
+}
+
+int main(void)
+{
+	test_whole(512, 512, 1);
+	test_whole(4096, 4096, 1);
+	test_whole(WINDOW_SIZE, 512, 2);
+	test_whole(SIZE, 512, 1);
+	test_whole(SIZE, 512, 4);
+	test_whole(SIZE / 4096 * 4096, 4096, 8);
+	test_again();
+	test_resume();
+	test_every_failure();
+	test_losses();
+	test_bad_places(512);
+	test_bad_places(4096);
+	test_dead_disk();
+	test_limits();
+	test_usage();
+	return done();
+}

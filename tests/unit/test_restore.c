@@ -1,0 +1,335 @@
+/* The restore engine against a server in memory that holds a captured disk. */
+#include <errno.h>
+#include <string.h>
+
+#include "agent/restore.h"
+#include "common/cleanup.h"
+#include "tests/lib/blk_fault.h"
+#include "tests/lib/rig.h"
+#include "tests/unit/tap.h"
+
+#define SIZE (9u * WINDOW_SIZE + 5 * 4096 + 512 * 3)
+
+static struct sink *sink; /* holds the image of `image` */
+static uint8_t *image;	  /* SIZE bytes */
+static struct order_disk order;
+
+static void capture(uint64_t seed)
+{
+	struct blk *b;
+	struct rig g;
+
+	image = rig_make_disk(SIZE, seed);
+	b = blk_new_memory(rig_make_disk(SIZE, seed), SIZE, 512);
+	sink = sink_new();
+	sink_add_disk(sink, 0, SIZE);
+	rig_init(&g, sink, b, 2);
+	ok(rig_capture(&g) == 0, "an image to restore");
+	order = (struct order_disk){.source_disk = "wwn:x",
+				    .source = {SIZE, 512, 512},
+				    .root = g.result.root,
+				    .data_bytes = g.result.data_bytes};
+	rig_done(&g);
+	blk_free(b);
+}
+
+struct restored {
+	int write, verify; /* results */
+	struct restore_counts counts;
+	struct err err;
+	char code[JOB_CODE_SIZE];
+	struct job_progress written, verified;
+};
+
+static struct restored restore_to(struct blk *target, unsigned workers)
+{
+	struct restored x = {.write = -1, .verify = -1};
+	struct peer *peers[RIG_WORKERS_MAX];
+	struct job job;
+	struct restore *r = NULL;
+	struct restore_setup setup = {.job = &job,
+				      .order = &order,
+				      .target = target,
+				      .peers = peers,
+				      .workers = workers,
+				      .ids_max = 1 << 20};
+
+	job_init(&job, "0123456789abcdef");
+	for (unsigned i = 0; i < workers; i++)
+		peers[i] = sink_peer(sink);
+	job_set_peers(&job, peers, workers);
+	x.write = restore_new(&setup, &r, &x.err);
+	job_start_phase(&job, PHASE_RESTORE, SIZE);
+	if (x.write == 0)
+		x.write = restore_write(r, &x.counts, &x.err);
+	x.written = job_get_progress(&job);
+	job_start_phase(&job, PHASE_VERIFY, SIZE);
+	if (x.write == 0)
+		x.verify = restore_verify(r, &x.err);
+	x.verified = job_get_progress(&job);
+	job_get_code(&job, x.code);
+	restore_free(r);
+	job_set_peers(&job, NULL, 0);
+	for (unsigned i = 0; i < workers; i++)
+		peer_free(peers[i]);
+	job_done(&job);
+	return x;
+}
+
+static bool holds_image(struct blk *b)
+{
+	CLEANUP_FREE uint8_t *got = malloc(SIZE);
+	struct err err;
+
+	return got && blk_read(b, got, SIZE, 0, &err) == 0 && memcmp(got, image, SIZE) == 0;
+}
+
+static uint64_t bytes_not_zero(void)
+{
+	uint64_t n = 0;
+
+	for (uint64_t at = 0; at < SIZE; at += 4096) {
+		uint64_t size = SIZE - at < 4096 ? SIZE - at : 4096;
+
+		for (uint64_t i = 0; i < size; i++) {
+			if (image[at + i]) {
+				n += size;
+				break;
+			}
+		}
+	}
+	return n;
+}
+
+static void test_onto(const char *what, struct blk *b, unsigned workers)
+{
+	struct restored x = restore_to(b, workers);
+	const struct restore_counts *c = &x.counts;
+
+	printf("# onto %s\n", what);
+	ok(x.write == 0 && x.verify == 0, "restored and verified");
+	if (x.write < 0 || x.verify < 0)
+		printf("# %s: %s\n", x.code, x.err.msg);
+	ok(holds_image(b), "the target is the image");
+	ok(sink_breach(sink)[0] == '\0', "by the rules");
+	if (sink_breach(sink)[0])
+		printf("# %s\n", sink_breach(sink));
+	ok(c->kept + c->written + c->zeroed == SIZE, "the counts add up");
+	ok(x.written.done == SIZE && x.verified.done == SIZE && x.written.data == order.data_bytes,
+	   "and so does the progress");
+}
+
+static void test_targets(void)
+{
+	const uint64_t larger = SIZE + 3 * WINDOW_SIZE + 512;
+	struct blk *b = blk_new_memory(calloc(1, SIZE), SIZE, 512);
+	struct restored x;
+	struct err err;
+	CLEANUP_FREE uint8_t *tail = rig_make_disk(larger, 99), *got = malloc(larger);
+	uint8_t junk[512];
+
+	memset(junk, 0xa5, sizeof(junk));
+	test_onto("an empty disk", b, 1);
+	sink_clear_stats(sink);
+	x = restore_to(b, 3);
+	ok(x.write == 0 && x.verify == 0 && x.counts.kept == SIZE && x.counts.fetched == 0,
+	   "a second time writes nothing");
+	ok(sink_get_stats(sink).chunks_gets == 0, "and asks for no chunk");
+	ok(blk_write(b, junk, 512, 2 * WINDOW_SIZE + 512, &err) == 0 &&
+		   blk_write(b, junk, 512, SIZE - 512, &err) == 0,
+	   "change two sectors");
+	x = restore_to(b, 3);
+	ok(x.write == 0 && x.verify == 0 && holds_image(b), "which are set right");
+	ok(x.counts.written + x.counts.zeroed <= 2ull * CHUNK_MAX ||
+		   x.counts.zeroed > 2ull * CHUNK_MAX,
+	   "and no more than what they lie in");
+	ok(x.counts.fetched <= 2ull * CHUNK_MAX, "nor fetched");
+	blk_free(b);
+
+	b = blk_new_memory(rig_make_disk(SIZE, 1234), SIZE, 512);
+	test_onto("another disk's content", b, 4);
+	blk_free(b);
+
+	b = blk_new_memory(rig_make_disk(larger, 99), larger, 512);
+	test_onto("a larger disk", b, 2);
+	ok(blk_read(b, got, larger - SIZE, SIZE, &err) == 0 &&
+		   memcmp(got, tail + SIZE, larger - SIZE) == 0,
+	   "what lies behind is left alone");
+	blk_free(b);
+}
+
+/* A sparse file: holes are not read, and stay. */
+static void test_sparse_target(void)
+{
+	char path[] = "/tmp/test_restore.XXXXXX";
+	int fd = mkstemp(path);
+	struct blk *b = NULL;
+	struct err err;
+	struct restored x;
+
+	ok(fd >= 0 && ftruncate(fd, SIZE) == 0 && close(fd) == 0 &&
+		   blk_open_file(path, BLK_WRITE, BLK_DIRECT, 512, &b, &err) == 0,
+	   "a sparse file");
+	x = restore_to(b, 2);
+	ok(x.write == 0 && x.verify == 0 && holds_image(b), "restored and verified");
+	ok(x.counts.zeroed == 0 && x.counts.written == bytes_not_zero(), "no zeros were written");
+	blk_free(b);
+	(void)unlink(path);
+}
+
+/* Every operation of the target, and every one of the server, fails in turn. */
+static void test_every_failure(void)
+{
+	struct blk_fault_plan none = {0};
+	struct blk *b = blk_fault_new(blk_new_memory(rig_make_disk(SIZE, 4321), SIZE, 512), &none);
+	unsigned reads = 0, others = 0, peers = 0;
+	bool all_fail = true, all_coded = true, reads_are_survived = true;
+
+	for (uint64_t n = 1;; n++) {
+		struct blk_fault_plan plan = {.ops = BLK_FAULT_WRITE | BLK_FAULT_ZERO |
+						     BLK_FAULT_FLUSH | BLK_FAULT_DROP,
+					      .nth = n,
+					      .is_partial = n % 2};
+		struct restored x;
+
+		blk_fault_set_plan(b, &none);
+		(void)!blk_write(b, image + SIZE / 2, SIZE / 2, 0, &(struct err){0});
+		blk_fault_set_plan(b, &plan);
+		x = restore_to(b, 2);
+		if (x.write == 0 && x.verify == 0)
+			break;
+		others++;
+		all_fail = all_fail && strstr(x.err.msg, "as planned");
+		all_coded = all_coded && strcmp(x.code, "write_error") == 0;
+	}
+	for (uint64_t n = 1; n <= 3; n++) {
+		struct blk_fault_plan plan = {.ops = BLK_FAULT_READ, .nth = n};
+		struct restored x;
+
+		blk_fault_set_plan(b, &plan);
+		x = restore_to(b, 2);
+		reads++;
+		reads_are_survived = reads_are_survived && x.write == 0 && x.verify == 0;
+	}
+	for (unsigned n = 1;; n++) {
+		struct sink_plan plan = {.nth = n};
+		struct restored x;
+
+		blk_fault_set_plan(b, &none);
+		(void)!blk_write(b, image + SIZE / 2, SIZE / 2, 0, &(struct err){0});
+		sink_set_plan(sink, &plan);
+		x = restore_to(b, 2);
+		if (x.write == 0 && x.verify == 0)
+			break;
+		peers++;
+		all_fail = all_fail && strcmp(x.err.msg, "failed as planned") == 0;
+		all_coded = all_coded && strcmp(x.code, "conflict") == 0;
+	}
+	sink_set_plan(sink, &(struct sink_plan){0});
+	printf("# %u writes, %u reads, %u requests failed in turn\n", others, reads, peers);
+	ok(others > 10 && peers > 10, "there were operations to fail");
+	ok(all_fail, "each failure ends the restore with its sentence");
+	ok(all_coded, "and its code");
+	ok(reads_are_survived, "what cannot be read is written");
+	blk_free(b);
+}
+
+/* A disk that does not keep what is written to it. */
+static int lossy_write_at(struct blk *b, const void *buf, size_t size, uint64_t offset,
+			  struct err *err);
+static const struct blk_ops *memory_ops;
+static struct blk_ops lossy_ops;
+static int lossy_write_at(struct blk *b, const void *buf, size_t size, uint64_t offset,
+			  struct err *err)
+{
+	CLEANUP_FREE uint8_t *copy = malloc(size);
+
+	memcpy(copy, buf, size);
+	if (offset <= 5000000 && offset + size > 5000000)
+		copy[5000000 - offset] ^= 4;
+	return memory_ops->write_at(b, copy, size, offset, err);
+}
+
+static void test_lossy_disk(void)
+{
+	struct blk *b = blk_new_memory(calloc(1, SIZE), SIZE, 512);
+	struct restored x;
+
+	ok(image[5000000] != 0, "a byte that is written");
+	memory_ops = b->ops;
+	lossy_ops = *b->ops;
+	lossy_ops.write_at = lossy_write_at;
+	b->ops = &lossy_ops;
+	x = restore_to(b, 2);
+	ok(x.write == 0 && x.verify == -EBADMSG && strcmp(x.code, "verify_failed") == 0,
+	   "a disk that bends a bit is found by verification");
+	ok(strstr(x.err.msg, "at byte 49") || strstr(x.err.msg, "at byte 50"), "which says where");
+	printf("# %s\n", x.err.msg);
+	blk_free(b);
+}
+
+/* Whatever bit of whatever answer is wrong, nothing wrong is written as good. */
+static void test_bent_answers(void)
+{
+	uint64_t state = 5;
+	unsigned refused = 0, coded = 0;
+	bool never_wrong = true;
+
+	for (unsigned n = 1; n <= 12; n++) {
+		struct blk *b = blk_new_memory(calloc(1, SIZE), SIZE, 512);
+		struct sink_plan plan = {.bend = n,
+					 .bend_bit = (unsigned)(rig_random(&state) >> 40)};
+		struct restored x;
+
+		sink_set_plan(sink, &plan);
+		x = restore_to(b, 1);
+		refused += x.write < 0;
+		coded += x.code[0] != '\0';
+		never_wrong = never_wrong && (x.write < 0 || x.verify < 0 || holds_image(b));
+		blk_free(b);
+	}
+	sink_set_plan(sink, &(struct sink_plan){0});
+	ok(never_wrong, "a wrong bit is never taken for good");
+	ok(refused == 12 && coded == 12, "every one is refused, with a code");
+}
+
+static void test_refusals(void)
+{
+	struct blk *small = blk_new_memory(calloc(1, SIZE - 512), SIZE - 512, 512);
+	struct blk *b = blk_new_memory(calloc(1, SIZE), SIZE, 512);
+	struct restored x = restore_to(small, 1);
+	char want[64];
+
+	(void)snprintf(want, sizeof(want), "%u are needed", SIZE);
+	ok(x.write == -ENOSPC && strcmp(x.code, "target_too_small") == 0,
+	   "a target one sector too small");
+	ok(strstr(x.err.msg, want) != NULL, "with the bytes that are needed");
+	order.root.b[5] ^= 1;
+	x = restore_to(b, 2);
+	ok(x.write == -EBADMSG && strcmp(x.code, "verify_failed") == 0 &&
+		   strstr(x.err.msg, "not the image that was ordered"),
+	   "another root than ordered");
+	order.root.b[5] ^= 1;
+	blk_free(b);
+	b = blk_new_memory(calloc(1, SIZE), SIZE, 512);
+	ok(sink_drop_chunk(sink, 17), "damage the store");
+	x = restore_to(b, 2);
+	ok(x.write == -EBADMSG && strcmp(x.code, "store_damaged") == 0,
+	   "a chunk that is not there");
+	blk_free(small);
+	blk_free(b);
+}
+
+int main(void)
+{
+	capture(77);
+	test_targets();
+	test_sparse_target();
+	test_every_failure();
+	test_lossy_disk();
+	test_bent_answers();
+	test_refusals();
+	sink_free(sink);
+	free(image);
+	return done();
+}
