@@ -1,0 +1,72 @@
+/* call.h - one request and its answer, as handlers see them. */
+#ifndef SERVER_HTTP_CALL_H
+#define SERVER_HTTP_CALL_H
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/err.h"
+#include "server/api_error.h"
+#include "server/http/route.h"
+
+#define PEER_TEXT_SIZE	    64
+#define MACHINE_ID_TEXT	    33 /* 32 hex digits and NUL */
+#define CALL_QUERY_MAX_SIZE 128
+
+/* A piece of a binary answer. */
+struct call_part {
+	void *data; /* heap */
+	size_t size;
+};
+
+struct MHD_Connection;
+struct http_server;
+
+struct call {
+	/* ---- the request */
+	void *app; /* whoever declared the routes: struct server */
+	struct route_match match;
+	char peer[PEER_TEXT_SIZE];     /* numeric address */
+	char machine[MACHINE_ID_TEXT]; /* AUTH_AGENT: whose secret it was */
+	const uint8_t *body;	       /* NUL after body_size, for JSON's sake */
+	size_t body_size;
+	json_t *json; /* BODY_JSON: the body, an object; of the call */
+
+	/* ---- the answer; a handler fills one kind */
+	unsigned status;
+	json_t *answer_json;
+	struct call_part *parts; /* heap; freed with what they hold once sent */
+	size_t parts_len;
+	unsigned retry_after_s;
+
+	/* ---- of http.c */
+	struct http_server *http;
+	struct MHD_Connection *connection;
+	uint8_t *buffer;
+	size_t buffer_size, received;
+	uint64_t reserved; /* of the memory budget */
+	bool draining;	   /* an answer is settled; the rest of the body is read and dropped */
+	uint64_t started_ms;
+	char method[8];
+};
+
+/* Query parameter, decoded into `ret`.  1 there, 0 not there, -EPROTO. */
+int call_query(struct call *c, const char *key, char ret[static CALL_QUERY_MAX_SIZE],
+	       struct err *err) MUST_CHECK;
+/* The same as a decimal number within min..max; `*ret` stays as it is when it is not there. */
+int call_query_u64(struct call *c, const char *key, uint64_t min, uint64_t max, uint64_t *ret,
+		   struct err *err) MUST_CHECK;
+
+/* Answer JSON; takes `json`, NULL (out of memory) answers 503. */
+void call_answer(struct call *c, unsigned status, json_t *take_json);
+/* Answer 204. */
+void call_answer_empty(struct call *c);
+/* Answer with bytes: takes `data` (heap).  Several of them make up the body in order.  False: out of memory (data is freed). */
+bool call_add_part(struct call *c, void *take_data, size_t size) MUST_CHECK;
+/* Answer an error. */
+void call_fail(struct call *c, enum api_code code, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+/* The same from what a function returned. */
+void call_fail_err(struct call *c, const struct err *err);
+#endif

@@ -1,0 +1,534 @@
+/* The path of a request.  libmicrohttpd calls handle_access():
+ *  1. with the headers: begin() finds the route, the caller and the length, and either takes memory for the body or settles the error;
+ *  2. with pieces of the body: they are gathered, or, when an error is settled, dropped.  To answer before the body was read would
+ *     mean to close the connection on a peer that is still sending: it would see a reset and never the reason.  Only bodies that are
+ *     longer than any we take, or of unknown length, are not waited for; nor those of peers that asked (Expect: 100-continue);
+ *  3. with the end: finish() runs the handler and queues its answer.
+ *
+ * A handler may take longer than the inactivity time-out (sealing a large index does).  libmicrohttpd would then drop the connection
+ * instead of sending the answer, so the time-out is lifted while a handler runs.
+ *
+ * Paths and queries are decoded here, not by libmicrohttpd, which would cut them at an escaped NUL. */
+#include "server/http/http.h"
+
+#include <errno.h>
+#include <microhttpd.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "common/json.h"
+#include "common/limits.h"
+#include "common/log.h"
+
+#define MEMORY_LIMIT   (256u << 10) /* of a connection: 16 TLS records a read */
+#define STACK_SIZE     (512u << 10)
+#define SECRET_MAX     128u
+#define DRAIN_MAX      PACK_SIZE_MAX
+#define RESERVE_WAIT_S 20
+#define JSON_BLOWUP    8u /* a parsed JSON document takes several times its text */
+#define DAEMONS_MAX    16u
+
+struct http_server {
+	struct http_config config;
+	struct MHD_Daemon *daemons[DAEMONS_MAX];
+	size_t daemons_len;
+
+	pthread_mutex_t lock;
+	pthread_cond_t freed;
+	uint64_t memory_used; /* lock */
+};
+
+static uint64_t now_ms(void)
+{
+	struct timespec ts;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+/* ---- memory of bodies */
+
+static bool reserve(struct http_server *s, uint64_t bytes, unsigned wait_s)
+{
+	struct timespec until;
+	bool got = true;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += wait_s;
+	(void)pthread_mutex_lock(&s->lock);
+	while (s->memory_used > s->config.memory_max ||
+	       bytes > s->config.memory_max - s->memory_used) {
+		if (wait_s == 0 ||
+		    pthread_cond_timedwait(&s->freed, &s->lock, &until) == ETIMEDOUT) {
+			got = false;
+			break;
+		}
+	}
+	if (got)
+		s->memory_used += bytes;
+	(void)pthread_mutex_unlock(&s->lock);
+	return got;
+}
+
+static void release(struct http_server *s, uint64_t bytes)
+{
+	(void)pthread_mutex_lock(&s->lock);
+	s->memory_used -= bytes;
+	(void)pthread_cond_broadcast(&s->freed);
+	(void)pthread_mutex_unlock(&s->lock);
+}
+
+bool call_reserve(struct call *c, uint64_t bytes)
+{
+	if (!reserve(c->http, bytes, RESERVE_WAIT_S)) {
+		call_fail(c, API_BUSY, "The server has no memory left for this answer; ask again.");
+		return false;
+	}
+	c->reserved += bytes;
+	return true;
+}
+
+/* ---- one request */
+
+static void peer_text(struct MHD_Connection *connection, char *ret)
+{
+	const union MHD_ConnectionInfo *info =
+		MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+	const struct sockaddr *sa = info ? info->client_addr : NULL;
+	socklen_t size = sizeof(struct sockaddr_in);
+	struct sockaddr_in v4 = {.sin_family = AF_INET};
+
+	(void)snprintf(ret, PEER_TEXT_SIZE, "unknown");
+	if (!sa)
+		return;
+	if (sa->sa_family == AF_INET6) {
+		const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)(const void *)sa;
+
+		size = sizeof(*v6);
+		if (IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr)) {
+			memcpy(&v4.sin_addr, &v6->sin6_addr.s6_addr[12], 4);
+			sa = (const struct sockaddr *)(const void *)&v4;
+			size = sizeof(v4);
+		}
+	}
+	(void)getnameinfo(sa, size, ret, PEER_TEXT_SIZE, NULL, 0, NI_NUMERICHOST);
+}
+
+static const char *header(struct call *c, const char *name)
+{
+	return MHD_lookup_connection_value(c->connection, MHD_HEADER_KIND, name);
+}
+
+/* 1 and the length, 0 without one, -1 when it is no number. */
+static int content_length(struct call *c, uint64_t *ret)
+{
+	const char *text = header(c, MHD_HTTP_HEADER_CONTENT_LENGTH);
+	uint64_t v = 0;
+
+	if (!text)
+		return 0;
+	for (const char *p = text; *p || p == text; p++) {
+		if (*p < '0' || *p > '9' || __builtin_mul_overflow(v, 10u, &v) ||
+		    __builtin_add_overflow(v, (uint64_t)(*p - '0'), &v))
+			return -1;
+	}
+	*ret = v;
+	return 1;
+}
+
+static bool check_route(struct http_server *s, struct call *c, const char *method, const char *url)
+{
+	switch (route_find(s->config.routes, s->config.routes_len, http_method_from_name(method),
+			   url, &c->match)) {
+	case ROUTE_FOUND:
+		return true;
+	case ROUTE_OTHER_METHOD:
+		call_fail(c, API_METHOD, "This path has no method %.16s.", method);
+		return false;
+	case ROUTE_NOT_FOUND:
+	default:
+		call_fail(c, API_NOT_FOUND, "There is nothing at this path.");
+		return false;
+	}
+}
+
+static bool check_caller(struct http_server *s, struct call *c)
+{
+	static const char scheme[] = "Bearer ";
+	const char *text = header(c, MHD_HTTP_HEADER_AUTHORIZATION);
+	struct err err;
+
+	if (c->match.route->auth == AUTH_ANYONE)
+		return true;
+	if (!text || strncasecmp(text, scheme, sizeof(scheme) - 1) != 0 ||
+	    strlen(text) > sizeof(scheme) - 1 + SECRET_MAX) {
+		call_fail(c, API_UNAUTHORIZED,
+			  "This needs the header Authorization: Bearer SECRET.");
+		return false;
+	}
+	if (s->config.authorize(s->config.app, c->match.route->auth, text + sizeof(scheme) - 1,
+				c->machine, &err) < 0) {
+		call_fail_err(c, &err);
+		return false;
+	}
+	return true;
+}
+
+/* Length against the route's limit, then the memory. */
+static bool check_body(struct http_server *s, struct call *c, int has_length, uint64_t length)
+{
+	const struct route *r = c->match.route;
+	uint64_t need = length + 1;
+
+	if (r->body == BODY_NONE) {
+		if (length == 0)
+			return true;
+		call_fail(c, API_BAD_REQUEST, "This request takes no body.");
+		return false;
+	}
+	if (has_length == 0) {
+		call_fail(c, API_LENGTH_REQUIRED, "The header Content-Length is missing.");
+		return false;
+	}
+	if (length > r->body_max) {
+		call_fail(c, API_TOO_LARGE, "A body of at most %u bytes is taken here, not %llu.",
+			  r->body_max, (unsigned long long)length);
+		return false;
+	}
+	if (r->body == BODY_JSON)
+		need += length * JSON_BLOWUP;
+	if (!reserve(s, need, 0)) {
+		call_fail(c, API_BUSY, "The server is busy with other bodies; ask again.");
+		return false;
+	}
+	c->reserved += need;
+	c->buffer = malloc(length + 1);
+	if (!c->buffer) {
+		call_fail(c, API_BUSY, "The server is out of memory; ask again.");
+		return false;
+	}
+	c->buffer_size = length;
+	return true;
+}
+
+static enum MHD_Result send_answer(struct call *c);
+
+/* The headers are there.  An error is settled in the call; whether it is sent at once depends on what follows. */
+static enum MHD_Result begin(struct http_server *s, struct call *c, const char *method,
+			     const char *url)
+{
+	uint64_t length = 0;
+	int has_length = content_length(c, &length);
+
+	if (has_length < 0) {
+		call_fail(c, API_BAD_REQUEST, "The header Content-Length is not a number.");
+		return send_answer(c);
+	}
+	if (header(c, MHD_HTTP_HEADER_TRANSFER_ENCODING)) {
+		call_fail(
+			c, API_LENGTH_REQUIRED,
+			"Bodies are taken with Content-Length only, not in pieces of unknown length.");
+		return send_answer(c);
+	}
+	if (check_route(s, c, method, url) && check_caller(s, c) &&
+	    check_body(s, c, has_length, length))
+		return MHD_YES;
+	c->draining = true;
+	if (length > DRAIN_MAX || (length > 0 && header(c, MHD_HTTP_HEADER_EXPECT)))
+		return send_answer(c);
+	return MHD_YES;
+}
+
+static void take_body(struct call *c, const char *data, size_t size)
+{
+	if (c->draining)
+		return;
+	if (size > c->buffer_size - c->received) { /* libmicrohttpd counts; not believed */
+		call_fail(c, API_BAD_REQUEST, "The body is longer than its Content-Length.");
+		c->draining = true;
+		return;
+	}
+	memcpy(c->buffer + c->received, data, size);
+	c->received += size;
+}
+
+static bool parse_body(struct call *c)
+{
+	struct err err;
+
+	if (c->match.route->body == BODY_NONE)
+		return true;
+	c->buffer[c->received] = '\0';
+	c->body = c->buffer;
+	c->body_size = c->received;
+	if (c->match.route->body != BODY_JSON)
+		return true;
+	if (json_parse((const char *)c->body, c->body_size, c->match.route->body_max, &c->json,
+		       &err) == 0)
+		return true;
+	call_fail_err(c, &err);
+	return false;
+}
+
+static void free_parts(void *arg)
+{
+	struct call_part *parts = arg;
+
+	for (struct call_part *p = parts; p->data; p++)
+		free(p->data);
+	free(parts);
+}
+
+/* The parts move into the response. */
+static struct MHD_Response *response_of_parts(struct call *c)
+{
+	struct MHD_IoVec *iov = calloc(c->parts_len, sizeof(*iov));
+	struct MHD_Response *r = NULL;
+
+	if (iov && call_add_part(c, NULL, 0)) { /* the end, for free_parts */
+		size_t len = c->parts_len - 1;
+
+		for (size_t i = 0; i < len; i++) {
+			iov[i].iov_base = c->parts[i].data;
+			iov[i].iov_len = c->parts[i].size;
+		}
+		r = MHD_create_response_from_iovec(iov, (unsigned)len, free_parts, c->parts);
+		if (r)
+			c->parts = NULL;
+		else
+			c->parts_len = len;
+	}
+	free(iov);
+	if (r)
+		c->parts_len = 0;
+	return r;
+}
+
+static struct MHD_Response *make_response(struct call *c)
+{
+	struct MHD_Response *r;
+	char *text;
+
+	if (c->parts_len > 0) {
+		r = response_of_parts(c);
+		if (r)
+			(void)MHD_add_response_header(r, MHD_HTTP_HEADER_CONTENT_TYPE,
+						      "application/octet-stream");
+		return r;
+	}
+	if (!c->answer_json)
+		return MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT);
+	text = json_dumps(c->answer_json, JSON_COMPACT);
+	if (!text)
+		return NULL;
+	r = MHD_create_response_from_buffer(strlen(text), text, MHD_RESPMEM_MUST_FREE);
+	if (!r)
+		free(text);
+	else
+		(void)MHD_add_response_header(r, MHD_HTTP_HEADER_CONTENT_TYPE, "application/json");
+	return r;
+}
+
+static enum MHD_Result send_answer(struct call *c)
+{
+	struct MHD_Response *r = make_response(c);
+	enum MHD_Result result;
+	char seconds[16];
+
+	if (!r)
+		return MHD_NO; /* out of memory: the connection ends, the request may be repeated */
+	(void)MHD_add_response_header(r, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
+	if (c->retry_after_s > 0) {
+		(void)snprintf(seconds, sizeof(seconds), "%u", c->retry_after_s);
+		(void)MHD_add_response_header(r, MHD_HTTP_HEADER_RETRY_AFTER, seconds);
+	}
+	if (c->status == MHD_HTTP_UNAUTHORIZED)
+		(void)MHD_add_response_header(r, MHD_HTTP_HEADER_WWW_AUTHENTICATE, "Bearer");
+	result = MHD_queue_response(c->connection, c->status, r);
+	MHD_destroy_response(r);
+	return result;
+}
+
+static enum MHD_Result finish(struct http_server *s, struct call *c)
+{
+	if (c->draining)
+		return send_answer(c);
+	if (c->received != c->buffer_size)
+		return MHD_NO;
+	(void)MHD_set_connection_option(c->connection, MHD_CONNECTION_OPTION_TIMEOUT, 0u);
+	if (parse_body(c)) {
+		c->match.route->handle(c);
+		if (c->status == 0)
+			call_fail(c, API_INTERNAL, "The server has no answer to this.");
+	}
+	(void)MHD_set_connection_option(c->connection, MHD_CONNECTION_OPTION_TIMEOUT,
+					s->config.inactivity_s);
+	return send_answer(c);
+}
+
+static void call_free(struct call *c)
+{
+	if (!c)
+		return;
+	for (size_t i = 0; i < c->parts_len; i++)
+		free(c->parts[i].data);
+	free(c->parts);
+	json_decref(c->answer_json);
+	json_decref(c->json);
+	free(c->buffer);
+	if (c->reserved > 0)
+		release(c->http, c->reserved);
+	free(c);
+}
+
+static struct call *call_new(struct http_server *s, struct MHD_Connection *connection,
+			     const char *method)
+{
+	struct call *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		return NULL;
+	c->http = s;
+	c->app = s->config.app;
+	c->connection = connection;
+	c->started_ms = now_ms();
+	(void)snprintf(c->method, sizeof(c->method), "%s", method);
+	peer_text(connection, c->peer);
+	return c;
+}
+
+static enum MHD_Result handle_access(void *cls, struct MHD_Connection *connection, const char *url,
+				     const char *method, const char *version, const char *data,
+				     size_t *data_size, void **con_cls)
+{
+	struct http_server *s = cls;
+	struct call *c = *con_cls;
+
+	(void)version;
+	if (!c) {
+		*con_cls = c = call_new(s, connection, method);
+		return c ? begin(s, c, method, url) : MHD_NO;
+	}
+	if (*data_size > 0) {
+		take_body(c, data, *data_size);
+		*data_size = 0;
+		return MHD_YES;
+	}
+	return finish(s, c);
+}
+
+static void handle_completed(void *cls, struct MHD_Connection *connection, void **con_cls,
+			     enum MHD_RequestTerminationCode code)
+{
+	struct call *c = *con_cls;
+
+	(void)cls;
+	(void)connection;
+	if (!c)
+		return;
+	/* the pattern, not the path: no secret and nothing a peer could forge is in it */
+	log_event(LOG_DEBUG, "request", "method=%s path=%s status=%u peer=%s ms=%llu%s", c->method,
+		  c->match.route ? c->match.route->path : "-", c->status, c->peer,
+		  (unsigned long long)(now_ms() - c->started_ms),
+		  code == MHD_REQUEST_TERMINATED_COMPLETED_OK ? "" : " cut=yes");
+	call_free(c);
+	*con_cls = NULL;
+}
+
+static size_t keep_escapes(void *cls, struct MHD_Connection *connection, char *text)
+{
+	(void)cls;
+	(void)connection;
+	return strlen(text);
+}
+
+static void __attribute__((format(printf, 2, 0)))
+log_library(void *cls, const char *fmt, va_list ap)
+{
+	char text[256];
+	size_t n;
+
+	(void)cls;
+	(void)vsnprintf(text, sizeof(text), fmt, ap);
+	n = strlen(text);
+	if (n > 0 && text[n - 1] == '\n')
+		text[n - 1] = '\0';
+	log_event(LOG_DEBUG, "http", "text=\"%s\"", text);
+}
+
+static struct MHD_Daemon *start_daemon(struct http_server *s, int fd)
+{
+	unsigned flags = MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION |
+			 MHD_USE_POLL | MHD_USE_TLS | MHD_USE_ERROR_LOG | MHD_USE_ITC;
+
+	return MHD_start_daemon(
+		flags, 0, NULL, NULL, handle_access, s, MHD_OPTION_EXTERNAL_LOGGER, log_library,
+		NULL, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_HTTPS_MEM_KEY,
+		s->config.identity->key_pem, MHD_OPTION_HTTPS_MEM_CERT,
+		s->config.identity->cert_pem, MHD_OPTION_HTTPS_PRIORITIES, TLS_PRIORITIES,
+		MHD_OPTION_CONNECTION_LIMIT, s->config.connections_max,
+		MHD_OPTION_PER_IP_CONNECTION_LIMIT, s->config.connections_per_peer,
+		MHD_OPTION_CONNECTION_TIMEOUT, s->config.inactivity_s,
+		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)MEMORY_LIMIT,
+		MHD_OPTION_THREAD_STACK_SIZE, (size_t)STACK_SIZE, MHD_OPTION_NOTIFY_COMPLETED,
+		handle_completed, NULL, MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, NULL,
+		MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END);
+}
+
+static struct http_server *server_new(const struct http_config *config)
+{
+	struct http_server *s = calloc(1, sizeof(*s));
+	pthread_condattr_t attr;
+
+	if (!s)
+		return NULL;
+	s->config = *config;
+	(void)pthread_mutex_init(&s->lock, NULL);
+	(void)pthread_condattr_init(&attr);
+	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	(void)pthread_cond_init(&s->freed, &attr);
+	(void)pthread_condattr_destroy(&attr);
+	return s;
+}
+
+int http_server_start(const struct http_config *config, const int *take_fds, size_t fds_len,
+		      struct http_server **ret, struct err *err)
+{
+	struct http_server *s = fds_len <= DAEMONS_MAX ? server_new(config) : NULL;
+	size_t i;
+
+	for (i = 0; s && i < fds_len; i++) {
+		s->daemons[i] = start_daemon(s, take_fds[i]);
+		if (!s->daemons[i])
+			break;
+		s->daemons_len++;
+	}
+	if (s && i == fds_len) {
+		*ret = s;
+		return 0;
+	}
+	for (; i < fds_len; i++)
+		(void)close(take_fds[i]);
+	http_server_stop(s);
+	return err_set(err, -EIO, "start serving HTTPS: libmicrohttpd refused%s",
+		       fds_len > DAEMONS_MAX ? " (too many addresses)" : "");
+}
+
+void http_server_stop(struct http_server *s)
+{
+	if (!s)
+		return;
+	for (size_t i = 0; i < s->daemons_len; i++)
+		MHD_stop_daemon(s->daemons[i]);
+	(void)pthread_cond_destroy(&s->freed);
+	(void)pthread_mutex_destroy(&s->lock);
+	free(s);
+}

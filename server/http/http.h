@@ -1,0 +1,41 @@
+/* http.h - the HTTPS service: one thread a connection (libmicrohttpd with GnuTLS).
+ *
+ * Before a byte of a body is read its route, who asks and its length are checked, and memory for it is set aside from one budget. */
+#ifndef SERVER_HTTP_HTTP_H
+#define SERVER_HTTP_HTTP_H
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/err.h"
+#include "server/http/call.h"
+#include "server/http/route.h"
+#include "server/tls.h"
+
+struct http_server;
+
+struct http_config {
+	const struct identity *identity; /* outlives the server */
+	unsigned connections_max;	 /* per listening address */
+	unsigned connections_per_peer;
+	unsigned inactivity_s;
+	uint64_t memory_max; /* bytes of all bodies at one time, requests' and answers' */
+
+	const struct route *routes;
+	size_t routes_len;
+	void *app; /* becomes call->app */
+	/* Who bears `secret` (NUL-terminated)?  0 with ret_machine filled for AUTH_AGENT; API_UNAUTHORIZED.  Any thread. */
+	int (*authorize)(void *app, enum route_auth auth, const char *secret,
+			 char ret_machine[static MACHINE_ID_TEXT], struct err *err);
+};
+
+/* Serve on the listening sockets `fds`, which then belong to the server (also on failure). */
+int http_server_start(const struct http_config *config, const int *take_fds, size_t fds_len,
+		      struct http_server **ret, struct err *err) MUST_CHECK;
+/* Ends all connections and waits for their threads; handlers that wait must have been woken. */
+void http_server_stop(struct http_server *s);
+
+/* Set `bytes` aside for an answer; waits a while for others to finish.  False: 503 is the answer.  Given back when the answer has
+ * been sent. */
+bool call_reserve(struct call *c, uint64_t bytes) MUST_CHECK;
+#endif
