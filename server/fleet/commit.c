@@ -1,0 +1,171 @@
+/* The commit of a capture, in an order that a crash cannot hurt (docs/database.md): first the manifest's bytes are settled in the
+ * job's row, then they are written to the store, then one transaction makes the version and ends the job.  Whoever comes back in
+ * between does the rest again with the same bytes. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/cleanup.h"
+#include "common/json.h"
+#include "common/log.h"
+#include "server/fleet/private.h"
+
+#define MANIFEST_MAX (8u << 20)
+
+static int out_of_memory(struct err *err)
+{
+	return err_set(err, -ENOMEM, "The server is out of memory; ask again.");
+}
+
+static json_t *disk_json(const struct job_disk_row *d)
+{
+	char root[ID_TEXT_SIZE];
+
+	id_to_text(&d->root, root);
+	return json_pack("{s:s, s:I, s:I, s:I, s:s, s:I, s:I}", "disk", d->disk, "size",
+			 (json_int_t)d->geometry.size, "sector_size",
+			 (json_int_t)d->geometry.sector_size, "physical_sector_size",
+			 (json_int_t)d->geometry.physical_sector_size, "root", root, "data_bytes",
+			 (json_int_t)d->data_bytes, "unreadable_bytes",
+			 (json_int_t)d->unreadable_bytes);
+}
+
+static json_t *disks_json(const struct job *j)
+{
+	json_t *array = json_array();
+
+	for (size_t n = 0; n < j->disks_len; n++) {
+		if (json_array_append_new(array, disk_json(&j->disks[n])) < 0) {
+			json_decref(array);
+			return NULL;
+		}
+	}
+	return array;
+}
+
+/* What the agent says, and what the server knows of its own. */
+static json_t *report_json(const struct job *j, int64_t now)
+{
+	json_t *report = j->row.report ? json_loads(j->row.report, 0, NULL) : json_object();
+	json_t *server = json_pack("{s:s, s:o, s:o, s:I}", "version", HOIST_VERSION, "started",
+				   view_time(j->row.started), "committed", view_time(now),
+				   "seconds", (json_int_t)(now - j->row.started));
+
+	if (json_object_set_new(report, "server", server) < 0) {
+		json_decref(report);
+		return NULL;
+	}
+	return report;
+}
+
+/* Settle version and manifest in the row; the lock and commit_lock are held. */
+static int settle(struct fleet *f, struct job *j, struct err *err)
+{
+	CLEANUP_FREE char *report_text = NULL, *text = NULL;
+	CLEANUP_JSON json_t *report = NULL, *manifest = NULL;
+	struct job_row old = j->row;
+	int64_t now = fleet_now();
+	uint32_t version;
+	int r = state_next_version(f->config.state, j->row.image, &version, err);
+
+	if (r < 0)
+		return r;
+	report = report_json(j, now);
+	manifest = json_pack("{s:i, s:s, s:I, s:o, s:s, s:s, s:s, s:O?, s:o, s:O}", "hoist", 1,
+			     "image", j->row.image, "version", (json_int_t)version, "created",
+			     view_time(now), "job", j->row.id, "machine", j->row.machine,
+			     "machine_name", j->row.machine_name, "inventory",
+			     j->machine ? j->machine->inventory : NULL, "disks", disks_json(j),
+			     "report", report);
+	report_text = report ? json_dumps(report, JSON_COMPACT) : NULL;
+	text = manifest ? json_dumps(manifest, JSON_COMPACT) : NULL;
+	if (!report_text || !text)
+		return out_of_memory(err);
+	if (strlen(text) > MANIFEST_MAX) {
+		return err_set(err, API_TOO_LARGE,
+			       "The manifest would have %zu bytes, more than %u: the agent's "
+			       "inventory and report are too long.",
+			       strlen(text), MANIFEST_MAX);
+	}
+	j->row.version = version;
+	j->row.manifest = text;
+	j->row.report = report_text;
+	r = state_save_job(f->config.state, &j->row, err);
+	if (r < 0) {
+		j->row = old;
+		return r;
+	}
+	free(old.report);
+	(void)TAKE_PTR(text); /* they are the row's now */
+	(void)TAKE_PTR(report_text);
+	return 0;
+}
+
+/* The row of the version from the settled manifest. */
+static int make_version(const struct job_row *j, const struct id *manifest, struct version_row *ret,
+			struct err *err)
+{
+	CLEANUP_JSON json_t *m = json_loads(j->manifest, 0, NULL);
+
+	if (!m)
+		return err_set(err, API_INTERNAL, "The manifest of job %s cannot be read.", j->id);
+	return version_from_manifest(m, manifest, ret, err);
+}
+
+static int end_with(struct fleet *f, struct job *j, struct version_row *v, struct err *err)
+{
+	struct job_row old;
+	LOCK_FLEET(f);
+	int r = job_pack_log(j, err);
+
+	if (r < 0)
+		return r;
+	old = j->row;
+	j->row.state = JOB_DONE;
+	j->row.ended = fleet_now();
+	j->row.seq++;
+	j->row.code[0] = j->row.message[0] = '\0';
+	j->row.manifest = NULL;
+	r = state_commit_job(f->config.state, &j->row, v, err);
+	if (r < 0) {
+		j->row = old;
+		return r;
+	}
+	free(old.manifest);
+	fleet_event(f, "job_done", j->row.machine, j->row.id, "capture of %s, version %u",
+		    j->row.image, j->row.version);
+	job_ended(f, j);
+	return 0;
+}
+
+static int commit(struct fleet *f, struct job *j, struct err *err)
+{
+	CLEANUP(version_row_done) struct version_row v = {0};
+	struct id manifest;
+	int r = 0;
+
+	(void)pthread_mutex_lock(&f->lock);
+	if (!j->row.manifest)
+		r = settle(f, j, err);
+	(void)pthread_mutex_unlock(&f->lock);
+	if (r < 0)
+		return r;
+	/* nobody else touches a settled manifest */
+	r = store_put_manifest(f->config.store, j->row.manifest, strlen(j->row.manifest), &manifest,
+			       err);
+	if (r == 0)
+		r = make_version(&j->row, &manifest, &v, err);
+	if (r == 0)
+		r = end_with(f, j, &v, err);
+	return r;
+}
+
+int job_commit(struct fleet *f, struct job *j, struct err *err)
+{
+	int r;
+
+	(void)pthread_mutex_lock(&f->commit_lock);
+	r = commit(f, j, err);
+	(void)pthread_mutex_unlock(&f->commit_lock);
+	return r;
+}

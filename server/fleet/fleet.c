@@ -1,0 +1,223 @@
+#include "server/fleet/fleet.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "common/cleanup.h"
+#include "common/log.h"
+#include "server/fleet/private.h"
+
+uint64_t fleet_now_ms(void)
+{
+	struct timespec ts;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+int64_t fleet_now(void)
+{
+	struct timespec ts;
+
+	(void)clock_gettime(CLOCK_REALTIME, &ts);
+	return ts.tv_sec;
+}
+
+void fleet_cond_init(pthread_cond_t *cond)
+{
+	pthread_condattr_t attr;
+
+	(void)pthread_condattr_init(&attr);
+	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	(void)pthread_cond_init(cond, &attr);
+	(void)pthread_condattr_destroy(&attr);
+}
+
+bool fleet_wait(struct fleet *f, pthread_cond_t *cond, uint64_t deadline_ms)
+{
+	struct timespec ts = {.tv_sec = (time_t)(deadline_ms / 1000),
+			      .tv_nsec = (long)(deadline_ms % 1000) * 1000000};
+
+	return pthread_cond_timedwait(cond, &f->lock, &ts) == 0;
+}
+
+void fleet_event(struct fleet *f, const char *event, const char *machine, const char *job,
+		 const char *fmt, ...)
+{
+	char text[MESSAGE_SIZE];
+	struct event_row e = {
+		.at = fleet_now(), .event = event, .machine = machine, .job = job, .text = text};
+	struct err err;
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void)vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	log_event(LOG_INFO, event, "machine=%s job=%s text=\"%s\"", *machine ? machine : "-",
+		  *job ? job : "-", text);
+	if (state_add_event(f->config.state, &e, &err) < 0)
+		log_event(LOG_WARN, "state_failed", "error=\"%s\"", err.msg);
+}
+
+/* ---- the watchdog */
+
+/* Does a job stall?  True if that changed; the lock is held. */
+static bool check_stall(struct fleet *f, struct job *j, uint64_t now)
+{
+	uint64_t quiet_s = (now - j->progress_ms) / 1000;
+	uint64_t silent_s = (now - j->heard_ms) / 1000;
+	bool stalled = j->row.state == JOB_RUNNING && j->machine && !j->committing &&
+		       quiet_s >= f->config.stall_s;
+
+	if (!stalled) {
+		if (j->stalled)
+			j->row.message[0] = '\0';
+	} else if (silent_s >= f->config.away_s) {
+		(void)snprintf(j->row.message, sizeof(j->row.message),
+			       "No progress for %llu s: its agent has not been heard for %llu s. "
+			       "The job goes on when it comes back.",
+			       (unsigned long long)quiet_s, (unsigned long long)silent_s);
+	} else {
+		(void)snprintf(
+			j->row.message, sizeof(j->row.message),
+			"No progress for %llu s, though its agent answers (last heard %llu s "
+			"ago).",
+			(unsigned long long)quiet_s, (unsigned long long)silent_s);
+	}
+	if (stalled == j->stalled)
+		return false;
+	j->stalled = stalled;
+	return true;
+}
+
+/* A job that has just stalled or recovered, with a reference; the lock is taken here. */
+static struct job *next_stalled(struct fleet *f)
+{
+	uint64_t now = fleet_now_ms();
+	LOCK_FLEET(f);
+
+	for (struct job *j = f->jobs; j; j = j->next) {
+		if (check_stall(f, j, now)) {
+			job_changed(j);
+			j->refs++;
+			return j;
+		}
+	}
+	return NULL;
+}
+
+static bool tick_wait(struct fleet *f)
+{
+	uint64_t deadline = fleet_now_ms() + TICK_MS;
+	LOCK_FLEET(f);
+
+	while (!f->stopping && fleet_wait(f, &f->tick, deadline))
+		;
+	return !f->stopping;
+}
+
+static void *ticker_run(void *arg)
+{
+	struct fleet *f = arg;
+
+	while (tick_wait(f)) {
+		struct job *j;
+
+		while ((j = next_stalled(f))) {
+			fleet_event(f, j->stalled ? "job_stalled" : "job_recovered", j->row.machine,
+				    j->row.id, "%s", j->row.machine_name);
+			fleet_release(f, j);
+		}
+		machines_touch(f, false);
+	}
+	machines_touch(f, true);
+	return NULL;
+}
+
+/* ---- opening and closing */
+
+static struct fleet *fleet_new(const struct fleet_config *config)
+{
+	struct fleet *f = calloc(1, sizeof(*f));
+
+	if (!f)
+		return NULL;
+	f->config = *config;
+	(void)pthread_mutex_init(&f->lock, NULL);
+	(void)pthread_mutex_init(&f->commit_lock, NULL);
+	fleet_cond_init(&f->work);
+	fleet_cond_init(&f->tick);
+	return f;
+}
+
+static int start_threads(struct fleet *f, struct err *err)
+{
+	int r = pthread_create(&f->worker, NULL, worker_run, f);
+
+	f->worker_started = r == 0;
+	if (r == 0) {
+		r = pthread_create(&f->ticker, NULL, ticker_run, f);
+		f->ticker_started = r == 0;
+	}
+	return r ? err_set(err, -r, "start a thread of the server") : 0;
+}
+
+int fleet_open(const struct fleet_config *config, struct fleet **ret, struct err *err)
+{
+	struct fleet *f = fleet_new(config);
+	int r;
+
+	if (!f)
+		return err_set(err, -ENOMEM, "start the server: out of memory");
+	r = machines_load(f, err);
+	if (r == 0)
+		r = jobs_load(f, err);
+	if (r == 0) {
+		jobs_remove_leftovers(f);
+		r = images_finish_removals(f, err);
+	}
+	if (r == 0)
+		r = start_threads(f, err);
+	if (r < 0) {
+		fleet_stop(f);
+		fleet_close(f);
+		return r;
+	}
+	*ret = f;
+	return 0;
+}
+
+void fleet_stop(struct fleet *f)
+{
+	if (!f)
+		return;
+	(void)pthread_mutex_lock(&f->lock);
+	f->stopping = true;
+	(void)pthread_cond_broadcast(&f->work);
+	(void)pthread_cond_broadcast(&f->tick);
+	for (struct machine *m = f->machines; m; m = m->next)
+		(void)pthread_cond_broadcast(&m->cond);
+	for (struct job *j = f->jobs; j; j = j->next)
+		(void)pthread_cond_broadcast(&j->cond);
+	(void)pthread_mutex_unlock(&f->lock);
+	if (f->worker_started)
+		(void)pthread_join(f->worker, NULL);
+	if (f->ticker_started)
+		(void)pthread_join(f->ticker, NULL);
+	f->worker_started = f->ticker_started = false;
+}
+
+void fleet_close(struct fleet *f)
+{
+	if (!f)
+		return;
+	jobs_free(f);
+	machines_free(f);
+	(void)pthread_cond_destroy(&f->work);
+	(void)pthread_cond_destroy(&f->tick);
+	(void)pthread_mutex_destroy(&f->lock);
+	(void)pthread_mutex_destroy(&f->commit_lock);
+	free(f);
+}

@@ -1,0 +1,718 @@
+/* Jobs: the list of those that have not ended, and what their agents say about them.
+ *
+ * A change of state is written to the database before anybody is told of it, with the lock held: such changes are few.  Progress is
+ * not written; after a restart the agent's next message brings it back. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/cleanup.h"
+#include "common/log.h"
+#include "server/fleet/private.h"
+
+/* After a restart `seq` goes on above all that a client may have seen. */
+#define SEQ_LEAP (1u << 20)
+/* Each takes up to 43 bytes of an answer of at most 4 MiB. */
+#define ORDER_EXTENTS_MAX 90000u
+
+/* ---- objects */
+
+struct job *job_new(void)
+{
+	struct job *j = calloc(1, sizeof(*j));
+
+	if (!j)
+		return NULL;
+	j->log = json_array();
+	if (!j->log) {
+		free(j);
+		return NULL;
+	}
+	j->refs = 1;
+	j->disk = -1;
+	fleet_cond_init(&j->cond);
+	return j;
+}
+
+static void partial_key(const char *job, uint32_t n, char ret[static 32])
+{
+	(void)snprintf(ret, 32, "%s.%u", job, n);
+}
+
+static bool is_active(const struct job *j)
+{
+	return j->row.state == JOB_WAITING || j->row.state == JOB_RUNNING;
+}
+
+static void job_free(struct fleet *f, struct job *j)
+{
+	char key[32];
+
+	for (uint32_t n = 0; n < j->disks_len; n++) {
+		if (j->partials[n])
+			partial_close(j->partials[n]);
+		if (is_active(j) || !j->disks[n].partial)
+			continue;
+		partial_key(j->row.id, n, key);
+		partial_remove(f->config.store, key);
+	}
+	free(j->disks);
+	job_row_done(&j->row);
+	json_decref(j->log);
+	(void)pthread_cond_destroy(&j->cond);
+	free(j);
+}
+
+void job_unref(struct fleet *f, struct job *j)
+{
+	if (--j->refs == 0)
+		job_free(f, j);
+}
+
+void fleet_release(struct fleet *f, struct job *j)
+{
+	LOCK_FLEET(f);
+
+	job_unref(f, j);
+}
+
+const char *job_id(const struct job *j)
+{
+	return j->row.id;
+}
+
+struct job *job_find(struct fleet *f, const char *id)
+{
+	for (struct job *j = f->jobs; j; j = j->next) {
+		if (strcmp(j->row.id, id) == 0)
+			return j;
+	}
+	return NULL;
+}
+
+void job_changed(struct job *j)
+{
+	j->row.seq++;
+	(void)pthread_cond_broadcast(&j->cond);
+}
+
+void job_add_log(struct job *j, const char *text)
+{
+	if (json_array_append_new(j->log, json_string(text)) < 0)
+		return; /* a line of log is not worth failing for */
+	while (json_array_size(j->log) > JOB_LOG_KEPT)
+		(void)json_array_remove(j->log, 0);
+}
+
+int job_pack_log(struct job *j, struct err *err)
+{
+	char *text = json_dumps(j->log, JSON_COMPACT);
+
+	if (!text)
+		return err_set(err, -ENOMEM, "The server is out of memory; ask again.");
+	free(j->row.log);
+	j->row.log = text;
+	return 0;
+}
+
+void job_enlist(struct fleet *f, struct job *j, struct machine *m)
+{
+	j->machine = m;
+	j->next = f->jobs;
+	f->jobs = j;
+	j->heard_ms = j->progress_ms = fleet_now_ms();
+	if (m) {
+		m->job = j;
+		(void)pthread_cond_broadcast(&m->cond);
+	} else {
+		(void)pthread_cond_broadcast(&f->work);
+	}
+}
+
+void job_ended(struct fleet *f, struct job *j)
+{
+	struct job **p = &f->jobs;
+
+	while (*p && *p != j)
+		p = &(*p)->next;
+	if (j->machine) {
+		j->machine->job = NULL;
+		(void)pthread_cond_broadcast(&j->machine->cond);
+		j->machine = NULL;
+	}
+	(void)pthread_cond_broadcast(&j->cond);
+	if (*p) {
+		*p = j->next;
+		job_unref(f, j);
+	}
+}
+
+int job_start(struct fleet *f, struct job *j, struct err *err)
+{
+	if (j->row.state != JOB_WAITING)
+		return 0;
+	j->row.state = JOB_RUNNING;
+	j->row.started = fleet_now();
+	if (state_save_job(f->config.state, &j->row, err) < 0) {
+		j->row.state = JOB_WAITING;
+		j->row.started = 0;
+		return err->code;
+	}
+	j->heard_ms = j->progress_ms = fleet_now_ms();
+	job_changed(j);
+	log_event(LOG_INFO, "job_started", "job=%s kind=%s machine=%s", j->row.id,
+		  job_kind_name(j->row.kind), *j->row.machine ? j->row.machine : "-");
+	return 0;
+}
+
+static void log_end(struct fleet *f, const struct job *j)
+{
+	char event[32];
+
+	(void)snprintf(event, sizeof(event), "job_%s", job_state_name(j->row.state));
+	fleet_event(f, event, j->row.machine, j->row.id, "%s%s%s%s%s", job_kind_name(j->row.kind),
+		    *j->row.image ? " of " : "", j->row.image, *j->row.message ? ": " : "",
+		    j->row.message);
+}
+
+int job_end_as(struct fleet *f, struct job *j, enum job_state state, const char *code,
+	       const char *message, struct err *err)
+{
+	struct job_row old;
+	int r = job_pack_log(j, err);
+
+	if (r < 0)
+		return r;
+	old = j->row;
+	j->row.state = state;
+	j->row.ended = fleet_now();
+	j->row.seq++;
+	(void)snprintf(j->row.code, sizeof(j->row.code), "%s", code);
+	(void)snprintf(j->row.message, sizeof(j->row.message), "%s", message);
+	r = state_save_job(f->config.state, &j->row, err);
+	if (r < 0) {
+		j->row = old;
+		return r;
+	}
+	log_end(f, j);
+	job_ended(f, j);
+	return 0;
+}
+
+int job_end(struct fleet *f, struct job *j, enum job_state state, enum api_code code,
+	    const char *message, struct err *err)
+{
+	return job_end_as(f, j, state, code == API_END ? "" : api_code_name(code), message, err);
+}
+
+/* ---- loading */
+
+static int load_one(void *arg, const struct job_row *row)
+{
+	struct job **first = arg; /* rows come newest first: the oldest ends up at the front */
+	struct job *j = job_new();
+
+	if (!j)
+		return -ENOMEM;
+	j->row = *row;
+	j->row.log = NULL;
+	j->row.report = row->report ? strdup(row->report) : NULL;
+	j->row.manifest = row->manifest ? strdup(row->manifest) : NULL;
+	if (row->log) {
+		json_t *log = json_loads(row->log, 0, NULL);
+
+		if (json_is_array(log)) {
+			json_decref(j->log);
+			j->log = log;
+		} else {
+			json_decref(log);
+		}
+	}
+	j->next = *first;
+	*first = j;
+	return 0;
+}
+
+/* Put a loaded job on its machine; finish what was being committed. */
+static int revive(struct fleet *f, struct job *j, struct err *err)
+{
+	int r = state_get_job_disks(f->config.state, j->row.id, &j->disks, &j->disks_len, err);
+
+	if (r < 0)
+		return r;
+	j->row.seq += SEQ_LEAP;
+	if (j->row.kind == JOB_VERIFY || j->row.kind == JOB_GC)
+		j->row.state = JOB_WAITING; /* it begins anew */
+	job_enlist(f, j, *j->row.machine ? machine_find(f, j->row.machine) : NULL);
+	if (!j->row.manifest) {
+		if (*j->row.machine && !j->machine)
+			return job_end(f, j, JOB_FAILED, API_AGENT_LOST,
+				       "The machine of this job is no longer known.", err);
+		return 0;
+	}
+	j->refs++;
+	r = job_commit(f, j, err);
+	job_unref(f, j);
+	return r;
+}
+
+int jobs_load(struct fleet *f, struct err *err)
+{
+	struct job_filter active = {.active = true};
+	struct job *first = NULL;
+	int r = state_each_job(f->config.state, &active, load_one, &first, err);
+
+	if (r == -ENOMEM)
+		(void)err_set(err, r, "read the jobs: out of memory");
+	while (first) {
+		struct job *j = first;
+
+		first = j->next;
+		j->next = NULL;
+		if (r < 0) {
+			job_free(f, j);
+			continue;
+		}
+		r = revive(f, j, err);
+		if (r < 0)
+			(void)err_prefix(err, "take up job %s again", j->row.id);
+	}
+	return r;
+}
+
+void jobs_free(struct fleet *f)
+{
+	while (f->jobs) {
+		struct job *j = f->jobs;
+
+		f->jobs = j->next;
+		job_free(f, j);
+	}
+}
+
+struct leftovers {
+	struct leftover {
+		char job[JOB_ID_SIZE];
+		uint32_t n;
+	} * items;
+	size_t len, room;
+};
+
+static int note_leftover(void *arg, const char *job, uint32_t n)
+{
+	struct leftovers *l = arg;
+
+	if (l->len == l->room) {
+		size_t room = l->room ? 2 * l->room : 64;
+		struct leftover *p = realloc(l->items, room * sizeof(*p));
+
+		if (!p)
+			return -ENOMEM;
+		l->items = p;
+		l->room = room;
+	}
+	(void)snprintf(l->items[l->len].job, JOB_ID_SIZE, "%s", job);
+	l->items[l->len++].n = n;
+	return 0;
+}
+
+/* Partial indexes of jobs that have ended: they were removed then, unless the server was being killed. */
+void jobs_remove_leftovers(struct fleet *f)
+{
+	struct leftovers l = {0};
+	struct err err = {0};
+	int r = state_each_leftover(f->config.state, note_leftover, &l, &err);
+
+	for (size_t i = 0; r == 0 && i < l.len; i++) {
+		char key[32];
+
+		partial_key(l.items[i].job, l.items[i].n, key);
+		partial_remove(f->config.store, key);
+		r = state_clear_partial(f->config.state, l.items[i].job, l.items[i].n, &err);
+	}
+	if (r < 0) /* they only take room: again at the next start */
+		log_event(LOG_WARN, "state_failed", "error=\"%s\"", err.msg);
+	free(l.items);
+}
+
+/* ---- what agents say */
+
+/* Why an agent may not go on with this job; it is not (any more) the one that its machine is to do. */
+static int refuse(struct fleet *f, const char *machine, const char *id, struct err *err)
+{
+	struct job_row row;
+	enum job_state state;
+	bool mine;
+
+	if (state_get_job(f->config.state, id, &row, err) < 0)
+		return err->code == -ENOENT ? err_set(err, API_NOT_FOUND, "There is no such job.")
+					    : err->code;
+	mine = strcmp(row.machine, machine) == 0;
+	state = row.state;
+	job_row_done(&row);
+	if (!mine)
+		return err_set(err, API_NOT_FOUND, "There is no such job.");
+	if (state == JOB_CANCELLED)
+		return err_set(err, API_CANCELLED, "The job was cancelled.");
+	return err_set(err, API_CONFLICT, "The job has ended: %s.", job_state_name(state));
+}
+
+/* The present job of a machine, if that is `id`; the lock is held.  NULL with the error. */
+static struct job *find_mine(struct fleet *f, const char *machine, const char *id, struct err *err)
+{
+	struct job *j = job_find(f, id);
+
+	if (!j || !j->machine || strcmp(j->machine->row.id, machine) != 0) {
+		(void)!refuse(f, machine, id, err);
+		return NULL;
+	}
+	j->heard_ms = fleet_now_ms();
+	return job_start(f, j, err) < 0 ? NULL : j;
+}
+
+int fleet_acquire(struct fleet *f, const char *machine, const char *id, enum job_kind kind,
+		  struct job **ret, struct err *err)
+{
+	LOCK_FLEET(f);
+	struct job *j = find_mine(f, machine, id, err);
+
+	if (!j)
+		return err->code;
+	if (j->row.kind != kind)
+		return err_set(err, API_FORBIDDEN, "This is a %s, not a %s.",
+			       job_kind_name(j->row.kind), job_kind_name(kind));
+	j->refs++;
+	*ret = j;
+	return 0;
+}
+
+void fleet_note_transfer(struct fleet *f, struct job *j)
+{
+	LOCK_FLEET(f);
+
+	j->heard_ms = j->progress_ms = fleet_now_ms();
+}
+
+/* Durable before it is answered: from then on the agent writes. */
+static int set_begun(struct fleet *f, struct job *j, const json_t *begun, struct err *err)
+{
+	const json_t *v;
+	size_t i;
+
+	json_array_foreach((json_t *)begun, i, v)
+	{
+		json_int_t n = json_integer_value(v);
+		int r;
+
+		if (!json_is_integer(v) || n < 0 || (uint64_t)n >= j->disks_len)
+			return err_set(err, API_BAD_REQUEST,
+				       "field 'begun' names a disk that is not in the job");
+		if (j->row.kind != JOB_RESTORE || j->disks[n].begun)
+			continue;
+		j->disks[n].begun = true;
+		r = state_save_job_disk(f->config.state, j->row.id, (uint32_t)n, &j->disks[n], err);
+		if (r < 0) {
+			j->disks[n].begun = false;
+			return r;
+		}
+	}
+	return 0;
+}
+
+static void take_numbers(struct job *j, const struct progress *p)
+{
+	bool new_phase = strcmp(j->row.phase, p->phase) != 0;
+
+	if (new_phase)
+		pace_reset(&j->pace);
+	if (new_phase || p->done != j->row.done || p->data != j->row.data || p->sent != j->row.sent)
+		j->progress_ms = fleet_now_ms();
+	(void)snprintf(j->row.phase, sizeof(j->row.phase), "%s", p->phase);
+	j->row.done = p->done;
+	j->row.total = p->total;
+	j->row.data = p->data;
+	j->row.sent = p->sent;
+	j->disk = p->disk;
+	pace_add(&j->pace, fleet_now_ms(), p->done);
+}
+
+int fleet_progress(struct fleet *f, const char *machine, const char *id, const struct progress *p,
+		   bool *ret_cancel, struct err *err)
+{
+	const json_t *line;
+	size_t i;
+	LOCK_FLEET(f);
+	struct job *j = find_mine(f, machine, id, err);
+
+	if (!j && err->code == API_CANCELLED) {
+		*ret_cancel = true;
+		return 0;
+	}
+	if (!j || (p->begun && set_begun(f, j, p->begun, err) < 0))
+		return err->code;
+	take_numbers(j, p);
+	json_array_foreach((json_t *)p->log, i, line)
+	{
+		job_add_log(j, json_string_value(line));
+	}
+	job_changed(j);
+	*ret_cancel = false;
+	return 0;
+}
+
+/* The agent's report, kept with the job.  The lock is held. */
+static int set_report(struct job *j, const json_t *report, struct err *err)
+{
+	char *text;
+
+	if (!report)
+		return 0;
+	text = json_dumps(report, JSON_COMPACT);
+	if (!text)
+		return err_set(err, -ENOMEM, "The server is out of memory; ask again.");
+	free(j->row.report);
+	j->row.report = text;
+	return 0;
+}
+
+static int check_sealed(const struct job *j, struct err *err)
+{
+	for (size_t n = 0; n < j->disks_len; n++) {
+		if (!j->disks[n].sealed) {
+			return err_set(err, API_INCOMPLETE,
+				       "Disk %zu (%s) has not been finished yet.", n,
+				       j->disks[n].disk);
+		}
+	}
+	return 0;
+}
+
+/* Done was said before?  The lock is held. */
+static int check_repeated(struct fleet *f, const char *machine, const char *id, bool failed,
+			  struct err *err)
+{
+	struct job_row row;
+	bool same;
+
+	if (state_get_job(f->config.state, id, &row, err) < 0)
+		return err->code == -ENOENT ? err_set(err, API_NOT_FOUND, "There is no such job.")
+					    : err->code;
+	same = strcmp(row.machine, machine) == 0 &&
+	       (failed ? row.state == JOB_FAILED || row.state == JOB_CANCELLED
+		       : row.state == JOB_DONE);
+	job_row_done(&row);
+	return same ? 0 : refuse(f, machine, id, err);
+}
+
+/* 1: go on with *ret; 0: it was all said before. */
+static int begin_end(struct fleet *f, const char *machine, const char *id, bool failed,
+		     struct job **ret, struct err *err)
+{
+	struct job *j = job_find(f, id);
+
+	if (!j)
+		return check_repeated(f, machine, id, failed, err);
+	j = find_mine(f, machine, id, err);
+	if (!j)
+		return err->code;
+	if (j->committing)
+		return err_set(err, API_BUSY, "The version is being written; ask again.");
+	*ret = j;
+	return 1;
+}
+
+static int commit_capture(struct fleet *f, struct job *j, struct err *err)
+{
+	int r;
+
+	r = job_commit(f, j, err);
+	LOCK_FLEET(f);
+	j->committing = false;
+	j->progress_ms = fleet_now_ms();
+	job_unref(f, j);
+	return r;
+}
+
+int fleet_job_done(struct fleet *f, const char *machine, const char *id, const json_t *report,
+		   struct err *err)
+{
+	struct job *j = NULL;
+	int r;
+
+	(void)pthread_mutex_lock(&f->lock);
+	r = begin_end(f, machine, id, false, &j, err);
+	if (j && j->row.kind == JOB_CAPTURE) {
+		r = check_sealed(j, err);
+		if (r == 0) /* a manifest that is settled keeps its report */
+			r = j->row.manifest ? 0 : set_report(j, report, err);
+		if (r == 0) {
+			j->committing = true;
+			j->refs++;
+			r = 1;
+		}
+	} else if (j) {
+		r = set_report(j, report, err);
+		if (r == 0)
+			r = job_end(f, j, JOB_DONE, API_END, "", err);
+	}
+	(void)pthread_mutex_unlock(&f->lock);
+	return r > 0 && j ? commit_capture(f, j, err) : r;
+}
+
+int fleet_job_failed(struct fleet *f, const char *machine, const char *id, const char *code,
+		     const char *message, const json_t *report, struct err *err)
+{
+	struct job *j = NULL;
+	LOCK_FLEET(f);
+	int r = begin_end(f, machine, id, true, &j, err);
+
+	if (!j)
+		return r;
+	r = set_report(j, report, err);
+	if (r < 0)
+		return r;
+	return job_end_as(f, j, JOB_FAILED, code, message, err);
+}
+
+/* ---- what the handlers of transfers ask */
+
+static int check_disk(const struct job *j, uint64_t n, struct err *err)
+{
+	if (n < j->disks_len)
+		return 0;
+	return err_set(err, API_NOT_FOUND, "The job has no disk %llu.", (unsigned long long)n);
+}
+
+int job_get_disk(struct fleet *f, struct job *j, uint64_t n, struct job_disk_row *ret,
+		 struct err *err)
+{
+	LOCK_FLEET(f);
+	int r = check_disk(j, n, err);
+
+	if (r == 0)
+		*ret = j->disks[n];
+	return r;
+}
+
+int job_get_partial(struct fleet *f, struct job *j, uint64_t n, struct partial **ret,
+		    struct err *err)
+{
+	char key[32];
+	LOCK_FLEET(f);
+	int r = check_disk(j, n, err);
+
+	if (r < 0)
+		return r;
+	if (j->disks[n].sealed)
+		return err_set(err, API_CONFLICT, "Disk %llu is finished.", (unsigned long long)n);
+	if (!is_active(j))
+		return err_set(err, API_CONFLICT, "The job has ended.");
+	if (!j->disks[n].partial) {
+		j->disks[n].partial = true;
+		r = state_save_job_disk(f->config.state, j->row.id, (uint32_t)n, &j->disks[n], err);
+		if (r < 0) {
+			j->disks[n].partial = false;
+			return r;
+		}
+	}
+	if (!j->partials[n]) {
+		partial_key(j->row.id, (uint32_t)n, key);
+		r = partial_open(f->config.store, key, j->disks[n].size, &j->partials[n], err);
+	}
+	if (r == 0)
+		*ret = j->partials[n];
+	return r;
+}
+
+int job_set_sealed(struct fleet *f, struct job *j, uint64_t n, const struct job_disk_row *sealed,
+		   struct err *err)
+{
+	struct job_disk_row old;
+	LOCK_FLEET(f);
+	int r;
+
+	if (!is_active(j))
+		return refuse(f, j->row.machine, j->row.id, err);
+	old = j->disks[n];
+	j->disks[n].geometry = sealed->geometry;
+	j->disks[n].root = sealed->root;
+	j->disks[n].data_bytes = sealed->data_bytes;
+	j->disks[n].unreadable_bytes = sealed->unreadable_bytes;
+	j->disks[n].sealed = true;
+	r = state_save_job_disk(f->config.state, j->row.id, (uint32_t)n, &j->disks[n], err);
+	if (r < 0)
+		j->disks[n] = old;
+	j->progress_ms = fleet_now_ms();
+	return r;
+}
+
+/* ---- the order */
+
+static int fill_source(struct fleet *f, const struct job_disk_row *d, struct order_disk *o,
+		       struct err *err)
+{
+	struct index_info info = {0};
+	int r = store_index_info(f->config.store, &d->root, &info, err);
+
+	if (r < 0)
+		return err_prefix(err, "the index of disk '%s' in the image", d->source_disk);
+	o->source = info.geometry;
+	o->unreadable = TAKE_PTR(info.unreadable);
+	o->unreadable_len = info.unreadable_len;
+	index_info_done(&info);
+	return 0;
+}
+
+static int fill_disks(struct fleet *f, const struct job_disk_row *rows, struct order *o,
+		      struct err *err)
+{
+	size_t extents = 0;
+
+	for (uint32_t n = 0; n < o->disks_len; n++) {
+		struct order_disk *d = &o->disks[n];
+		int r;
+
+		memcpy(d->disk, rows[n].disk, sizeof(d->disk));
+		d->size = rows[n].size;
+		if (o->kind == JOB_CAPTURE)
+			continue;
+		d->fingerprint = rows[n].fingerprint;
+		d->overwrite = rows[n].overwrite;
+		d->begun = rows[n].begun;
+		memcpy(d->source_disk, rows[n].source_disk, sizeof(d->source_disk));
+		d->root = rows[n].root;
+		d->data_bytes = rows[n].data_bytes;
+		r = fill_source(f, &rows[n], d, err);
+		if (r < 0)
+			return r;
+		extents += d->unreadable_len;
+	}
+	if (extents > ORDER_EXTENTS_MAX) {
+		return err_set(err, API_TOO_LARGE,
+			       "The disks have %zu unreadable places, more than %u for one order: "
+			       "restore them one by one.",
+			       extents, ORDER_EXTENTS_MAX);
+	}
+	return 0;
+}
+
+int job_make_order(struct fleet *f, const struct job *j, const struct job_disk_row *rows,
+		   json_t **ret, struct err *err)
+{
+	CLEANUP(order_done)
+	struct order o = {.kind = j->row.kind,
+			  .end = j->row.end_action,
+			  .level = j->row.level,
+			  .disks_len = (uint32_t)j->disks_len};
+	int r;
+
+	memcpy(o.job, j->row.id, sizeof(o.job));
+	o.disks = calloc(j->disks_len, sizeof(*o.disks));
+	if (!o.disks)
+		return err_set(err, -ENOMEM, "The server is out of memory; ask again.");
+	r = fill_disks(f, rows, &o, err);
+	if (r < 0)
+		return r;
+	*ret = order_encode(&o);
+	return *ret ? 0 : err_set(err, -ENOMEM, "The server is out of memory; ask again.");
+}

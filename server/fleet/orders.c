@@ -1,0 +1,322 @@
+/* What operators order: jobs made, shown, awaited, cancelled. */
+#include <gnutls/crypto.h>
+#include <gnutls/gnutls.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/cleanup.h"
+#include "common/json.h"
+#include "server/fleet/private.h"
+
+#define LEVEL_MAX 19u
+
+static int out_of_memory(struct err *err)
+{
+	return err_set(err, -ENOMEM, "The server is out of memory; ask again.");
+}
+
+/* Names in the body are looked at before anything else: {0} when absent. */
+struct wish {
+	const char *machine, *image;
+	uint64_t version, level;
+	enum end_action end;
+	const json_t *disks, *overwrite;
+};
+
+static int read_image(const json_t *body, bool needed, struct wish *w, struct err *err)
+{
+	int r = needed ? json_get_str(body, "image", NAME_MAX_LEN, &w->image, err) : 0;
+
+	if (r == 0 && needed && !name_is_valid(w->image)) {
+		return err_set(
+			err, API_BAD_REQUEST,
+			"The name of an image begins with a letter or digit and has up to 64 "
+			"letters, digits, '.', '_' or '-'.");
+	}
+	return r;
+}
+
+static int read_end(const json_t *body, const char *preset, struct wish *w, struct err *err)
+{
+	const char *end = preset;
+	int r = json_opt_str(body, "end", 16, &end, err);
+
+	return r < 0 ? r : end_action_from_name(end, &w->end, err);
+}
+
+static int read_agent_wish(const json_t *body, enum job_kind kind, struct wish *w, struct err *err)
+{
+	const json_t *options = NULL;
+	int r = json_get_str(body, "machine", NAME_MAX_LEN, &w->machine, err);
+
+	if (r == 0)
+		r = read_end(body, kind == JOB_RESTORE ? "reboot" : "stay", w, err);
+	if (r == 0)
+		r = json_opt_array(body, "disks", JOB_DISKS_MAX, &w->disks, err);
+	if (r == 0 && kind == JOB_RESTORE)
+		r = json_opt_array(body, "overwrite", JOB_DISKS_MAX, &w->overwrite, err);
+	if (r == 0)
+		r = json_opt_object(body, "options", &options, err);
+	if (r == 0 && options)
+		r = json_opt_u64(options, "level", 1, LEVEL_MAX, &w->level, err);
+	return r;
+}
+
+static int read_wish(const json_t *body, enum job_kind *ret_kind, struct wish *w, struct err *err)
+{
+	const char *kind;
+	int r = json_get_str(body, "kind", 16, &kind, err);
+
+	if (r == 0)
+		r = job_kind_from_name(kind, ret_kind, err);
+	if (r == 0)
+		r = read_image(body, *ret_kind != JOB_GC, w, err);
+	if (r == 0 && *ret_kind != JOB_CAPTURE)
+		r = json_opt_u64(body, "version", 1, UINT32_MAX, &w->version, err);
+	if (r == 0 && (*ret_kind == JOB_CAPTURE || *ret_kind == JOB_RESTORE))
+		r = read_agent_wish(body, *ret_kind, w, err);
+	return r;
+}
+
+static int plan_from_image(struct fleet *f, const struct machine *m, const struct wish *w,
+			   struct job *j, struct err *err)
+{
+	CLEANUP(version_row_done) struct version_row v = {0};
+	CLEANUP_JSON json_t *sources = NULL, *order = NULL;
+	int r = state_get_version(f->config.state, w->image, (uint32_t)w->version, &v, err);
+
+	if (r < 0)
+		return r;
+	j->row.version = v.version;
+	if (!m)
+		return 0;
+	sources = json_loads(v.disks, 0, NULL);
+	if (!sources)
+		return err_set(err, API_STORE_DAMAGED, "The image's list of disks is damaged.");
+	r = plan_restore(m->inventory, sources, w->disks, w->overwrite, j->disks, &j->disks_len,
+			 err);
+	if (r == 0)
+		r = job_make_order(f, j, j->disks, &order, err);
+	if (r == -ENOENT || r == -EBADMSG)
+		err->code = r = API_STORE_DAMAGED;
+	return r;
+}
+
+/* The lock is held: what is planned here cannot change before the job is on the list. */
+static int plan(struct fleet *f, const struct wish *w, struct job *j, struct machine **ret_machine,
+		struct err *err)
+{
+	struct machine *m = NULL;
+	int r;
+
+	if (j->row.kind == JOB_VERIFY)
+		return plan_from_image(f, NULL, w, j, err);
+	if (j->row.kind == JOB_GC)
+		return 0;
+	r = machine_resolve(f, w->machine, &m, err);
+	if (r < 0)
+		return r;
+	if (m->job) {
+		return err_set(err, API_CONFLICT,
+			       "Machine '%s' has job %s already; cancel it or wait for its end.",
+			       m->row.name, m->job->row.id);
+	}
+	j->disks = calloc(JOB_DISKS_MAX, sizeof(*j->disks));
+	if (!j->disks)
+		return out_of_memory(err);
+	memcpy(j->row.machine, m->row.id, sizeof(j->row.machine));
+	memcpy(j->row.machine_name, m->row.name, sizeof(j->row.machine_name));
+	*ret_machine = m;
+	if (j->row.kind == JOB_CAPTURE)
+		return plan_capture(m->inventory, w->disks, j->disks, &j->disks_len, err);
+	return plan_from_image(f, m, w, j, err);
+}
+
+/* JOB of a live job; the lock is held. */
+static int view_live(struct fleet *f, struct job *j, json_t **ret, struct err *err)
+{
+	*ret = view_job(f, &j->row, j);
+	return *ret ? 0 : out_of_memory(err);
+}
+
+static int create_locked(struct fleet *f, const struct wish *w, struct job *j, json_t **ret,
+			 struct err *err)
+{
+	struct machine *m = NULL;
+	int r = plan(f, w, j, &m, err);
+
+	if (r == 0)
+		r = state_add_job(f->config.state, &j->row, j->disks, j->disks_len, err);
+	if (r < 0) {
+		job_unref(f, j);
+		return r;
+	}
+	job_enlist(f, j, m);
+	fleet_event(f, "job_created", j->row.machine, j->row.id, "%s%s%s",
+		    job_kind_name(j->row.kind), *j->row.image ? " of " : "", j->row.image);
+	return view_live(f, j, ret, err);
+}
+
+int fleet_create_job(struct fleet *f, const json_t *body, json_t **ret, struct err *err)
+{
+	uint8_t id[(JOB_ID_SIZE - 1) / 2];
+	enum job_kind kind = JOB_GC;
+	struct wish w = {0};
+	struct job *j;
+	int r = read_wish(body, &kind, &w, err);
+
+	if (r < 0)
+		return r;
+	if (gnutls_rnd(GNUTLS_RND_NONCE, id, sizeof(id)) < 0)
+		return err_set(err, API_INTERNAL, "The server has no random numbers.");
+	j = job_new();
+	if (!j)
+		return out_of_memory(err);
+	hex_encode(id, sizeof(id), j->row.id);
+	j->row.kind = kind;
+	j->row.created = fleet_now();
+	j->row.end_action = w.end;
+	j->row.level = (int)w.level;
+	j->row.seq = 1;
+	if (w.image)
+		(void)snprintf(j->row.image, sizeof(j->row.image), "%s", w.image);
+	LOCK_FLEET(f);
+	return create_locked(f, &w, j, ret, err);
+}
+
+/* ---- one that may have ended */
+
+static int show_ended(struct fleet *f, const char *id, json_t **ret, struct err *err)
+{
+	CLEANUP(job_row_done) struct job_row row = {0};
+	int r = state_get_job(f->config.state, id, &row, err);
+
+	if (r < 0)
+		return r;
+	*ret = view_job(f, &row, NULL);
+	return *ret ? 0 : out_of_memory(err);
+}
+
+int fleet_show_job(struct fleet *f, const char *id, uint64_t seq, unsigned wait_s, json_t **ret,
+		   struct err *err)
+{
+	uint64_t deadline = fleet_now_ms() + wait_s * 1000ull;
+	struct job *j;
+	LOCK_FLEET(f);
+	int r;
+
+	j = job_find(f, id);
+	if (!j)
+		return show_ended(f, id, ret, err);
+	j->refs++;
+	while (j->row.seq <= seq && !f->stopping && job_find(f, id) == j) {
+		if (!fleet_wait(f, &j->cond, deadline))
+			break;
+	}
+	if (job_find(f, id) == j)
+		r = view_live(f, j, ret, err);
+	else
+		r = show_ended(f, id, ret, err);
+	job_unref(f, j);
+	return r;
+}
+
+static int cancel_locked(struct fleet *f, struct job *j, struct err *err)
+{
+	static const char *const what[] = {
+		[JOB_CAPTURE] = "Cancelled by the operator. The source is as it was.",
+		[JOB_RESTORE] = "Cancelled by the operator.",
+		[JOB_VERIFY] = "Cancelled by the operator.",
+		[JOB_GC] = "Cancelled by the operator.",
+	};
+	const char *message = what[j->row.kind];
+
+	if (j->committing) {
+		return err_set(err, API_CONFLICT,
+			       "The job is about to be done: its version is "
+			       "being written.");
+	}
+	if (!j->machine && j->row.state == JOB_RUNNING) {
+		j->cancel = true; /* the worker ends it */
+		return 0;
+	}
+	for (size_t n = 0; n < j->disks_len; n++) {
+		if (j->disks[n].begun)
+			message = "Cancelled by the operator. The target had been written to: what "
+				  "was on it is lost, and it holds no complete image.";
+	}
+	return job_end(f, j, JOB_CANCELLED, API_CANCELLED, message, err);
+}
+
+int fleet_cancel_job(struct fleet *f, const char *id, json_t **ret, struct err *err)
+{
+	struct job *j;
+	LOCK_FLEET(f);
+	int r;
+
+	j = job_find(f, id);
+	if (!j) {
+		r = show_ended(f, id, ret, err);
+		if (r < 0)
+			return r;
+		if (strcmp(json_string_value(json_object_get(*ret, "state")), "cancelled") == 0)
+			return 0;
+		json_decref(*ret);
+		*ret = NULL;
+		return err_set(err, API_CONFLICT, "The job has ended already.");
+	}
+	j->refs++;
+	r = cancel_locked(f, j, err);
+	if (r == 0)
+		r = view_live(f, j, ret, err);
+	job_unref(f, j);
+	return r;
+}
+
+/* ---- the list */
+
+struct listing {
+	struct fleet *fleet;
+	json_t *array;
+};
+
+static int list_one(void *arg, const struct job_row *row)
+{
+	struct listing *l = arg;
+	struct job *j = job_find(l->fleet, row->id);
+	json_t *v = j ? view_job(l->fleet, &j->row, j) : view_job(l->fleet, row, NULL);
+
+	/* of those that have ended the list has no log: 200 of them would be large */
+	if (v && !j)
+		(void)json_object_set_new(v, "log", json_array());
+	return json_array_append_new(l->array, v) < 0 ? -ENOMEM : 0;
+}
+
+int fleet_list_jobs(struct fleet *f, const char *machine, const char *state, json_t **ret,
+		    struct err *err)
+{
+	struct job_filter filter = {.limit = JOBS_LISTED};
+	CLEANUP_JSON json_t *array = json_array();
+	struct listing l = {f, array};
+	struct machine *m = NULL;
+	LOCK_FLEET(f);
+	int r;
+
+	if (state && !job_state_from_name(state, &filter.state))
+		return err_set(err, API_BAD_REQUEST, "'%.32s' is no state of a job.", state);
+	filter.by_state = state != NULL;
+	if (machine) {
+		r = machine_resolve(f, machine, &m, err);
+		if (r < 0)
+			return r;
+		filter.machine = m->row.id;
+	}
+	r = state_each_job(f->config.state, &filter, list_one, &l, err);
+	if (r == -ENOMEM)
+		return out_of_memory(err);
+	if (r < 0)
+		return r;
+	*ret = json_pack("{s:O}", "jobs", array);
+	return *ret ? 0 : out_of_memory(err);
+}

@@ -1,0 +1,155 @@
+/* private.h - inside server/fleet. */
+#ifndef SERVER_FLEET_PRIVATE_H
+#define SERVER_FLEET_PRIVATE_H
+#include <pthread.h>
+
+#include "server/fleet/fleet.h"
+#include "server/fleet/pace.h"
+
+#define JOB_LOG_KEPT   200u
+#define JOBS_LISTED    200u
+#define TICK_MS	       1000u
+#define TOUCH_EVERY_MS 60000u
+
+struct machine {
+	struct machine *next;
+	struct machine_row row;	       /* inventory NULL: it is parsed below */
+	json_t *inventory;	       /* never changed, only replaced */
+	struct job *job;	       /* the present one, or NULL */
+	pthread_cond_t cond;	       /* job or its cancelling: for the agent's poll */
+	uint64_t heard_ms;	       /* monotonic; 0: not since the server's start */
+	uint64_t touched_ms;	       /* when last_seen was last made durable */
+	uint64_t sessions;	       /* counts registrations: a poll of a former one ends */
+	char told_cancel[JOB_ID_SIZE]; /* ended job that the agent was told to leave */
+	bool removed;		       /* no longer in the list; freed by the last waiter */
+	unsigned waiters;
+};
+
+struct job {
+	struct job *next;
+	unsigned refs;	    /* the list's, and one a request that holds it */
+	struct job_row row; /* log NULL while the job lives: see below */
+	struct job_disk_row *disks;
+	struct partial *partials[JOB_DISKS_MAX];
+	size_t disks_len;
+	struct machine *machine; /* NULL: verify, gc; or it has ended */
+	pthread_cond_t cond;	 /* seq */
+	json_t *log;		 /* array of text */
+	int64_t disk;		 /* being worked on, -1 */
+	struct pace pace;
+	uint64_t heard_ms;    /* last word of the agent about it */
+	uint64_t progress_ms; /* last change of a number, or bytes moved */
+	bool stalled;
+	bool committing; /* done was said and is being carried out */
+	bool cancel;	 /* verify, gc: asked to stop */
+	uint64_t saved_seq;
+};
+
+struct fleet {
+	struct fleet_config config;
+	pthread_mutex_t
+		lock; /* all below, and all of machines and jobs but what is fixed when they are made */
+	bool stopping;
+	struct machine *machines;
+	struct job *jobs;    /* waiting and running; newest first */
+	pthread_cond_t work; /* a verify or gc job, or stopping */
+	pthread_cond_t tick;
+	pthread_t worker, ticker;
+	bool worker_started, ticker_started;
+	pthread_mutex_t
+		commit_lock; /* numbers of versions are given one at a time; taken before `lock` */
+};
+
+uint64_t fleet_now_ms(void);		    /* monotonic */
+int64_t fleet_now(void);		    /* seconds since 1970 */
+void fleet_cond_init(pthread_cond_t *cond); /* monotonic */
+/* Until `deadline_ms` (monotonic): false when it has passed. */
+bool fleet_wait(struct fleet *f, pthread_cond_t *cond, uint64_t deadline_ms);
+
+static inline pthread_mutex_t *fleet_hold(struct fleet *f)
+{
+	(void)pthread_mutex_lock(&f->lock);
+	return &f->lock;
+}
+static inline void fleet_unholdp(pthread_mutex_t **m)
+{
+	(void)pthread_mutex_unlock(*m);
+}
+/* Hold the lock for the current scope. */
+#define LOCK_FLEET(f)                                                  \
+	CLEANUP(fleet_unholdp) pthread_mutex_t *held_ = fleet_hold(f); \
+	(void)held_
+
+/* ---- machines.c; the lock is held */
+struct machine *machine_find(struct fleet *f, const char *id);
+/* API_NOT_FOUND, API_CONFLICT: several */
+int machine_resolve(struct fleet *f, const char *name, struct machine **ret,
+		    struct err *err) MUST_CHECK;
+void machine_heard(struct fleet *f, struct machine *m);
+bool machine_is_away(const struct fleet *f, const struct machine *m);
+int machines_load(struct fleet *f, struct err *err) MUST_CHECK;
+void machines_free(struct fleet *f);
+/* Write last_seen of those that spoke, now and then; without the lock. */
+void machines_touch(struct fleet *f, bool all);
+
+/* ---- jobs.c; the lock is held */
+struct job *job_new(void);
+struct job *job_find(struct fleet *f, const char *id);
+/* Drops one reference; the last one frees, and removes the partial indexes. */
+void job_unref(struct fleet *f, struct job *j);
+/* Something about it changed: seq and whoever waits for it. */
+void job_changed(struct job *j);
+int job_start(struct fleet *f, struct job *j, struct err *err) MUST_CHECK;
+/* End it: made durable, taken off the list and its machine.  If the state cannot be written it stays as it was. */
+int job_end(struct fleet *f, struct job *j, enum job_state state, enum api_code code,
+	    const char *message, struct err *err) MUST_CHECK;
+/* The same with a code that an agent gave. */
+int job_end_as(struct fleet *f, struct job *j, enum job_state state, const char *code,
+	       const char *message, struct err *err) MUST_CHECK;
+/* The same after it was written by another transaction. */
+void job_ended(struct fleet *f, struct job *j);
+/* Makes the row ready to be written. */
+int job_pack_log(struct job *j, struct err *err) MUST_CHECK;
+void job_add_log(struct job *j, const char *text);
+int jobs_load(struct fleet *f, struct err *err) MUST_CHECK;
+void jobs_free(struct fleet *f);
+void jobs_remove_leftovers(struct fleet *f);
+/* Put a new job on the list and on its machine. */
+void job_enlist(struct fleet *f, struct job *j, struct machine *m);
+/* The order for its agent; `rows` are its disks as they are now.  With or without the lock.
+ * -ENOENT, -EBADMSG: an index is damaged; API_TOO_LARGE. */
+int job_make_order(struct fleet *f, const struct job *j, const struct job_disk_row *rows,
+		   json_t **ret, struct err *err) MUST_CHECK;
+
+/* ---- commit.c; without locks, the job is held and `committing` */
+int job_commit(struct fleet *f, struct job *j, struct err *err) MUST_CHECK;
+
+/* ---- view.c */
+/* `live` NULL: of a job that has ended, or for a machine without inventory; NULL: out of memory. */
+json_t *view_job(const struct fleet *f, const struct job_row *row, const struct job *live);
+json_t *view_machine(const struct fleet *f, const struct machine *m, bool with_inventory);
+json_t *view_version(const struct version_row *v);
+json_t *view_time(int64_t t); /* null for 0 */
+
+/* ---- plan.c: is this job possible?  Pure. */
+/* The DISK of an inventory with that id, or NULL. */
+const json_t *plan_find_disk(const json_t *inventory, const char *id);
+/* Fill `ret` (room for JOB_DISKS_MAX) for a capture of the disks named by `ids` (array of text, or NULL: all). */
+int plan_capture(const json_t *inventory, const json_t *ids, struct job_disk_row *ret,
+		 size_t *ret_len, struct err *err) MUST_CHECK;
+/* The same for a restore of `sources` (the manifest's "disks") by `pairs` ([{"source","target"}] or NULL), `overwrite`
+ * ([fingerprint] or NULL). */
+int plan_restore(const json_t *inventory, const json_t *sources, const json_t *pairs,
+		 const json_t *overwrite, struct job_disk_row *ret, size_t *ret_len,
+		 struct err *err) MUST_CHECK;
+
+/* ---- images.c */
+/* The row for a manifest whose id is `id`.  -EPROTO: it is no manifest. */
+int version_from_manifest(const json_t *m, const struct id *id, struct version_row *ret,
+			  struct err *err) MUST_CHECK;
+/* Removals that were under way when the server ended. */
+int images_finish_removals(struct fleet *f, struct err *err) MUST_CHECK;
+
+/* ---- worker.c */
+void *worker_run(void *fleet);
+#endif

@@ -1,0 +1,164 @@
+/* What operators are shown.  Inventories are what agents sent: only fields of the expected type are passed on. */
+#include <string.h>
+
+#include "common/json.h"
+#include "server/fleet/private.h"
+
+json_t *view_time(int64_t t)
+{
+	char text[TIME_TEXT_SIZE];
+
+	if (t == 0)
+		return json_null();
+	time_to_text(t, text);
+	return json_string(text);
+}
+
+/* null for "" */
+static json_t *text_or_null(const char *text)
+{
+	return *text ? json_string(text) : json_null();
+}
+
+/* What an agent sent may hold anything but what JSON cannot: that was checked when it came in. */
+static json_t *parse_or(const char *text, json_t *otherwise)
+{
+	json_t *j = text ? json_loads(text, 0, NULL) : NULL;
+
+	if (!j)
+		return otherwise;
+	json_decref(otherwise);
+	return j;
+}
+
+/* Set members one by one: a NULL value (out of memory) makes the whole view NULL. */
+struct view {
+	json_t *o;
+	bool bad;
+};
+
+static void put(struct view *v, const char *key, json_t *take_value)
+{
+	if (json_object_set_new(v->o, key, take_value) < 0)
+		v->bad = true;
+}
+
+static void put_u64(struct view *v, const char *key, uint64_t n)
+{
+	put(v, key, json_integer((json_int_t)n));
+}
+
+static json_t *view_done(struct view *v)
+{
+	if (!v->bad)
+		return v->o;
+	json_decref(v->o);
+	return NULL;
+}
+
+static void put_identity(struct view *v, const struct job_row *row)
+{
+	put(v, "id", json_string(row->id));
+	put(v, "kind", json_string(job_kind_name(row->kind)));
+	put(v, "state", json_string(job_state_name(row->state)));
+	put(v, "machine", text_or_null(row->machine));
+	put(v, "machine_name", text_or_null(row->machine_name));
+	put(v, "image", text_or_null(row->image));
+	put(v, "version", row->version ? json_integer(row->version) : json_null());
+	put(v, "created", view_time(row->created));
+	put(v, "started", view_time(row->started));
+	put(v, "ended", view_time(row->ended));
+}
+
+static void put_progress(struct view *v, const struct job_row *row, const struct job *live)
+{
+	bool running = live && row->state == JOB_RUNNING;
+	uint64_t rate = running ? pace_rate(&live->pace, fleet_now_ms()) : 0;
+	uint64_t left = row->total > row->done ? row->total - row->done : 0;
+	int64_t eta = running && row->total > 0 ? pace_eta(left, rate) : -1;
+
+	put(v, "phase", text_or_null(row->phase));
+	put(v, "disk", running && live->disk >= 0 ? json_integer(live->disk) : json_null());
+	put_u64(v, "done", row->done);
+	put_u64(v, "total", row->total);
+	put_u64(v, "data", row->data);
+	put_u64(v, "sent", row->sent);
+	put_u64(v, "rate", rate);
+	put(v, "eta_s", eta >= 0 ? json_integer(eta) : json_null());
+	put(v, "stalled", json_boolean(live && live->stalled));
+}
+
+static void put_message(struct view *v, const struct fleet *f, const struct job_row *row,
+			const struct job *live)
+{
+	if (!*row->message && live && live->machine && row->state == JOB_WAITING &&
+	    machine_is_away(f, live->machine))
+		put(v, "message", json_string("Waiting for the machine, which is away."));
+	else
+		put(v, "message", text_or_null(row->message));
+}
+
+json_t *view_job(const struct fleet *f, const struct job_row *row, const struct job *live)
+{
+	struct view v = {.o = json_object()};
+
+	put_identity(&v, row);
+	put_progress(&v, row, live);
+	put(&v, "code", text_or_null(row->code));
+	put_message(&v, f, row, live);
+	put_u64(&v, "seq", row->seq);
+	put(&v, "log", live ? json_copy(live->log) : parse_or(row->log, json_array()));
+	put(&v, "report", parse_or(row->report, json_null()));
+	return view_done(&v);
+}
+
+static json_t *object_or_null(const json_t *o, const char *key)
+{
+	json_t *v = json_object_get(o, key);
+
+	return json_is_object(v) ? json_incref(v) : json_null();
+}
+
+static const char *machine_state(const struct fleet *f, const struct machine *m)
+{
+	if (machine_is_away(f, m))
+		return "away";
+	return m->job && m->job->row.state == JOB_RUNNING ? "busy" : "idle";
+}
+
+json_t *view_machine(const struct fleet *f, const struct machine *m, bool with_inventory)
+{
+	json_t *memory = json_object_get(m->inventory, "memory");
+	json_t *disks = json_object_get(m->inventory, "disks");
+	struct view v = {.o = json_object()};
+
+	put(&v, "id", json_string(m->row.id));
+	put(&v, "name", json_string(m->row.name));
+	put(&v, "state", json_string(machine_state(f, m)));
+	put(&v, "address", json_string(m->row.address));
+	put(&v, "first_seen", view_time(m->row.first_seen));
+	put(&v, "last_seen", view_time(m->row.last_seen));
+	put(&v, "agent_version", json_string(m->row.agent_version));
+	put(&v, "job", m->job ? json_string(m->job->row.id) : json_null());
+	put(&v, "firmware", object_or_null(m->inventory, "firmware"));
+	put(&v, "memory", json_is_integer(memory) ? json_incref(memory) : json_null());
+	put(&v, "hypervisor", object_or_null(m->inventory, "hypervisor"));
+	put(&v, "disks", json_is_array(disks) ? json_incref(disks) : json_array());
+	if (with_inventory)
+		put(&v, "inventory", json_incref(m->inventory));
+	return view_done(&v);
+}
+
+json_t *view_version(const struct version_row *v)
+{
+	struct view w = {.o = json_object()};
+
+	put_u64(&w, "version", v->version);
+	put(&w, "created", view_time(v->created));
+	put(&w, "machine", text_or_null(v->machine));
+	put(&w, "machine_name", text_or_null(v->machine_name));
+	put(&w, "disks", parse_or(v->disks, json_array()));
+	put_u64(&w, "data_bytes", v->data_bytes);
+	put(&w, "damaged", json_boolean(v->damaged));
+	return view_done(&w);
+}

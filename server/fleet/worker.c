@@ -1,0 +1,290 @@
+/* The thread that does verify and gc, one after the other: both read the whole store and would only slow each other down. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/cleanup.h"
+#include "common/json.h"
+#include "common/log.h"
+#include "server/fleet/private.h"
+
+/* The store gets these two next; until it is linked with them such a job fails and says so. */
+#pragma weak store_verify
+#pragma weak store_gc
+
+#define DAMAGE_TEXT_MAX (1u << 20)
+
+/* One job's walk through the store. */
+struct walk {
+	struct fleet *fleet;
+	struct job *job;
+	uint64_t before; /* bytes of disks that are behind us */
+	uint64_t total;	 /* 0: as the store says */
+};
+
+static bool walk_progress(void *arg, uint64_t done, uint64_t total)
+{
+	struct walk *w = arg;
+	struct job *j = w->job;
+	LOCK_FLEET(w->fleet);
+
+	j->row.done = w->before + done;
+	j->row.total = w->total ? w->total : total;
+	if (j->row.total < j->row.done)
+		j->row.total = j->row.done;
+	pace_add(&j->pace, fleet_now_ms(), j->row.done);
+	j->progress_ms = j->heard_ms = fleet_now_ms();
+	job_changed(j);
+	return j->cancel || w->fleet->stopping;
+}
+
+/* ---- verify */
+
+struct findings {
+	uint64_t damaged;
+	char *text; /* heap; lines */
+	size_t size;
+};
+
+static void add_findings(struct findings *f, uint64_t damaged, const char *text)
+{
+	size_t n = text ? strlen(text) : 0;
+	char *p;
+
+	f->damaged += damaged;
+	if (n == 0 || f->size + n > DAMAGE_TEXT_MAX)
+		return;
+	p = realloc(f->text, f->size + n + 1);
+	if (!p)
+		return; /* the number counts, the lines explain */
+	memcpy(p + f->size, text, n + 1);
+	f->text = p;
+	f->size += n;
+}
+
+static int verify_disk(struct walk *w, const json_t *disk, struct findings *found, struct err *err)
+{
+	CLEANUP_FREE char *text = NULL;
+	uint64_t damaged = 0;
+	struct id root;
+	int r = json_get_id(disk, "root", &root, err);
+
+	if (r == 0)
+		r = store_verify(w->fleet->config.store, &root, walk_progress, w, &damaged, &text,
+				 err);
+	if (r < 0 && r != -ENOENT && r != -EBADMSG)
+		return r;
+	if (r < 0)
+		add_findings(found, 1, err->msg);
+	add_findings(found, damaged, text);
+	w->before = w->job->row.done;
+	return 0;
+}
+
+static int verify_version(struct walk *w, struct findings *found, struct err *err)
+{
+	CLEANUP(version_row_done) struct version_row v = {0};
+	CLEANUP_JSON json_t *disks = NULL;
+	CLEANUP_FREE char *manifest = NULL;
+	struct state *state = w->fleet->config.state;
+	const json_t *d;
+	size_t i, size;
+	int r = state_get_version(state, w->job->row.image, w->job->row.version, &v, err);
+
+	if (r < 0)
+		return r;
+	r = store_get_manifest(w->fleet->config.store, &v.manifest, &manifest, &size, err);
+	if (r == -ENOENT || r == -EBADMSG)
+		add_findings(found, 1, err->msg);
+	else if (r < 0)
+		return r;
+	disks = json_loads(v.disks, 0, NULL);
+	json_array_foreach(disks, i, d)
+	{
+		r = verify_disk(w, d, found, err);
+		if (r < 0)
+			return r;
+	}
+	return state_set_damaged(state, v.image, v.version, found->damaged > 0, err);
+}
+
+static int set_report(struct job *j, json_t *take_report, struct err *err)
+{
+	char *text = take_report ? json_dumps(take_report, JSON_COMPACT) : NULL;
+
+	json_decref(take_report);
+	if (!text)
+		return err_set(err, -ENOMEM, "The server is out of memory.");
+	free(j->row.report);
+	j->row.report = text;
+	return 0;
+}
+
+static int do_verify(struct walk *w, struct err *err)
+{
+	struct findings found = {0};
+	int r = verify_version(w, &found, err);
+
+	if (r == 0) {
+		LOCK_FLEET(w->fleet);
+		r = set_report(w->job,
+			       json_pack("{s:I, s:s}", "damaged", (json_int_t)found.damaged,
+					 "damage", found.text ? found.text : ""),
+			       err);
+	}
+	if (r == 0 && found.damaged > 0) {
+		r = err_set(err, API_STORE_DAMAGED,
+			    "%" PRIu64
+			    " objects of image '%s', version %u, are damaged or missing. "
+			    "A new capture of the same machine sends them again.",
+			    found.damaged, w->job->row.image, w->job->row.version);
+	}
+	free(found.text);
+	return r;
+}
+
+/* ---- gc */
+
+struct roots {
+	struct id *ids;
+	size_t len, room;
+};
+
+static int add_roots(void *arg, const struct version_row *v)
+{
+	CLEANUP_JSON json_t *disks = json_loads(v->disks, 0, NULL);
+	struct roots *roots = arg;
+	const json_t *d;
+	struct err err;
+	size_t i;
+
+	if (!json_is_array(disks))
+		return -EBADMSG; /* whatever it needs must not be thrown away */
+	json_array_foreach(disks, i, d)
+	{
+		struct id root;
+
+		if (json_get_id(d, "root", &root, &err) < 0)
+			return -EBADMSG;
+		if (roots->len == roots->room) {
+			size_t room = roots->room ? 2 * roots->room : 64;
+			struct id *p = realloc(roots->ids, room * sizeof(*p));
+
+			if (!p)
+				return -ENOMEM;
+			roots->ids = p;
+			roots->room = room;
+		}
+		roots->ids[roots->len++] = root;
+	}
+	return 0;
+}
+
+/* Captures that have not committed need not be named: their partials speak for them. */
+static int collect_roots(void *arg, struct id **ret_roots, size_t *ret_len, struct err *err)
+{
+	struct walk *w = arg;
+	struct roots roots = {0};
+	int r = state_each_version(w->fleet->config.state, NULL, add_roots, &roots, err);
+
+	if (r == -EBADMSG)
+		(void)err_set(err, API_STORE_DAMAGED, "A version's list of disks is damaged.");
+	else if (r == -ENOMEM)
+		(void)err_set(err, r, "The server is out of memory.");
+	if (r < 0) {
+		free(roots.ids);
+		return err->code;
+	}
+	*ret_roots = roots.ids;
+	*ret_len = roots.len;
+	return 0;
+}
+
+static int do_gc(struct walk *w, struct err *err)
+{
+	struct gc_result result = {0};
+	int r = store_gc(w->fleet->config.store, collect_roots, walk_progress, w, &result, err);
+
+	if (r < 0)
+		return r;
+	LOCK_FLEET(w->fleet);
+	return set_report(w->job,
+			  json_pack("{s:I, s:I, s:I, s:I}", "packs_removed",
+				    (json_int_t)result.packs_removed, "packs_rewritten",
+				    (json_int_t)result.packs_rewritten, "objects_removed",
+				    (json_int_t)result.objects_removed, "bytes_freed",
+				    (json_int_t)result.bytes_freed),
+			  err);
+}
+
+/* ---- the thread */
+
+/* The oldest job without a machine; running and held.  NULL when the server stops. */
+static struct job *next_job(struct fleet *f)
+{
+	struct err err;
+	LOCK_FLEET(f);
+
+	while (!f->stopping) {
+		struct job *next = NULL;
+
+		for (struct job *j = f->jobs; j; j = j->next) {
+			if ((j->row.kind == JOB_VERIFY || j->row.kind == JOB_GC) &&
+			    j->row.state == JOB_WAITING)
+				next = j;
+		}
+		if (next && job_start(f, next, &err) == 0) {
+			(void)snprintf(next->row.phase, sizeof(next->row.phase), "%s",
+				       job_kind_name(next->row.kind));
+			next->refs++;
+			return next;
+		}
+		if (next) {
+			log_event(LOG_ERROR, "state_failed", "error=\"%s\"", err.msg);
+			(void)fleet_wait(f, &f->work, fleet_now_ms() + 10 * TICK_MS);
+			continue;
+		}
+		(void)pthread_cond_wait(&f->work, &f->lock);
+	}
+	return NULL;
+}
+
+static void finish_job(struct fleet *f, struct job *j, int r, const struct err *why)
+{
+	struct err err = {0};
+	LOCK_FLEET(f);
+
+	if (f->stopping && r == -ECANCELED && !j->cancel)
+		r = 0; /* it stays, and begins anew at the next start */
+	else if (r == 0)
+		r = job_end(f, j, JOB_DONE, API_END, "", &err);
+	else if (r == -ECANCELED && j->cancel)
+		r = job_end(f, j, JOB_CANCELLED, API_CANCELLED, "Cancelled by the operator.", &err);
+	else
+		r = job_end(f, j, JOB_FAILED, api_code_of(why->code), why->msg, &err);
+	if (r < 0)
+		log_event(LOG_ERROR, "state_failed", "job=%s error=\"%s\"", j->row.id, err.msg);
+	job_unref(f, j);
+}
+
+void *worker_run(void *fleet)
+{
+	struct fleet *f = fleet;
+	struct job *j;
+
+	while ((j = next_job(f))) {
+		struct walk w = {.fleet = f, .job = j};
+		struct err err = {0};
+		int r;
+
+		if (!store_verify || !store_gc)
+			r = err_set(&err, -ENOSYS, "This store cannot be verified or cleaned yet.");
+		else
+			r = j->row.kind == JOB_VERIFY ? do_verify(&w, &err) : do_gc(&w, &err);
+
+		finish_job(f, j, r, &err);
+	}
+	return NULL;
+}
