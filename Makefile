@@ -168,6 +168,47 @@ TESTLIB_SRC := tests/lib/blk_fault.c tests/lib/https_server.c tests/lib/rig.c te
 	tests/lib/store_fixture.c
 TEST_LIBS   := $(OPENSSL_LIBS)
 
+# hoist-server: all but its main, so that tests can have it too.
+SERVER_SRC := \
+	server/api/agent.c \
+	server/api/agent_capture.c \
+	server/api/agent_restore.c \
+	server/api/operator.c \
+	server/api/operator_images.c \
+	server/api/operator_tokens.c \
+	server/api/routes.c \
+	server/api_error.c \
+	server/config.c \
+	server/discover.c \
+	server/files.c \
+	server/fleet/commit.c \
+	server/fleet/fleet.c \
+	server/fleet/images.c \
+	server/fleet/jobs.c \
+	server/fleet/machines.c \
+	server/fleet/orders.c \
+	server/fleet/pace.c \
+	server/fleet/plan.c \
+	server/fleet/view.c \
+	server/fleet/worker.c \
+	server/http/call.c \
+	server/http/http.c \
+	server/http/route.c \
+	server/listen.c \
+	server/notify.c \
+	server/rate.c \
+	server/rumours.c \
+	server/state/events.c \
+	server/state/jobs.c \
+	server/state/machines.c \
+	server/state/schema.c \
+	server/state/state.c \
+	server/state/tokens.c \
+	server/state/versions.c \
+	server/tls.c
+
+SERVER_LIBS := $(MHD_LIBS) $(GNUTLS_LIBS) $(SQLITE_LIBS)
+
 UNIT_SRC   := $(wildcard tests/unit/test_*.c)
 FUZZ_SRC   := $(wildcard tests/fuzz/fuzz_*.c)
 obj = $(patsubst %.c,$(O)/%.o,$(1))
@@ -176,7 +217,7 @@ FUZZ  := $(patsubst tests/fuzz/%.c,$(O)/fuzz/%,$(FUZZ_SRC))
 REPLAY := $(patsubst tests/fuzz/%.c,$(O)/replay/%,$(FUZZ_SRC))
 
 .PHONY: all bench check check-unit check-fuzz-corpus lint fuzz clean deps FORCE
-all: $(O)/libcommon.a $(O)/libstore.a $(O)/agent/hoist-agent
+all: $(O)/libcommon.a $(O)/libstore.a $(O)/agent/hoist-agent $(O)/server/hoist-server
 
 deps:
 	scripts/install-deps
@@ -194,6 +235,14 @@ $(O)/agent/hoist-agent: $(O)/agent/main.o $(O)/libagent.a $(O)/libcommon.a
 	$(call say,LD)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(AGENT_LIBS)
 
+$(O)/libserver.a: $(call obj,$(SERVER_SRC))
+	$(call say,AR)
+	$(Q)rm -f $@ && ar rcs $@ $^
+
+$(O)/server/hoist-server: $(O)/server/main.o $(O)/libserver.a $(O)/libstore.a $(O)/libcommon.a
+	$(call say,LD)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(STORE_LIBS) $(SERVER_LIBS) $(COMMON_LIBS)
+
 $(O)/libtest.a: $(call obj,$(TESTLIB_SRC))
 	$(call say,AR)
 	$(Q)rm -f $@ && ar rcs $@ $^
@@ -203,10 +252,10 @@ $(O)/libstore.a: $(call obj,$(STORE_SRC))
 	$(Q)rm -f $@ && ar rcs $@ $^
 
 # The archives give each test what it uses; --as-needed leaves out the libraries of what it does not.
-$(O)/tests/%: $(O)/tests/unit/%.o $(O)/libtest.a $(O)/libagent.a $(O)/libstore.a $(O)/libcommon.a
+$(O)/tests/%: $(O)/tests/unit/%.o $(O)/libtest.a $(O)/libagent.a $(O)/libserver.a $(O)/libstore.a $(O)/libcommon.a
 	@mkdir -p $(@D)
 	$(call say,LD)
-	$(Q)$(CC) $(ALL_LDFLAGS) -Wl,--as-needed -o $@ $^ $(AGENT_LIBS) $(STORE_LIBS) $(TEST_LIBS)
+	$(Q)$(CC) $(ALL_LDFLAGS) -Wl,--as-needed -o $@ $^ $(AGENT_LIBS) $(STORE_LIBS) $(SERVER_LIBS) $(TEST_LIBS)
 
 $(O)/fuzz/%: $(O)/tests/fuzz/%.o $(O)/libcommon.a
 	@mkdir -p $(@D)

@@ -27,6 +27,7 @@
 #define WINDOWS_PUT_MAX	 4096u
 #define CHUNKS_PLAIN_MAX (16u << 20)
 #define NODES_GET_MAX	 64u
+#define CHUNKS_GET_MAX	 4096u /* ids in one request */
 #define MISSING_MAX	 4096u
 #define JSON_BIG_MAX	 (4u << 20)
 #define JSON_MAX	 (256u << 10)

@@ -1,0 +1,64 @@
+/* api.h - the endpoints of docs/protocol.md. */
+#ifndef SERVER_API_API_H
+#define SERVER_API_API_H
+#include <stddef.h>
+
+#include "server/http/call.h"
+#include "server/http/route.h"
+#include "server/server.h"
+
+extern const struct route api_routes[];
+extern const size_t api_routes_len;
+
+/* For http_config: app is the struct server. */
+int api_authorize(void *app, enum route_auth auth, const char *secret,
+		  char ret_machine[static MACHINE_ID_TEXT], struct err *err);
+
+static inline struct server *call_server(struct call *c)
+{
+	return c->app;
+}
+/* Answer `take_json`, or the error. */
+void api_answer(struct call *c, int r, unsigned status, json_t *take_json, const struct err *err);
+/* 507 when the store's filesystem is about to be full. */
+int api_check_space(struct server *s, struct err *err) MUST_CHECK;
+
+/* The disk's number in the path.  API_NOT_FOUND */
+int api_disk_number(struct call *c, uint64_t *ret, struct err *err) MUST_CHECK;
+
+/* anyone */
+void api_get_info(struct call *c);
+/* agent.c */
+void api_register(struct call *c);
+void api_poll(struct call *c);
+void api_progress(struct call *c);
+void api_done(struct call *c);
+void api_failed(struct call *c);
+/* agent_capture.c */
+void api_lack(struct call *c);
+void api_put_pack(struct call *c);
+void api_put_windows(struct call *c);
+void api_finish(struct call *c);
+/* agent_restore.c */
+void api_get_nodes(struct call *c);
+void api_get_chunks(struct call *c);
+/* operator.c */
+void api_get_server(struct call *c);
+void api_list_machines(struct call *c);
+void api_show_machine(struct call *c);
+void api_remove_machine(struct call *c);
+void api_create_job(struct call *c);
+void api_list_jobs(struct call *c);
+void api_show_job(struct call *c);
+void api_cancel_job(struct call *c);
+void api_list_events(struct call *c);
+/* operator_images.c */
+void api_list_images(struct call *c);
+void api_show_image(struct call *c);
+void api_show_manifest(struct call *c);
+void api_remove_image(struct call *c);
+/* operator_tokens.c */
+void api_create_token(struct call *c);
+void api_list_tokens(struct call *c);
+void api_revoke_token(struct call *c);
+#endif

@@ -1,0 +1,168 @@
+/* Operators: the server, machines, jobs, events. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/json.h"
+#include "server/api/api.h"
+
+#define WAIT_MAX_S    30
+#define EVENTS_LISTED 500u
+
+/* ---- the server */
+
+static json_t *rumours_json(struct server *s)
+{
+	struct rumour *items = calloc(RUMOURS_MAX, sizeof(*items));
+	json_t *array = json_array();
+	size_t len = items ? rumours_copy(&s->rumours, items) : 0;
+
+	for (size_t i = 0; i < len; i++) {
+		char time[TIME_TEXT_SIZE];
+
+		time_to_text(items[i].last_seen, time);
+		(void)json_array_append_new(
+			array, json_pack("{s:s, s:s, s:s, s:s, s:s}", "machine", items[i].machine,
+					 "name", items[i].name, "version", items[i].version,
+					 "address", items[i].address, "last_seen", time));
+	}
+	free(items);
+	return array;
+}
+
+void api_get_server(struct call *c)
+{
+	struct server *s = call_server(c);
+	struct store_stat st;
+	unsigned machines, running;
+	struct err err;
+	int r = store_stat(s->store, &st, &err);
+
+	if (r < 0) {
+		call_fail_err(c, &err);
+		return;
+	}
+	fleet_count(s->fleet, &machines, &running);
+	call_answer(c, 200,
+		    json_pack("{s:s, s:s, s:s, s:i, s:I, s:{s:I, s:I, s:I, s:I}, s:i, s:i, s:o}",
+			      "name", s->name, "version", HOIST_VERSION, "fingerprint",
+			      s->identity.fingerprint_text, "port", (int)s->port, "uptime_s",
+			      (json_int_t)((server_now_ms() - s->started_ms) / 1000), "store",
+			      "packs", (json_int_t)st.packs, "bytes", (json_int_t)st.bytes,
+			      "objects", (json_int_t)st.objects, "free_bytes",
+			      (json_int_t)st.free_bytes, "machines", (int)machines, "jobs_running",
+			      (int)running, "rumours", rumours_json(s)));
+}
+
+/* ---- machines */
+
+void api_list_machines(struct call *c)
+{
+	json_t *answer = NULL;
+	struct err err;
+	int r = fleet_list_machines(call_server(c)->fleet, &answer, &err);
+
+	api_answer(c, r, 200, answer, &err);
+}
+
+void api_show_machine(struct call *c)
+{
+	json_t *answer = NULL;
+	struct err err;
+	int r = fleet_show_machine(call_server(c)->fleet, c->match.params[0], &answer, &err);
+
+	api_answer(c, r, 200, answer, &err);
+}
+
+void api_remove_machine(struct call *c)
+{
+	struct err err;
+
+	if (fleet_remove_machine(call_server(c)->fleet, c->match.params[0], &err) < 0)
+		call_fail_err(c, &err);
+	else
+		call_answer_empty(c);
+}
+
+/* ---- jobs */
+
+void api_create_job(struct call *c)
+{
+	json_t *answer = NULL;
+	struct err err;
+	int r = fleet_create_job(call_server(c)->fleet, c->json, &answer, &err);
+
+	api_answer(c, r, 201, answer, &err);
+}
+
+void api_list_jobs(struct call *c)
+{
+	char machine[CALL_QUERY_MAX_SIZE], state[CALL_QUERY_MAX_SIZE];
+	json_t *answer = NULL;
+	struct err err;
+	int has_machine, has_state, r;
+
+	has_machine = r = call_query(c, "machine", machine, &err);
+	if (r >= 0)
+		has_state = r = call_query(c, "state", state, &err);
+	if (r >= 0)
+		r = fleet_list_jobs(call_server(c)->fleet, has_machine ? machine : NULL,
+				    has_state ? state : NULL, &answer, &err);
+	api_answer(c, r, 200, answer, &err);
+}
+
+void api_show_job(struct call *c)
+{
+	uint64_t seq = 0, wait = WAIT_MAX_S;
+	json_t *answer = NULL;
+	struct err err;
+	int has_seq, r;
+
+	has_seq = r = call_query_u64(c, "seq", 0, INT64_MAX, &seq, &err);
+	if (r >= 0)
+		r = call_query_u64(c, "wait", 0, WAIT_MAX_S, &wait, &err);
+	if (r >= 0)
+		r = fleet_show_job(call_server(c)->fleet, c->match.params[0], seq,
+				   has_seq ? (unsigned)wait : 0, &answer, &err);
+	api_answer(c, r, 200, answer, &err);
+}
+
+void api_cancel_job(struct call *c)
+{
+	json_t *answer = NULL;
+	struct err err;
+	int r = fleet_cancel_job(call_server(c)->fleet, c->match.params[0], &answer, &err);
+
+	api_answer(c, r, 200, answer, &err);
+}
+
+/* ---- events */
+
+static int add_event(void *arg, const struct event_row *e)
+{
+	char time[TIME_TEXT_SIZE];
+
+	time_to_text(e->at, time);
+	return json_array_append_new(arg,
+				     json_pack("{s:I, s:s, s:s, s:s*, s:s*, s:s}", "id",
+					       (json_int_t)e->id, "at", time, "event", e->event,
+					       "machine", *e->machine ? e->machine : NULL, "job",
+					       *e->job ? e->job : NULL, "text", e->text)) < 0
+		       ? -ENOMEM
+		       : 0;
+}
+
+void api_list_events(struct call *c)
+{
+	CLEANUP_JSON json_t *array = json_array();
+	uint64_t after = 0;
+	struct err err;
+	int r = call_query_u64(c, "after", 0, INT64_MAX, &after, &err);
+
+	if (r >= 0)
+		r = state_each_event(call_server(c)->state, after, EVENTS_LISTED, add_event, array,
+				     &err);
+	if (r == -ENOMEM)
+		(void)err_set(&err, r, "The server is out of memory; ask again.");
+	api_answer(c, r, 200, r < 0 ? NULL : json_pack("{s:O}", "events", array), &err);
+}

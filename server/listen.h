@@ -1,0 +1,28 @@
+/* listen.h - addresses to listen at. */
+#ifndef SERVER_LISTEN_H
+#define SERVER_LISTEN_H
+#include <netinet/in.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include "common/err.h"
+
+#define LISTEN_TEXT_SIZE 64
+
+struct listen_addr {
+	struct sockaddr_storage sa;
+	socklen_t sa_size;
+};
+
+/* "ADDR", "ADDR:PORT", "[IPv6]", "[IPv6]:PORT", ":PORT" (all addresses); numeric, the default port is HOIST_PORT, port 0 any free
+ * one.  -EINVAL with the sentence. */
+int listen_parse(const char *text, struct listen_addr *ret, struct err *err) MUST_CHECK;
+/* Settings' check of --listen. */
+int listen_check(const char *text, struct err *err);
+/* A listening TCP socket.  [::] also takes IPv4, where the system has IPv6, and is 0.0.0.0 where it has not. */
+int listen_open(const struct listen_addr *a, int *ret_fd, struct err *err) MUST_CHECK;
+/* What a socket is bound to: "https://127.0.0.1:4647", and the port. */
+int listen_describe(int fd, char ret[static LISTEN_TEXT_SIZE], uint16_t *ret_port,
+		    struct err *err) MUST_CHECK;
+#endif

@@ -1,0 +1,28 @@
+/* server.h - what a running server is made of. */
+#ifndef SERVER_SERVER_H
+#define SERVER_SERVER_H
+#include <stdint.h>
+
+#include "server/config.h"
+#include "server/fleet/fleet.h"
+#include "server/http/http.h"
+#include "server/rumours.h"
+#include "server/state/state.h"
+#include "server/store/store.h"
+#include "server/tls.h"
+
+struct server {
+	const struct config *config;
+	char name[NAME_SIZE];
+	struct identity identity;
+	struct id operator_hash; /* BLAKE3 of the operator's token */
+	uint16_t port;		 /* of the first listening address */
+	uint64_t started_ms;	 /* monotonic */
+	struct state *state;
+	struct store *store;
+	struct fleet *fleet;
+	struct rumours rumours;
+};
+
+uint64_t server_now_ms(void); /* monotonic */
+#endif
