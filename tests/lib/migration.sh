@@ -1,0 +1,38 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+# A server on a LAN and what an operator does with it; for tests and the demonstration.  After tests/lib/lan.sh:
+#
+#	server_up office			hoist-server in that LAN, its data in $TAP_TMP/data-office
+#	hoist office machines --json		the operator's command line, in that LAN
+#	medium office my.iso			a copy of build/hoist.iso with this server's key and a new token in it, no address:
+#						the machine finds the server by its broadcast
+#	machine_wait office 120 JQ-CONDITION	prints the id of the machine that appears and fulfils it (jq, `.` is the machine)
+#
+# A server that is stopped (server_stop) and started again (server_up) goes on with its data.
+
+MIGRATION_BIN=${HOIST_BIN:-$LAN_TOP/build/release}
+
+server_data() { echo "$TAP_TMP/data-$1"; }
+
+server_up()
+{
+	lan_start "$1" "server-$1" "$MIGRATION_BIN/server/hoist-server" --data "$(server_data "$1")" --name lift
+	lan_wait "server-$1" 30 '^listening '
+}
+server_stop() { lan_stop "server-$1"; }
+
+hoist() { local lan=$1; shift; lan_run "$lan" "$MIGRATION_BIN/server/hoist" --data "$(server_data "$lan")" "$@"; }
+
+medium() { hoist "$1" iso --in "$LAN_TOP/build/hoist.iso" --out "$2" --new-token; }
+
+machine_wait()
+{
+	local end=$((SECONDS + $2)) id
+	while [ $SECONDS -lt $end ]; do
+		id=$(hoist "$1" machines --json 2>/dev/null | jq -r "[.machines[] | select($3)][0].id // empty")
+		[ -z "$id" ] || { echo "$id"; return 0; }
+		sleep 0.5
+	done
+	diag "no machine fulfils $3: $(hoist "$1" machines 2>&1)"
+	return 1
+}
