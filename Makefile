@@ -276,6 +276,11 @@ ifeq ($(B),fuzz)
 $(O)/common/blake3_kernel.o: private OPT := -O2 -g
 endif
 
+$(O)/e2e/%: $(O)/tests/e2e/%.o $(O)/libcommon.a
+	@mkdir -p $(@D)
+	$(call say,LD)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(COMMON_LIBS)
+
 # A change of flags rebuilds what they compile: the flags are a prerequisite.
 $(O)/flags: FORCE
 	@mkdir -p $(O); echo '$(CC) $(ALL_CFLAGS)' | cmp -s - $@ || echo '$(CC) $(ALL_CFLAGS)' >$@
@@ -323,6 +328,8 @@ comma := ,
 pick = $(if $(T),$(foreach w,$(subst $(comma), ,$(T)),$(foreach f,$(1),$(if $(findstring $(w),$(f)),$(f)))),$(1))
 RUN_TESTS := scripts/run-tests $(if $(V),--verbose)
 UNIT_TESTS = $(UNIT) $(REPLAY) $(wildcard tests/unit/test_*.sh)
+# Programs that the tests in tests/e2e call besides our own.
+E2E_TOOL  := $(patsubst tests/e2e/%.c,$(O)/e2e/%,$(wildcard tests/e2e/*.c))
 E2E_TESTS  = $(wildcard tests/e2e/*.sh)
 QEMU_TESTS = $(wildcard tests/qemu/*.sh)
 
@@ -330,6 +337,16 @@ check-unit: $(UNIT) $(REPLAY)
 	$(RUN_TESTS) $(call pick,$(UNIT_TESTS))
 check-fuzz-corpus: $(REPLAY)
 	$(RUN_TESTS) $(REPLAY)
+check-e2e: all $(E2E_TOOL)
+	$(RUN_TESTS) $(call pick,$(E2E_TESTS))
+check-qemu: all iso guest
+	$(RUN_TESTS) $(call pick,$(QEMU_TESTS))
+# Everything, from a fresh machine on: installs, builds, tests; HACKING.md names the parts.
+check:
+	scripts/check
+tests: $(UNIT) $(REPLAY) $(E2E_TOOL)
+list-tests:
+	@printf '%s\n' $(UNIT) $(REPLAY)
 lint:
 	scripts/run-tests scripts/lint
 fuzz: $(FUZZ)
