@@ -216,7 +216,8 @@ UNIT  := $(patsubst tests/unit/%.c,$(O)/tests/%,$(UNIT_SRC))
 FUZZ  := $(patsubst tests/fuzz/%.c,$(O)/fuzz/%,$(FUZZ_SRC))
 REPLAY := $(patsubst tests/fuzz/%.c,$(O)/replay/%,$(FUZZ_SRC))
 
-.PHONY: all bench check check-unit check-fuzz-corpus lint fuzz clean deps FORCE
+.PHONY: all bench check check-e2e check-fuzz-corpus check-qemu check-unit clean demo deps FORCE fuzz help lint \
+	list-tests tests
 all: $(O)/libcommon.a $(O)/libstore.a $(O)/agent/hoist-agent $(O)/server/hoist-server
 
 deps:
@@ -353,6 +354,19 @@ fuzz: $(FUZZ)
 # Figures beside those of peers, in one session; docs/performance.md says what they mean.
 bench: all
 	tests/bench/run
+# A whole migration in virtual machines, while you watch.
+demo:
+	scripts/demo
+help:
+	@echo 'make demo         a whole migration in virtual machines, while you watch'
+	@echo 'make check        install what is needed, build everything, run all tests'
+	@echo 'make              programs in build/release (B=asan: with sanitizers in build/asan; CC=clang)'
+	@echo 'make iso          build/hoist.iso (KERNEL=source: with a kernel of our own)'
+	@echo 'make install      programs, manual pages, unit and completion (DESTDIR=, PREFIX=)'
+	@echo 'make check-unit   also check-e2e, check-qemu, check-fuzz-corpus, lint; T=word picks tests'
+	@echo 'make bench        figures beside those of peers'
+	@echo 'make B=fuzz fuzz  fuzz targets in build/fuzz/fuzz'
+	@echo 'make deps clean   what they say'
 clean:
 	rm -rf build
 
