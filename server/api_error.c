@@ -32,10 +32,10 @@ static const struct {
 	CODE(API_TARGET_CHANGED, "target_changed", 409, 0),
 	CODE(API_SECTOR_SIZE, "sector_size", 409, 0),
 	CODE(API_DISK_MISSING, "disk_missing", 409, 0),
-	CODE(API_READ_ERROR, "read_error", 500, 0),
-	CODE(API_WRITE_ERROR, "write_error", 500, 0),
-	CODE(API_VERIFY_FAILED, "verify_failed", 500, 0),
-	CODE(API_AGENT_LOST, "agent_lost", 500, 0),
+	CODE(API_READ_ERROR, "read_error", 409, 0),
+	CODE(API_WRITE_ERROR, "write_error", 409, 0),
+	CODE(API_VERIFY_FAILED, "verify_failed", 409, 0),
+	CODE(API_AGENT_LOST, "agent_lost", 409, 0),
 #undef CODE
 };
 
