@@ -301,11 +301,15 @@ ISO       := build/hoist$(if $(filter-out debian,$(KERNEL)),-$(KERNEL)).iso
 LENIENT   := $(if $(filter-out debian,$(KERNEL)),--lenient)
 KCONFIG   := $(wildcard kernel-config/*.config)
 IMAGE_SRC := $(shell find initramfs -type f) kernel-config/modules.rules VERSION $(addprefix scripts/,mkinitramfs mkcpio elf-deps select-modules)
+# The time on the ISO; a new one makes it anew, which is quick: what is in it knows no time.
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || stat -c %Y VERSION)
 
-.PHONY: iso kernel
+GUEST     := build/guest.img
+
+.PHONY: iso kernel guest
 iso: $(ISO)
 kernel: $(KDIR)/checked
+guest: $(GUEST)
 
 build/kernel/debian/release:
 	$(call say,FETCH)
@@ -320,9 +324,16 @@ $(IMAGE)/initramfs.img: $(KDIR)/checked $(AGENT) $(IMAGE_SRC)
 $(IMAGE)/settings.cpio: scripts/mksettings scripts/mkcpio
 	@mkdir -p $(@D)
 	$(Q)scripts/mksettings $@
-$(ISO): $(IMAGE)/initramfs.img $(IMAGE)/settings.cpio scripts/mkiso VERSION $(shell find iso -type f)
+$(IMAGE)/epoch: FORCE
+	@mkdir -p $(@D); echo $(SOURCE_DATE_EPOCH) | cmp -s - $@ || echo $(SOURCE_DATE_EPOCH) >$@
+$(ISO): $(IMAGE)/epoch $(IMAGE)/initramfs.img $(IMAGE)/settings.cpio scripts/mkiso VERSION $(shell find iso -type f)
 	$(call say,ISO)
 	$(Q)scripts/mkiso --kernel $(KDIR)/vmlinuz --initramfs $(IMAGE)/initramfs.img --settings $(IMAGE)/settings.cpio --out $@
+
+# A Debian on a disk, for the machine to be migrated: needs root.
+$(GUEST): scripts/mkguest
+	$(call say,GUEST)
+	$(Q)scripts/mkguest $@
 
 # ---- checks: TAP tests, run by scripts/run-tests; T=a,b picks those whose path holds a or b
 comma := ,
