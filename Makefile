@@ -304,7 +304,7 @@ IMAGE_SRC := $(shell find initramfs -type f) kernel-config/modules.rules VERSION
 # The time on the ISO; a new one makes it anew, which is quick: what is in it knows no time.
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || stat -c %Y VERSION)
 
-GUEST     := build/guest.img
+GUEST     := build/guest/guest.img
 
 .PHONY: iso kernel guest
 iso: $(ISO)
