@@ -75,16 +75,17 @@ static void on_usb_interface(struct walk *w, const char *part)
 	(void)snprintf(w->ret->path + n, BUSPATH_SIZE - n, "%s", strchr(part, ':'));
 }
 
+/* SATA controllers that pretend to be IDE, and drives of parallel ATA, have the same PCI class: what the link runs at tells them apart. */
 static bool is_sata(const struct walk *w, const char *part)
 {
-	char link[NAME_MAX], class[16], limit[32];
+	char class[16], speed[32];
 
-	(void)snprintf(link, sizeof(link), "link%.16s", part + 3);
-	if (sysroot_text(w->root, limit, sizeof(limit), "%s/%s/ata_link/%s/hw_sata_spd_limit",
-			 w->at, link, link))
-		return limit[0] >= '0' && limit[0] <= '9'; /* "6.0 Gbps"; "<unknown>" is parallel */
-	return !sysroot_text(w->root, class, sizeof(class), "%s/class", w->parent) ||
-	       strncmp(class, "0x0101", 6) != 0;
+	if (!sysroot_text(w->root, class, sizeof(class), "%s/class", w->parent) ||
+	    strncmp(class, "0x0101", 6) != 0)
+		return true;
+	return sysroot_text(w->root, speed, sizeof(speed), "%s/link%s/ata_link/link%s/sata_spd",
+			    w->at, part + 3, part + 3) &&
+	       speed[0] >= '0' && speed[0] <= '9'; /* "3.0 Gbps"; "<unknown>" */
 }
 
 static void on_ata(struct walk *w, const char *part)
@@ -268,6 +269,7 @@ static void on_mmc(struct walk *w, const char *part)
 static void on_ccw(struct walk *w, const char *part)
 {
 	w->ret->transport = "dasd";
+	w->ret->path[0] = '\0'; /* the subchannel before it is counted, not fixed */
 	append(w, "ccw-%s", part);
 }
 

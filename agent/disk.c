@@ -107,6 +107,10 @@ static bool is_serial_sane(const char *serial)
 
 static void disk_name(struct disk *d)
 {
+	char namespace[24] = "";
+
+	if (d->nsid > 1) /* model and serial number are the controller's */
+		(void)snprintf(namespace, sizeof(namespace), ":ns%u", d->nsid);
 	if (d->kind == DISK_FILE) {
 		id_append(d->id, "file:", 5);
 		id_append(d->id, d->name, ID_PART_MAX);
@@ -120,7 +124,8 @@ static void disk_name(struct disk *d)
 		id_append(d->id, "serial:", 7);
 		id_append(d->id, d->model, ID_PART_MAX);
 		id_append(d->id, d->model[0] ? ":" : "", 1);
-		id_append(d->id, d->serial, ID_PART_MAX);
+		id_append(d->id, d->serial, ID_PART_MAX - 14);
+		id_append(d->id, namespace, 14);
 	} else {
 		id_append(d->id, "path:", 5);
 		id_append(d->id, d->bus.path[0] ? d->bus.path : d->device, DISK_ID_SIZE);

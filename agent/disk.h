@@ -26,8 +26,8 @@ struct content {
 };
 
 struct partition {
-	unsigned number;
 	uint64_t offset, size; /* bytes, as the table says: may lie outside the disk */
+	unsigned number;
 	bool is_extended, is_bootable;
 	char type[40];
 	char name[TEXT_SIZE];
@@ -60,6 +60,7 @@ struct disk {
 	uint64_t size;
 	uint32_t sector_size, physical_sector_size;
 	char model[TEXT_SIZE], serial[TEXT_SIZE], wwn[TEXT_SIZE];
+	unsigned nsid;	    /* NVMe: the namespace's number, else 0 */
 	char md_uuid[64];   /* of the array; may only be known once its members were probed */
 	struct buspath bus; /* transport is never NULL */
 	int rotational;	    /* 1, 0, or -1: not known */

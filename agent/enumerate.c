@@ -161,7 +161,8 @@ static enum verdict rule_size(struct look *l)
 	if (l->size > 0)
 		return IS_DISK;
 	return skip(l, "no_medium",
-		    is_set(l, "removable") ? "no medium in it" : "its size is zero");
+		    is_set(l, "removable") ? "no medium in it"
+					   : "its size is zero, or makes no sense");
 }
 
 static enum verdict (*const rules[])(struct look *l) = {
@@ -260,6 +261,10 @@ static void find_wwn(const struct look *l, struct disk *d)
 
 static void find_identity(const struct look *l, struct disk *d)
 {
+	uint64_t nsid;
+
+	if (sysroot_u64(l->root, &nsid, "%s/nsid", l->dir) && nsid <= UINT32_MAX)
+		d->nsid = (unsigned)nsid;
 	find_model(l, d);
 	find_serial(l, d);
 	find_wwn(l, d);
@@ -302,6 +307,7 @@ static void find_users(const struct look *l, struct disk *d)
 
 static void find_shape(const struct look *l, struct disk *d)
 {
+	char type[16];
 	uint64_t v;
 
 	d->size = l->size;
@@ -315,7 +321,10 @@ static void find_shape(const struct look *l, struct disk *d)
 	if (sysroot_u64(l->root, &v, "%s/queue/rotational", l->dir))
 		d->rotational = v != 0;
 	d->is_read_only = is_set(l, "ro");
-	d->is_removable = is_set(l, "removable");
+	/* An SD card is not called removable, because its driver would then have to lock it in. */
+	d->is_removable = is_set(l, "removable") ||
+			  (sysroot_text(l->root, type, sizeof(type), "%s/type", l->device) &&
+			   strcmp(l->bus, "mmc") == 0 && strcmp(type, "SD") == 0);
 }
 
 static int add_disk(const struct look *l, struct err *err)

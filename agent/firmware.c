@@ -130,7 +130,9 @@ void smbios_read(const struct sysroot *r, struct smbios *ret)
 	char uuid[TEXT_SIZE];
 
 	*ret = (struct smbios){0};
-	(void)sysroot_text(r, uuid, sizeof(uuid), "sys/class/dmi/id/product_uuid");
+	/* Xen's PV and PVH guests have no SMBIOS, but the same UUID from elsewhere. */
+	if (!sysroot_text(r, uuid, sizeof(uuid), "sys/class/dmi/id/product_uuid"))
+		(void)sysroot_text(r, uuid, sizeof(uuid), "sys/hypervisor/uuid");
 	if (smbios_uuid_is_sane(uuid)) {
 		for (unsigned i = 0; i < 36; i++)
 			ret->uuid[i] = (char)tolower((unsigned char)uuid[i]);

@@ -137,7 +137,7 @@ static void print_nics(const struct inventory *i, FILE *f)
 		const struct nic *c = &i->nics.nics[n];
 		char speed[32] = "";
 
-		if (c->speed_mbit > 0)
+		if (c->carrier > 0 && c->speed_mbit > 0)
 			(void)snprintf(speed, sizeof(speed), ", %" PRIu64 " Mbit/s", c->speed_mbit);
 		(void)fprintf(f, "  %-15.15s %-17s  %-12.12s %s%s\n", c->name,
 			      c->mac[0] ? c->mac : c->permanent_mac, c->driver,

@@ -102,14 +102,14 @@ static void read_bus(const struct sysroot *r, const char *device, struct nic *n)
 
 static bool read_nic(const struct sysroot *r, const char *name, struct nic *n)
 {
-	char dir[PATH_MAX], device[PATH_MAX], physfn[64];
+	char dir[PATH_MAX], device[PATH_MAX], link[64];
 	uint64_t v;
 
 	*n = (struct nic){.carrier = -1};
 	if (!sysroot_follow(r, dir, "sys/class/net/%s", name) ||
 	    !sysroot_follow(r, device, "%s/device", dir) || !sysroot_u64(r, &v, "%s/type", dir) ||
 	    v != ARPHRD_ETHER || sysroot_exists(r, "%s/wireless", dir) ||
-	    sysroot_exists(r, "%s/phy80211", dir))
+	    sysroot_link_name(r, link, sizeof(link), "%s/phy80211", dir))
 		return false;
 	(void)text_clean(n->name, sizeof(n->name), name, strlen(name));
 	(void)sysroot_link_name(r, n->driver, sizeof(n->driver), "%s/driver", device);
@@ -118,7 +118,7 @@ static bool read_nic(const struct sysroot *r, const char *name, struct nic *n)
 		n->carrier = v != 0;
 	if (sysroot_u64(r, &v, "%s/speed", dir) && v > 0 && v < 10000000)
 		n->speed_mbit = v;
-	n->is_virtual_function = sysroot_link_name(r, physfn, sizeof(physfn), "%s/physfn", device);
+	n->is_virtual_function = sysroot_link_name(r, link, sizeof(link), "%s/physfn", device);
 	read_bus(r, device, n);
 	return true;
 }
