@@ -5,12 +5,15 @@
 #include <string.h>
 #include <time.h>
 
+#include "common/limits.h"
+
 #define DEPTH_MAX 32
 
-/* Depth and member bounds are checked on the text, before jansson recurses over it. */
-static int check_depth(const char *text, size_t size, struct err *err)
+/* Depth and the number of values are checked on the text, before jansson recurses over it and takes some hundred bytes for each
+ * "[]," of it. */
+static int check_shape(const char *text, size_t size, struct err *err)
 {
-	size_t depth = 0;
+	size_t depth = 0, values = 1;
 	bool in_string = false;
 
 	for (size_t i = 0; i < size; i++) {
@@ -28,11 +31,16 @@ static int check_depth(const char *text, size_t size, struct err *err)
 			in_string = true;
 		} else if (c == '[' || c == '{') {
 			depth++;
+			values++;
+		} else if (c == ',') {
+			values++;
 		} else if ((c == ']' || c == '}') && depth > 0) {
 			depth--;
 		}
 		if (depth > DEPTH_MAX)
 			return err_set(err, -EPROTO, "JSON: nested deeper than %d", DEPTH_MAX);
+		if (values > JSON_VALUES_MAX)
+			return err_set(err, -EPROTO, "JSON: more than %u values", JSON_VALUES_MAX);
 	}
 	return 0;
 }
@@ -45,7 +53,7 @@ int json_parse(const char *text, size_t size, size_t max, json_t **ret, struct e
 
 	if (size > max)
 		return err_set(err, -EMSGSIZE, "JSON: %zu bytes are more than %zu", size, max);
-	r = check_depth(text, size, err);
+	r = check_shape(text, size, err);
 	if (r < 0)
 		return r;
 	j = json_loadb(text, size, JSON_REJECT_DUPLICATES, &e);

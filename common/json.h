@@ -12,7 +12,7 @@
 /* json_decrefp is jansson's own. */
 #define CLEANUP_JSON __attribute__((cleanup(json_decrefp)))
 
-/* Parse one document of at most `max` bytes: UTF-8, depth <= 32, no duplicate keys, no NUL in strings,
+/* Parse one document of at most `max` bytes: UTF-8, depth <= 32, at most JSON_VALUES_MAX values, no duplicate keys, no NUL in strings,
  * the top an object.  -EPROTO with the place, -EMSGSIZE, -ENOMEM. */
 int json_parse(const char *text, size_t size, size_t max, json_t **ret, struct err *err) MUST_CHECK;
 
