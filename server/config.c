@@ -146,7 +146,7 @@ static const struct setting settings[] = {
 	 .max = 1ull << 40,
 	 .preset = "512M",
 	 .value = "SIZE",
-	 .help = "Memory for what is being received and sent"},
+	 .help = "Memory for what is being received and sent; as much again for JSON"},
 	{.key = "log-level",
 	 .type = SETTING_TEXT,
 	 AT(log_level),

@@ -30,7 +30,6 @@
 
 #define LISTEN_MAX	16u
 #define OPERATOR_FILE	"operator.token"
-#define CONTACT_FILE	"server.json"
 #define OPERATOR_DIGITS 64u
 
 uint64_t server_now_ms(void)
@@ -248,29 +247,6 @@ static int start_discovery(struct server *s, struct discover **ret, struct err *
 	return discover_start(&config, ret, err);
 }
 
-/* For the command line on this machine: DIR/server.json says how to reach the server.  An address that stands for all is one that
- * nobody can connect to; the loopback is among those it stands for. */
-static int write_contact(const struct server *s, const char *address, struct err *err)
-{
-	CLEANUP_FREE char *text = NULL;
-	int n;
-
-	if (strncmp(address, "https://[::]:", 13) == 0 ||
-	    strncmp(address, "https://0.0.0.0:", 16) == 0) {
-		n = asprintf(&text,
-			     "{\"url\": \"https://127.0.0.1:%u\", \"fingerprint\": \"%s\"}\n",
-			     s->port, s->identity.fingerprint_text);
-	} else {
-		n = asprintf(&text, "{\"url\": \"%s\", \"fingerprint\": \"%s\"}\n", address,
-			     s->identity.fingerprint_text);
-	}
-	if (n < 0) {
-		text = NULL;
-		return err_set(err, -ENOMEM, "write " CONTACT_FILE ": out of memory");
-	}
-	return file_write_private(s->config->data, CONTACT_FILE, text, (size_t)n, err);
-}
-
 static int announce(struct server *s, const int *fds, size_t len, struct err *err)
 {
 	char text[LISTEN_TEXT_SIZE];
@@ -321,8 +297,6 @@ static int serve(struct server *s, int *fds, size_t len, struct err *err)
 		return r;
 	}
 	r = start_http(s, fds, len, &http, err);
-	if (r == 0)
-		r = write_contact(s, text, err);
 	if (r == 0)
 		r = announce(s, fds, len, err);
 	if (r == 0)

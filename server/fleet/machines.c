@@ -373,6 +373,8 @@ static int wait_for_news(struct fleet *f, struct machine *m, const char *job, st
 	uint64_t deadline = fleet_now_ms() + f->config.poll_s * 1000ull;
 	uint64_t session = m->sessions;
 
+	if (!has_news(m, job))
+		log_event(LOG_DEBUG, "waiting", "machine=%s", m->row.id);
 	while (!m->removed && m->sessions == session && !f->stopping && !has_news(m, job)) {
 		if (!fleet_wait(f, &m->cond, deadline))
 			break;

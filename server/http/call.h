@@ -20,6 +20,9 @@ struct call_part {
 	size_t size;
 };
 
+/* Memory is counted apart for what is sent and received, and for JSON once it is parsed. */
+enum call_budget { CALL_BODIES, CALL_DOCUMENTS, CALL_BUDGETS };
+
 struct MHD_Connection;
 struct http_server;
 
@@ -45,8 +48,9 @@ struct call {
 	struct MHD_Connection *connection;
 	uint8_t *buffer;
 	size_t buffer_size, received;
-	uint64_t reserved; /* of the memory budget */
-	bool draining;	   /* an answer is settled; the rest of the body is read and dropped */
+	uint64_t reserved[CALL_BUDGETS];
+	bool is_stranger; /* has not shown who it is */
+	bool draining;	  /* an answer is settled; the rest of the body is read and dropped */
 	uint64_t started_ms;
 	char method[8];
 };

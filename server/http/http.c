@@ -12,6 +12,7 @@
 #include "server/http/http.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <microhttpd.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -33,17 +34,32 @@
 #define SECRET_MAX     128u
 #define DRAIN_MAX      PACK_SIZE_MAX
 #define RESERVE_WAIT_S 20
-#define JSON_BLOWUP    8u /* a parsed JSON document takes several times its text */
-#define DAEMONS_MAX    16u
+#define STOP_WAIT_S    3
+/* A parsed document of the worst kind ([[],[],...) takes so many times its text, and so much for each value that it may have. */
+#define JSON_BLOWUP	40u
+#define JSON_PARSED_MAX (JSON_VALUES_MAX * 136ull + JSON_BIG_MAX)
+/* Bodies of those who have not shown who they are may take up this part of the memory. */
+#define STRANGERS_PART 8u
+/* Freed memory goes back to the system after requests that took so much. */
+#define TRIM_SIZE   (64u << 20)
+#define DAEMONS_MAX 16u
+
+/* Bytes that requests may hold at one time. */
+struct budget {
+	uint64_t max;
+	uint64_t strangers_max; /* of it, for those who have not shown who they are */
+	uint64_t used, strangers_used;
+};
 
 struct http_server {
 	struct http_config config;
 	struct MHD_Daemon *daemons[DAEMONS_MAX];
 	size_t daemons_len;
 
-	pthread_mutex_t lock;
+	pthread_mutex_t lock; /* what follows */
 	pthread_cond_t freed;
-	uint64_t memory_used; /* lock */
+	struct budget budgets[CALL_BUDGETS];
+	unsigned requests; /* under way */
 };
 
 static uint64_t now_ms(void)
@@ -54,46 +70,74 @@ static uint64_t now_ms(void)
 	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
 }
 
-/* ---- memory of bodies */
+/* ---- memory */
 
-static bool reserve(struct http_server *s, uint64_t bytes, unsigned wait_s)
+/* The lock is held. */
+static bool has_room(const struct budget *b, bool stranger, uint64_t bytes)
 {
-	struct timespec until;
-	bool got = true;
+	if (bytes > b->max - b->used)
+		return false;
+	return !stranger || bytes <= b->strangers_max - b->strangers_used;
+}
 
+/* Waits for others to finish, if need be.  What is more than all there is goes alone.  Given back when the call ends. */
+static bool reserve(struct call *c, enum call_budget which, uint64_t bytes, unsigned wait_s)
+{
+	struct http_server *s = c->http;
+	struct budget *b = &s->budgets[which];
+	uint64_t most = c->is_stranger ? b->strangers_max : b->max;
+	struct timespec until;
+	bool got;
+
+	if (bytes > most)
+		bytes = most;
 	(void)clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += wait_s;
 	(void)pthread_mutex_lock(&s->lock);
-	while (s->memory_used > s->config.memory_max ||
-	       bytes > s->config.memory_max - s->memory_used) {
-		if (wait_s == 0 ||
-		    pthread_cond_timedwait(&s->freed, &s->lock, &until) == ETIMEDOUT) {
-			got = false;
+	while (!(got = has_room(b, c->is_stranger, bytes)) && wait_s > 0) {
+		if (pthread_cond_timedwait(&s->freed, &s->lock, &until) == ETIMEDOUT)
 			break;
-		}
 	}
-	if (got)
-		s->memory_used += bytes;
+	if (got) {
+		b->used += bytes;
+		b->strangers_used += c->is_stranger ? bytes : 0;
+		c->reserved[which] += bytes;
+	}
 	(void)pthread_mutex_unlock(&s->lock);
 	return got;
 }
 
-static void release(struct http_server *s, uint64_t bytes)
+static void release(struct call *c)
 {
+	struct http_server *s = c->http;
+	uint64_t all = 0;
+
 	(void)pthread_mutex_lock(&s->lock);
-	s->memory_used -= bytes;
+	for (unsigned i = 0; i < CALL_BUDGETS; i++) {
+		s->budgets[i].used -= c->reserved[i];
+		s->budgets[i].strangers_used -= c->is_stranger ? c->reserved[i] : 0;
+		all += c->reserved[i];
+	}
 	(void)pthread_cond_broadcast(&s->freed);
 	(void)pthread_mutex_unlock(&s->lock);
+	if (all >= TRIM_SIZE)
+		(void)malloc_trim(0);
 }
 
 bool call_reserve(struct call *c, uint64_t bytes)
 {
-	if (!reserve(c->http, bytes, RESERVE_WAIT_S)) {
-		call_fail(c, API_BUSY, "The server has no memory left for this answer; ask again.");
-		return false;
-	}
-	c->reserved += bytes;
-	return true;
+	if (reserve(c, CALL_BODIES, bytes, RESERVE_WAIT_S))
+		return true;
+	call_fail(c, API_BUSY, "The server has no memory left for this answer; ask again.");
+	return false;
+}
+
+static void count_request(struct http_server *s, int change)
+{
+	(void)pthread_mutex_lock(&s->lock);
+	s->requests += (unsigned)change;
+	(void)pthread_cond_broadcast(&s->freed);
+	(void)pthread_mutex_unlock(&s->lock);
 }
 
 /* ---- one request */
@@ -166,8 +210,10 @@ static bool check_caller(struct http_server *s, struct call *c)
 	const char *text = header(c, MHD_HTTP_HEADER_AUTHORIZATION);
 	struct err err;
 
-	if (c->match.route->auth == AUTH_ANYONE)
+	if (c->match.route->auth == AUTH_ANYONE) {
+		c->is_stranger = true;
 		return true;
+	}
 	if (!text || strncasecmp(text, scheme, sizeof(scheme) - 1) != 0 ||
 	    strlen(text) > sizeof(scheme) - 1 + SECRET_MAX) {
 		call_fail(c, API_UNAUTHORIZED,
@@ -183,10 +229,9 @@ static bool check_caller(struct http_server *s, struct call *c)
 }
 
 /* Length against the route's limit, then the memory. */
-static bool check_body(struct http_server *s, struct call *c, int has_length, uint64_t length)
+static bool check_body(struct call *c, int has_length, uint64_t length)
 {
 	const struct route *r = c->match.route;
-	uint64_t need = length + 1;
 
 	if (r->body == BODY_NONE) {
 		if (length == 0)
@@ -203,13 +248,10 @@ static bool check_body(struct http_server *s, struct call *c, int has_length, ui
 			  r->body_max, (unsigned long long)length);
 		return false;
 	}
-	if (r->body == BODY_JSON)
-		need += length * JSON_BLOWUP;
-	if (!reserve(s, need, 0)) {
+	if (!reserve(c, CALL_BODIES, length + 1, 0)) {
 		call_fail(c, API_BUSY, "The server is busy with other bodies; ask again.");
 		return false;
 	}
-	c->reserved += need;
 	c->buffer = malloc(length + 1);
 	if (!c->buffer) {
 		call_fail(c, API_BUSY, "The server is out of memory; ask again.");
@@ -239,7 +281,7 @@ static enum MHD_Result begin(struct http_server *s, struct call *c, const char *
 		return send_answer(c);
 	}
 	if (check_route(s, c, method, url) && check_caller(s, c) &&
-	    check_body(s, c, has_length, length))
+	    check_body(c, has_length, length))
 		return MHD_YES;
 	c->draining = true;
 	if (length > DRAIN_MAX || (length > 0 && header(c, MHD_HTTP_HEADER_EXPECT)))
@@ -260,6 +302,13 @@ static void take_body(struct call *c, const char *data, size_t size)
 	c->received += size;
 }
 
+static uint64_t parsed_size(uint64_t text_size)
+{
+	uint64_t size = text_size * JSON_BLOWUP;
+
+	return size < JSON_PARSED_MAX ? size : JSON_PARSED_MAX;
+}
+
 static bool parse_body(struct call *c)
 {
 	struct err err;
@@ -271,6 +320,10 @@ static bool parse_body(struct call *c)
 	c->body_size = c->received;
 	if (c->match.route->body != BODY_JSON)
 		return true;
+	if (!reserve(c, CALL_DOCUMENTS, parsed_size(c->body_size), RESERVE_WAIT_S)) {
+		call_fail(c, API_BUSY, "The server is busy with other documents; ask again.");
+		return false;
+	}
 	if (json_parse((const char *)c->body, c->body_size, c->match.route->body_max, &c->json,
 		       &err) == 0)
 		return true;
@@ -384,8 +437,8 @@ static void call_free(struct call *c)
 	json_decref(c->answer_json);
 	json_decref(c->json);
 	free(c->buffer);
-	if (c->reserved > 0)
-		release(c->http, c->reserved);
+	release(c);
+	count_request(c->http, -1);
 	free(c);
 }
 
@@ -396,6 +449,7 @@ static struct call *call_new(struct http_server *s, struct MHD_Connection *conne
 
 	if (!c)
 		return NULL;
+	count_request(s, 1);
 	c->http = s;
 	c->app = s->config.app;
 	c->connection = connection;
@@ -491,6 +545,10 @@ static struct http_server *server_new(const struct http_config *config)
 	if (!s)
 		return NULL;
 	s->config = *config;
+	s->budgets[CALL_BODIES].max = config->memory_max;
+	s->budgets[CALL_BODIES].strangers_max = config->memory_max / STRANGERS_PART;
+	s->budgets[CALL_DOCUMENTS].max = config->memory_max;
+	s->budgets[CALL_DOCUMENTS].strangers_max = config->memory_max / 2;
 	(void)pthread_mutex_init(&s->lock, NULL);
 	(void)pthread_condattr_init(&attr);
 	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -522,10 +580,30 @@ int http_server_start(const struct http_config *config, const int *take_fds, siz
 		       fds_len > DAEMONS_MAX ? " (too many addresses)" : "");
 }
 
+/* Take no more connections, and let those that are being answered have their answers: MHD_stop_daemon would cut them. */
+static void quiesce(struct http_server *s)
+{
+	struct timespec until;
+
+	for (size_t i = 0; i < s->daemons_len; i++) {
+		int fd = MHD_quiesce_daemon(s->daemons[i]);
+
+		if (fd >= 0)
+			(void)close(fd);
+	}
+	(void)clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += STOP_WAIT_S;
+	(void)pthread_mutex_lock(&s->lock);
+	while (s->requests > 0 && pthread_cond_timedwait(&s->freed, &s->lock, &until) == 0)
+		;
+	(void)pthread_mutex_unlock(&s->lock);
+}
+
 void http_server_stop(struct http_server *s)
 {
 	if (!s)
 		return;
+	quiesce(s);
 	for (size_t i = 0; i < s->daemons_len; i++)
 		MHD_stop_daemon(s->daemons[i]);
 	(void)pthread_cond_destroy(&s->freed);

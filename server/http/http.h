@@ -19,7 +19,8 @@ struct http_config {
 	unsigned connections_max;	 /* per listening address */
 	unsigned connections_per_peer;
 	unsigned inactivity_s;
-	uint64_t memory_max; /* bytes of all bodies at one time, requests' and answers' */
+	uint64_t
+		memory_max; /* bytes of all bodies at one time, requests' and answers'; as much again for parsed JSON */
 
 	const struct route *routes;
 	size_t routes_len;
