@@ -21,7 +21,7 @@ server_up()
 }
 server_stop() { lan_stop "server-$1"; }
 
-hoist() { local lan=$1; shift; HOIST_DATA=$(server_data "$lan") lan_run "$lan" "$MIGRATION_BIN/server/hoist" "$@"; }
+hoist() { local lan=$1; shift; lan_run "$lan" "$MIGRATION_BIN/server/hoist" --data "$(server_data "$lan")" "$@"; }
 
 medium() { hoist "$1" iso --in "$LAN_TOP/build/hoist.iso" --out "$2" --new-token; }
 

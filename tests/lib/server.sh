@@ -53,7 +53,7 @@ call()
 }
 api() { call "$OPERATOR" "$@"; }
 field() { jq -r "$1" <<<"$BODY"; }
-error_code() { field '.error.code'; }
+error_code() { field '.error.code' 2>/dev/null; }
 
 disk_json()
 {

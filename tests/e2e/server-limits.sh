@@ -1,0 +1,150 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+# shellcheck disable=SC2153
+# What a peer may send: too much, too deep, too slow, too often, and what is not what it says.
+. "$(dirname "$0")/../lib/tap.sh"
+. "$(dirname "$0")/../lib/server.sh"
+requires curl jq xxd openssl
+
+start_server --connections-per-peer 40 --inactivity 2
+make_machine m1 "{\"disks\":[$(disk_json file:a 8388608)]}"
+api POST /v1/jobs -d '{"kind":"capture","machine":"m1","image":"i"}'
+job=$(field .id)
+J=/v1/agent/jobs/$job
+rss() { awk '/^VmRSS/ { print int($2 / 1024) }' "/proc/$SERVER_PID/status"; }
+zeros() { head -c "$1" /dev/zero; }
+send() { call "$SECRET" "$1" "$2" --data-binary @-; }
+
+# ---- length: each route's own limit, and one more
+limit() # METHOD PATH BYTES: a body of BYTES is read (whatever then becomes of it), one more is refused
+{
+	send "$1" "$2" < <(zeros "$3")
+	isnt "$(error_code)" too_large "$2: $3 bytes are read" || diag "$STATUS $BODY"
+	send "$1" "$2" < <(zeros $(($3 + 1)))
+	is "$STATUS $(error_code)" "413 too_large" "$2: one more is refused"
+}
+limit POST "$J/lack?kind=chunk" 131072
+limit PUT "$J/packs/$FINGERPRINT" $((20 + 4096 * 36 + 8388608))
+limit PUT "$J/disks/0/windows" 163840
+limit POST "$J/disks/0/finish" 4194304
+limit POST "$J/disks/0/chunks" 163840
+limit POST "$J/done" 4194304
+limit POST "$J/progress" 262144
+limit POST /v1/agent/poll 262144
+limit POST /v1/agent/register 4194304
+SECRET=$OPERATOR limit POST /v1/jobs 262144
+send POST "$J/lack?kind=chunk" </dev/null
+is "$STATUS $(error_code)" "400 bad_request" "an empty row of ids"
+send POST "$J/lack?kind=chunk" < <(zeros 33)
+is "$STATUS $(error_code)" "400 bad_request" "a row of ids that is cut"
+call "$SECRET" POST "$J/lack?kind=all" -d "$(printf 'x%.0s' {1..32})"
+is "$STATUS $(error_code)" "400 bad_request" "an unknown kind"
+api GET /v1/machines --data-binary '{}'
+is "$STATUS $(error_code)" "400 bad_request" "a body where none is taken"
+call "$SECRET" POST "$J/progress" -H 'Transfer-Encoding: chunked' -d '{"phase":"check"}'
+is "$STATUS $(error_code)" "411 length_required" "chunked"
+raw() # TEXT...: lines to the server as they are; the answer's first line
+{
+	printf '%s\r\n' "$@" '' | timeout 20 openssl s_client -quiet -connect "${URL#https://}" 2>/dev/null | tr -d '\r' | head -n 1
+}
+auth="Authorization: Bearer $SECRET"
+like "$(raw "POST $J/progress HTTP/1.1" 'Host: x' "$auth")" ' 411 ' "no length"
+like "$(raw "POST $J/progress HTTP/1.1" 'Host: x' "$auth" 'Content-Length: 1x')" ' 400 ' "a length that is none"
+like "$(raw "POST $J/progress HTTP/1.1" 'Host: x' "$auth" 'Content-Length: -1')" ' 400 ' "a negative length"
+like "$(raw "POST $J/progress HTTP/1.1" 'Host: x' "$auth" 'Content-Length: 99999999999999999999999')" ' (400|413) ' "a length beyond all"
+like "$(raw "POST $J/progress HTTP/1.1" 'Host: x' "$auth" 'Content-Length: 1000000000')" ' 413 ' "too long is answered without waiting for it"
+
+# ---- JSON
+json() { call "$SECRET" POST "$J/progress" --data-binary "$1"; }
+deep=$(printf '[%.0s' {1..40})$(printf ']%.0s' {1..40})
+json "{\"phase\":\"check\",\"log\":$deep}"
+is "$STATUS $(error_code)" "400 bad_request" "JSON that is too deep"
+like "$(field .error.message)" deep "and says so"
+for text in '' '[]' '"x"' '{' '{"phase":"check"}x' '{"phase":"check","phase":"check"}' '{"phase":"sleep"}' '{"phase":7}' '{}' $'{"phase":"\xff"}' '{"phase":"che\u0000ck"}' \
+	'{"phase":"check","done":-1}' '{"phase":"check","done":1.5}' '{"phase":"check","done":99999999999999999999}' '{"phase":"check","disk":32}' \
+	'{"phase":"check","log":["'"$(printf 'x%.0s' {1..501})"'"]}' '{"phase":"check","log":[1]}' '{"phase":"check","log":['"$(printf '"x",%.0s' {1..64})"'"x"]}' \
+	'{"phase":"check","begun":[1]}' '{"phase":"check","begun":["0"]}'; do
+	json "$text"
+	is "$STATUS $(error_code)" "400 bad_request" "refused: ${text:0:50}"
+done
+json '{"phase":"check","log":['"$(printf '"x",%.0s' {1..63})"'"x"]}'
+is "$STATUS" 200 "as many lines as may be"
+register() # JSON merged into a good registration
+{
+	call '' POST /v1/agent/register -d "$(jq -cn --argjson more "$1" '{token: "x", machine_id: ("a" * 32), name: "n", agent_version: "1", inventory: {}} + $more')"
+}
+for more in '{"machine_id":"short"}' '{"machine_id":null}' '{"name":""}' '{"name":"a\nb"}' '{"name":"é"}' "{\"name\":\"$(printf 'x%.0s' {1..65})\"}" '{"agent_version":""}' \
+	"{\"token\":\"$(printf 'x%.0s' {1..129})\"}" '{"inventory":[]}' '{"inventory":null}' '{"secret":7}'; do
+	register "$more"
+	is "$STATUS $(error_code)" "400 bad_request" "registration refused: ${more:0:40}"
+done
+register '{}'
+is "$STATUS $(error_code)" "403 forbidden" "a good one only lacks a token"
+api POST "/v1/jobs/$job/cancel"
+for text in '{"kind":"fly"}' '{"kind":"capture"}' '{"kind":"capture","machine":"m1"}' '{"kind":"capture","machine":"m1","image":"../x"}' '{"kind":"capture","machine":"m1","image":".x"}' \
+	'{"kind":"capture","machine":"m1","image":"i","options":{"level":20}}' '{"kind":"capture","machine":"m1","image":"i","end":"explode"}' \
+	'{"kind":"capture","machine":"m1","image":"i","disks":[7]}' '{"kind":"restore","machine":"m1","image":"i","version":0}'; do
+	api POST /v1/jobs -d "$text"
+	is "$STATUS $(error_code)" "400 bad_request" "job refused: ${text:0:60}"
+done
+
+# ---- paths
+for path in /v1/images/%00 /v1/images/a%00b /v1/images/%zz /v1/images/%1 "/v1/images/$(printf 'x%.0s' {1..300})" /v1/images// /v1/ / /v1/machines/../server /v1/info/ /V1/info; do
+	api GET "$path" --path-as-is
+	is "$STATUS $(error_code)" "404 not_found" "nothing at ${path:0:40}"
+done
+api GET "/v1/jobs/$job?seq=x"
+is "$STATUS $(error_code)" "400 bad_request" "a query that is no number"
+api GET "/v1/jobs/$job?seq=1&wait=31"
+is "$STATUS $(error_code)" "400 bad_request" "a wait that is too long"
+api GET "/v1/jobs?state=asleep"
+is "$STATUS $(error_code)" "400 bad_request" "a state that is none"
+call '' PATCH /v1/info
+is "$STATUS $(error_code)" "405 method" "another method"
+like "$(raw "GET /v1/info?$(zeros 300000 | tr '\0' x) HTTP/1.1" 'Host: x')" '^(HTTP/1.1 4.*)?$' "a line that is too long"
+call '' GET /v1/info
+is "$STATUS" 200 "the server is well"
+
+# ---- slow and many
+mkfifo "$TAP_TMP/pipe"
+exec {pipe}<>"$TAP_TMP/pipe"
+printf 'POST %s/progress HTTP/1.1\r\nHost: x\r\n%s\r\nContent-Length: 100\r\n\r\n{"pha' "$J" "$auth" >&"$pipe"
+ok "a body that does not go on ends its connection" timeout 20 openssl s_client -quiet -connect "${URL#https://}" <&"$pipe"
+stop_server
+start_server --connections-per-peer 40
+holders=()
+for _ in {1..50}; do
+	timeout 60 openssl s_client -quiet -connect "${URL#https://}" <&"$pipe" >/dev/null 2>&1 &
+	holders+=($!)
+done
+threads() { [ "$(find "/proc/$SERVER_PID/task" -mindepth 1 -maxdepth 1 | wc -l)" -ge "$1" ]; }
+wait_for 20 threads 40
+nok "more connections than one address may have" threads 50
+kill "${holders[@]}" 2>/dev/null
+wait "${holders[@]}" 2>/dev/null
+wait_for 20 call '' GET /v1/info
+is "$STATUS" 200 "and it answers again when they are gone"
+
+# ---- a bomb: little JSON that grows
+{ printf '{"token":"x","machine_id":"%032d","name":"n","agent_version":"1","inventory":{"disks":[' 0; yes '[],' | head -n 1300000 | tr -d '\n'; printf '[]]}}'; } >"$TAP_TMP/bomb"
+for _ in 1 2 3 4 5 6 7 8; do
+	curl -sk --max-time 60 -o "$TAP_TMP/bombed" -w '%{http_code}\n' --data-binary "@$TAP_TMP/bomb" "$URL/v1/agent/register" &
+done >"$TAP_TMP/bombs"
+bombs=()
+mapfile -t bombs < <(jobs -p)
+for pid in "${bombs[@]}"; do [ "$pid" = "$SERVER_PID" ] || wait "$pid"; done
+is "$(sort -u "$TAP_TMP/bombs")" 400 "eight bombs are refused"
+ok "in bounded memory (now $(rss) MiB)" test "$(awk '/^VmHWM/ { print int($2 / 1024) }' "/proc/$SERVER_PID/status")" -lt 900
+stop_server
+is "$SERVER_STATUS" 0 "nothing of this hurt it"
+
+# ---- no space
+start_server --reserve 1000T
+api POST /v1/jobs -d '{"kind":"capture","machine":"m1","image":"i"}'
+J=/v1/agent/jobs/$(field .id)
+call "$SECRET" PUT "$J/packs/$FINGERPRINT" --data-binary x
+is "$STATUS $(error_code)" "507 no_space" "no pack is taken when the disk is about to be full"
+like "$(tr -d '\r' <"$TAP_TMP/head")" 'Retry-After: [1-9]' "and it says when to come again"
+send POST "$J/lack?kind=chunk" < <(zeros 32)
+is "$STATUS" 200 "questions are answered all the same"
+done_testing
