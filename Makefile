@@ -107,6 +107,7 @@ AGENT_SRC := \
 	agent/extents.c \
 	agent/fingerprint.c \
 	agent/firmware.c \
+	agent/fixup_gpt.c \
 	agent/flight.c \
 	agent/idset.c \
 	agent/inventory.c \
@@ -162,7 +163,7 @@ STORE_SRC := \
 
 STORE_LIBS := $(SQLITE_LIBS) $(XXHASH_LIBS)
 
-AGENT_LIBS  := $(COMMON_LIBS) $(BLKID_LIBS)
+AGENT_LIBS  := $(COMMON_LIBS) $(BLKID_LIBS) $(PARTED_LIBS)
 
 TESTLIB_SRC := tests/lib/blk_fault.c tests/lib/https_server.c tests/lib/rig.c tests/lib/sample.c tests/lib/sink.c \
 	tests/lib/store_fixture.c

@@ -1,0 +1,192 @@
+/* fixup_gpt.c - libparted does it, when its questions are answered.
+ *
+ * On opening a GPT that ends before the disk does, libparted asks whether to "fix" it (more than once, if the backup is damaged too);
+ * the answer is yes, and writing the table back moves the backup and rewrites the protective MBR.  libparted takes
+ * every plain file for one of 512-byte sectors; so the sector size is set in its struct before it reads anything.  It would turn a hybrid MBR into
+ * a protective one: such a sector is put back, since some system boots by it.  Afterwards the result is looked at here. */
+#include "agent/fixup_gpt.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <parted/parted.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/blk.h"
+#include "common/bytes.h"
+#include "common/cleanup.h"
+
+#define MBR_SIZE	  512u
+#define MBR_TABLE	  446u
+#define MBR_ENTRY	  16u
+#define MBR_TYPE	  4u
+#define MBR_GPT_PROTECT	  0xeeu
+#define GPT_SIGNATURE	  "EFI PART"
+#define GPT_OFF_MY_LBA	  24u
+#define GPT_OFF_ALTERNATE 32u
+
+/* libparted has one handler for the whole process: one fix-up at a time. */
+static pthread_mutex_t parted_lock = PTHREAD_MUTEX_INITIALIZER;
+static char said[256]; /* the last thing it complained of; under parted_lock */
+
+static PedExceptionOption answer(PedException *e)
+{
+	size_t n;
+
+	(void)snprintf(said, sizeof(said), "%s", e->message);
+	for (n = strlen(said); n > 0 && (said[n - 1] == '\n' || said[n - 1] == ' ');)
+		said[--n] = '\0';
+	if (e->type != PED_EXCEPTION_WARNING && e->type != PED_EXCEPTION_ERROR)
+		return PED_EXCEPTION_UNHANDLED;
+	if (e->options & PED_EXCEPTION_FIX)
+		return PED_EXCEPTION_FIX;
+	/* "The backup GPT table is corrupt, but the primary appears OK, so that will be used." */
+	if ((e->options & PED_EXCEPTION_OK) && e->type == PED_EXCEPTION_ERROR &&
+	    (e->options & PED_EXCEPTION_CANCEL))
+		return PED_EXCEPTION_OK;
+	return PED_EXCEPTION_UNHANDLED;
+}
+
+static uint64_t get_u64(const uint8_t *p)
+{
+	struct reader r;
+
+	reader_init(&r, p, 8);
+	return reader_u64(&r);
+}
+
+/* Where the header in sector `lba` says that the other one stands; false if there is no header that says it is this one. */
+static int read_header(struct blk *b, uint64_t lba, bool *ret_is_one, uint64_t *ret_other,
+		       struct err *err)
+{
+	uint8_t header[MBR_SIZE];
+	int r;
+
+	*ret_is_one = false;
+	if ((lba + 1) * blk_sector_size(b) > blk_size(b))
+		return 0;
+	r = blk_read(b, header, sizeof(header), lba * blk_sector_size(b), err);
+	if (r == 0 && memcmp(header, GPT_SIGNATURE, 8) == 0 &&
+	    get_u64(header + GPT_OFF_MY_LBA) == lba) {
+		*ret_is_one = true;
+		*ret_other = get_u64(header + GPT_OFF_ALTERNATE);
+	}
+	return r;
+}
+
+/* One entry of type 0xEE is protective; any other beside it makes it hybrid. */
+static bool is_hybrid(const uint8_t *mbr)
+{
+	unsigned protective = 0, others = 0;
+
+	if (mbr[510] != 0x55 || mbr[511] != 0xaa)
+		return false;
+	for (unsigned i = 0; i < 4; i++) {
+		uint8_t type = mbr[MBR_TABLE + i * MBR_ENTRY + MBR_TYPE];
+
+		protective += type == MBR_GPT_PROTECT;
+		others += type != 0 && type != MBR_GPT_PROTECT;
+	}
+	return others > 0 && protective > 0;
+}
+
+/* Let libparted read and write the table. */
+static bool rewrite(const char *path, const struct blk *b)
+{
+	PedDevice *dev = ped_device_get(path);
+	PedDisk *disk = NULL;
+	bool done = false;
+
+	if (dev) {
+		if (!b->is_device) {
+			dev->sector_size = blk_sector_size(b);
+			dev->phys_sector_size = blk_physical_sector_size(b);
+			dev->length = (PedSector)(blk_size(b) / blk_sector_size(b));
+		}
+		disk = ped_disk_new(dev);
+	}
+	if (disk && strcmp(disk->type->name, "gpt") == 0)
+		done = ped_disk_commit_to_dev(disk);
+	if (disk)
+		ped_disk_destroy(disk);
+	if (dev)
+		ped_device_destroy(dev);
+	return done;
+}
+
+static int rewrite_locked(const char *path, const struct blk *b, struct err *err)
+{
+	bool done;
+
+	(void)pthread_mutex_lock(&parted_lock);
+	said[0] = '\0';
+	ped_exception_set_handler(answer);
+	done = rewrite(path, b);
+	ped_exception_set_handler(NULL);
+	if (!done)
+		(void)err_set(err, -EBADMSG, "move the GPT of '%s' to the disk's end: %s", path,
+			      said[0] ? said : "libparted could not");
+	(void)pthread_mutex_unlock(&parted_lock);
+	return done ? 0 : err->code;
+}
+
+/* Does each header now name the other, at the very end? */
+static int check(struct blk *b, uint64_t last, struct err *err)
+{
+	bool is_first = false, is_second = false;
+	uint64_t second = 0, first = 0;
+	int r = read_header(b, 1, &is_first, &second, err);
+
+	if (r == 0)
+		r = read_header(b, last, &is_second, &first, err);
+	if (r < 0)
+		return r;
+	if (is_first && is_second && second == last && first == 1)
+		return 0;
+	return err_set(err, -EBADMSG,
+		       "move the GPT of '%s' to the disk's end: it is not there afterwards",
+		       blk_name(b));
+}
+
+static int move(const char *path, struct blk *b, struct gpt_fixup *f, struct err *err)
+{
+	uint8_t mbr[MBR_SIZE];
+	int r = blk_read(b, mbr, sizeof(mbr), 0, err);
+
+	if (r < 0)
+		return r;
+	f->is_hybrid = is_hybrid(mbr);
+	r = rewrite_locked(path, b, err);
+	if (r == 0 && f->is_hybrid)
+		r = blk_write(b, mbr, sizeof(mbr), 0, err);
+	if (r == 0)
+		r = blk_drop_cache(b, err);
+	if (r == 0)
+		r = check(b, f->new_backup, err);
+	return r;
+}
+
+int fixup_gpt(const char *path, uint32_t sector_size, struct gpt_fixup *ret, struct err *err)
+{
+	CLEANUP(blk_freep) struct blk *b = NULL;
+	struct gpt_fixup f = {.result = GPT_NONE};
+	bool is_gpt;
+	int r = blk_open_file(path, BLK_WRITE, 0, sector_size, &b, err);
+
+	if (r < 0)
+		return r;
+	r = read_header(b, 1, &is_gpt, &f.old_backup, err);
+	if (r < 0)
+		return r;
+	f.new_backup = blk_size(b) / blk_sector_size(b) - 1;
+	if (is_gpt && f.old_backup == f.new_backup) {
+		f.result = GPT_FINE;
+	} else if (is_gpt) {
+		f.result = GPT_MOVED;
+		r = move(path, b, &f, err);
+	}
+	if (r == 0)
+		*ret = f;
+	return r;
+}

@@ -1,0 +1,29 @@
+/* fixup_gpt.h - a GPT on a disk that is larger than the one it was made for.
+ *
+ * UEFI specification 2.10, 5.3: the backup header stands in the last sector, and the protective MBR covers the whole disk.  Firmware
+ * and installers complain of, or "repair", a table that is not so. */
+#ifndef AGENT_FIXUP_GPT_H
+#define AGENT_FIXUP_GPT_H
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/err.h"
+
+enum gpt_fixup_result {
+	GPT_NONE,  /* there is no GPT: nothing to do */
+	GPT_FINE,  /* it stands right already */
+	GPT_MOVED, /* it does now */
+};
+
+struct gpt_fixup {
+	enum gpt_fixup_result result;
+	bool is_hybrid; /* the MBR lists partitions of its own and was left as it was */
+	uint64_t old_backup, new_backup; /* sectors where the backup header stood and stands */
+};
+
+/* Move the backup table to the end of the disk `path` (a block device or plain file, not open for writing elsewhere) and set the
+ * protective MBR right.  On return it is on stable storage.  `sector_size` is for plain files, as in blk_open_file.
+ *   -EBADMSG  the table is damaged: left as it is, with what libparted said */
+int fixup_gpt(const char *path, uint32_t sector_size, struct gpt_fixup *ret,
+	      struct err *err) MUST_CHECK;
+#endif

@@ -1,0 +1,232 @@
+/* A GPT on a disk that has grown.  The tables are made here, by the UEFI specification, so that libparted judges what it did not make. */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <zlib.h>
+
+#include "agent/fixup_gpt.h"
+#include "common/bytes.h"
+#include "common/cleanup.h"
+#include "tests/unit/tap.h"
+
+#define ENTRIES 128u
+#define ENTRY	128u
+#define OLD	5000u /* sectors */
+#define NEW	7001u
+
+static char path[] = "/tmp/test_fixup_gpt.XXXXXX";
+static uint32_t ss;
+static uint8_t *disk; /* NEW sectors */
+
+static void load(void)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0 || read(fd, disk, (size_t)NEW * ss) != (ssize_t)NEW * ss)
+		abort();
+	(void)close(fd);
+}
+
+static void store(void)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0 || write(fd, disk, (size_t)NEW * ss) != (ssize_t)NEW * ss)
+		abort();
+	(void)close(fd);
+}
+
+static uint32_t array_sectors(void)
+{
+	return (ENTRIES * ENTRY + ss - 1) / ss;
+}
+
+static void put_header(uint64_t my, uint64_t other, uint64_t array)
+{
+	uint8_t *h = disk + my * ss;
+	uint8_t *entries = disk + array * ss;
+	struct writer w;
+
+	memset(h, 0, ss);
+	writer_init(&w, h, 92);
+	writer_bytes(&w, "EFI PART", 8);
+	writer_u32(&w, 0x10000);
+	writer_u32(&w, 92);
+	writer_u32(&w, 0);
+	writer_u32(&w, 0);
+	writer_u64(&w, my);
+	writer_u64(&w, other);
+	writer_u64(&w, 2 + array_sectors());
+	writer_u64(&w, OLD - 2 - array_sectors());
+	writer_bytes(&w, "0123456789abcdef", 16);
+	writer_u64(&w, array);
+	writer_u32(&w, ENTRIES);
+	writer_u32(&w, ENTRY);
+	writer_u32(&w, (uint32_t)crc32(0, entries, ENTRIES * ENTRY));
+	writer_init(&w, h + 16, 4);
+	writer_u32(&w, (uint32_t)crc32(0, h, 92));
+}
+
+static void put_entry(uint8_t *e, uint64_t first, uint64_t last)
+{
+	static const uint8_t linux_data[16] = {0xaf, 0x3d, 0xc6, 0x0f, 0x83, 0x84, 0x72, 0x47,
+					       0x8e, 0x79, 0x3d, 0x69, 0xd8, 0x47, 0x7d, 0xe4};
+	struct writer w;
+
+	writer_init(&w, e, ENTRY);
+	writer_bytes(&w, linux_data, 16);
+	writer_bytes(&w, "a unique number", 16);
+	writer_u64(&w, first);
+	writer_u64(&w, last);
+	writer_u64(&w, 1ull << 60 | 4); /* attributes: read-only, legacy BIOS bootable */
+	writer_bytes(&w, "r\0o\0o\0t\0", 8);
+}
+
+/* A disk of OLD sectors with boot code and a GPT, in a file of NEW sectors whose rest is not zero. */
+static void make(uint32_t sector_size)
+{
+	uint8_t *e;
+	int fd;
+
+	ss = sector_size;
+	free(disk);
+	disk = calloc(NEW, ss);
+	memset(disk, 0x90, 440);
+	memset(disk + (size_t)3000 * ss, 0x77, ss);
+	memcpy(disk + 446, "\0\0\2\0\xee\xff\xff\xff\1\0\0\0", 12);
+	memcpy(disk + 458, &(uint32_t){OLD - 1}, 4);
+	memcpy(disk + 510, "\x55\xaa", 2);
+	e = disk + (size_t)2 * ss;
+	put_entry(e, 2048, 2999);
+	put_entry(e + ENTRY, 3000, 4000);
+	memcpy(disk + (size_t)(OLD - 1 - array_sectors()) * ss, e, ENTRIES * ENTRY);
+	put_header(1, OLD - 1, 2);
+	put_header(OLD - 1, 1, OLD - 1 - array_sectors());
+	fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	if (fd < 0 || ftruncate(fd, (off_t)NEW * ss) < 0)
+		abort();
+	(void)close(fd);
+	store();
+}
+
+static uint64_t u64_at(size_t at)
+{
+	uint64_t v;
+
+	memcpy(&v, disk + at, 8);
+	return v;
+}
+
+static bool header_is_good(uint64_t my, uint64_t other)
+{
+	uint8_t h[92];
+	uint32_t crc, entries_crc;
+	uint64_t array;
+
+	memcpy(h, disk + my * ss, 92);
+	memcpy(&crc, h + 16, 4);
+	memset(h + 16, 0, 4);
+	memcpy(&array, h + 72, 8);
+	memcpy(&entries_crc, h + 88, 4);
+	return memcmp(h, "EFI PART", 8) == 0 && crc == crc32(0, h, 92) &&
+	       u64_at(my * ss + 24) == my && u64_at(my * ss + 32) == other && array < NEW &&
+	       entries_crc == crc32(0, disk + array * ss, ENTRIES * ENTRY);
+}
+
+static void test_move(uint32_t sector_size)
+{
+	CLEANUP_FREE uint8_t *before = malloc((size_t)NEW * sector_size);
+	struct gpt_fixup f = {.result = GPT_NONE};
+	struct err err = {0};
+	size_t last = NEW - 1;
+
+	make(sector_size);
+	memcpy(before, disk, (size_t)NEW * ss);
+	printf("# sectors of %u\n", ss);
+	ok(fixup_gpt(path, ss, &f, &err) == 0, "fixed up");
+	if (err.code)
+		printf("# %s\n", err.msg);
+	ok(f.result == GPT_MOVED && f.old_backup == OLD - 1 && f.new_backup == last && !f.is_hybrid,
+	   "it says what it did");
+	load();
+	ok(header_is_good(1, last) && header_is_good(last, 1),
+	   "both headers are good and name each other");
+	ok(u64_at(ss + 48) == last - 1 - array_sectors(), "all space is usable");
+	ok(memcmp(disk + (size_t)2 * ss, before + (size_t)2 * ss, ENTRIES * ENTRY) == 0,
+	   "partitions, their names, attributes and numbers are as before");
+	ok(memcmp(disk + ss + 56, before + ss + 56, 16) == 0, "and so is the disk's");
+	ok(memcmp(disk, before, 446) == 0, "the boot code is untouched");
+	ok(disk[450] == 0xee && memcmp(disk + 458, &(uint32_t){NEW - 1}, 4) == 0,
+	   "the protective MBR covers the disk");
+	ok(memcmp(disk + (size_t)(2 + array_sectors()) * ss,
+		  before + (size_t)(2 + array_sectors()) * ss,
+		  (size_t)(OLD - 3 - 2 * array_sectors()) * ss) == 0,
+	   "what lies in between is untouched");
+	f.result = GPT_NONE;
+	ok(fixup_gpt(path, ss, &f, &err) == 0 && f.result == GPT_FINE,
+	   "a second time nothing is to do");
+}
+
+static void test_hybrid(void)
+{
+	struct gpt_fixup f = {.result = GPT_NONE};
+	struct err err;
+	uint8_t mbr[512];
+
+	make(512);
+	disk[462 + 4] = 0x83;
+	memcpy(disk + 462 + 8, &(uint32_t[2]){2048, 952}, 8);
+	memcpy(mbr, disk, 512);
+	store();
+	ok(fixup_gpt(path, 512, &f, &err) == 0 && f.result == GPT_MOVED && f.is_hybrid,
+	   "a hybrid MBR is recognised");
+	load();
+	ok(memcmp(mbr, disk, 512) == 0, "and kept");
+	ok(header_is_good(1, NEW - 1) && header_is_good(NEW - 1, 1), "with a good GPT");
+}
+
+static void test_others(void)
+{
+	struct gpt_fixup f = {.result = GPT_MOVED};
+	struct err err;
+	CLEANUP_FREE uint8_t *before = malloc((size_t)NEW * 512);
+
+	make(512);
+	memset(disk + (size_t)(OLD - 1) * ss, 0, ss);
+	store();
+	ok(fixup_gpt(path, 512, &f, &err) == 0, "a damaged backup is made anew");
+	load();
+	ok(header_is_good(1, NEW - 1) && header_is_good(NEW - 1, 1), "and good");
+
+	make(512);
+	disk[ss + 60] ^= 1; /* the primary's checksum is wrong now */
+	store();
+	memcpy(before, disk, (size_t)NEW * ss);
+	ok(fixup_gpt(path, 512, &f, &err) == -EBADMSG, "a damaged table is not touched");
+	load();
+	ok(memcmp(before, disk, (size_t)NEW * ss) == 0, "not in any byte");
+	ok(strstr(err.msg, "to the disk's end:") != NULL, "and there is a sentence");
+	printf("# %s\n", err.msg);
+
+	memset(disk + ss, 0, ss);
+	store();
+	ok(fixup_gpt(path, 512, &f, &err) == 0 && f.result == GPT_NONE, "no GPT, nothing to do");
+}
+
+int main(void)
+{
+	int fd = mkstemp(path);
+
+	if (fd < 0)
+		return 1;
+	(void)close(fd);
+	test_move(512);
+	test_move(4096);
+	test_hybrid();
+	test_others();
+	free(disk);
+	(void)unlink(path);
+	return done();
+}
