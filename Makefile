@@ -99,37 +99,51 @@ AGENT_SRC := \
 	agent/buspath.c \
 	agent/capture.c \
 	agent/capture_worker.c \
+	agent/config.c \
+	agent/console.c \
 	agent/cpu.c \
 	agent/crew.c \
+	agent/discover.c \
 	agent/disk.c \
 	agent/disk_file.c \
+	agent/end.c \
 	agent/enumerate.c \
 	agent/extents.c \
 	agent/fingerprint.c \
 	agent/firmware.c \
 	agent/fixup_gpt.c \
 	agent/flight.c \
+	agent/heartbeat.c \
 	agent/idset.c \
 	agent/inventory.c \
 	agent/inventory_json.c \
 	agent/inventory_main.c \
 	agent/inventory_print.c \
 	agent/job.c \
+	agent/link.c \
 	agent/machine_id.c \
 	agent/nic.c \
 	agent/outbox.c \
+	agent/partitions.c \
 	agent/pci.c \
 	agent/peer.c \
+	agent/peer_http.c \
 	agent/probe.c \
 	agent/probe_disks.c \
 	agent/restore.c \
 	agent/restore_verify.c \
 	agent/restore_write.c \
+	agent/run.c \
+	agent/session.c \
 	agent/settle.c \
 	agent/source.c \
 	agent/sysroot.c \
+	agent/target.c \
 	agent/usage.c \
-	agent/wire.c
+	agent/wire.c \
+	agent/work.c \
+	agent/work_capture.c \
+	agent/work_restore.c
 
 # libblake3 is preferred where there is one (Debian 12 has none); `make LIBBLAKE3=` does without.
 LIBBLAKE3 ?= $(shell $(PKG_CONFIG) --exists libblake3 && echo yes)

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "agent/inventory.h"
+#include "agent/run.h"
 
 static const struct command {
 	const char *name;
@@ -11,6 +12,7 @@ static const struct command {
 	const char *help;
 } commands[] = {
 	{"inventory", inventory_main, "list this machine's disks, firmware and network cards"},
+	{"run", run_main, "wait for orders: capture this machine's disks, or restore onto them"},
 };
 
 static void print_help(FILE *f)

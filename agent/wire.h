@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "agent/job.h"
 #include "agent/peer.h"
 #include "common/bytes.h"
 #include "common/err.h"
@@ -35,4 +36,7 @@ json_t *wire_finish_encode(const struct peer_finish *f);
 /* {"missing", "root"}: ascending, apart, inside `windows`; either something is missing or `root` is the one that was sent.  -EPROTO, -ENOMEM. */
 int wire_finished_decode(const json_t *json, uint64_t windows, const struct id *root,
 			 struct peer_finished *ret, struct err *err) MUST_CHECK;
+
+/* {"phase", "disk", "done", "total", "data", "sent"}; NULL: out of memory. */
+json_t *wire_progress_encode(const struct job_progress *p);
 #endif

@@ -1,0 +1,55 @@
+/* end.c - reboot(2) itself, not init: disks are flushed, and nothing else on the live image is worth waiting for. */
+#include "agent/end.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/cdrom.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/reboot.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+
+#define DRIVES	      16
+#define ISO_VOLUME_ID (32768 + 40) /* ECMA-119 8.4.7: the primary volume descriptor, sector 16 */
+#define OUR_VOLUME_ID "HOIST"
+
+/* Best effort: with the CD left in, the machine may boot it once more, and the server has nothing for it to do. */
+static void eject_own_cd(struct console *console)
+{
+	for (int i = 0; i < DRIVES; i++) {
+		char path[32], id[sizeof(OUR_VOLUME_ID) - 1];
+		CLEANUP_CLOSE int fd = -1;
+
+		(void)snprintf(path, sizeof(path), "/dev/sr%d", i);
+		fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+		if (fd < 0 || pread(fd, id, sizeof(id), ISO_VOLUME_ID) != (ssize_t)sizeof(id) ||
+		    memcmp(id, OUR_VOLUME_ID, sizeof(id)) != 0)
+			continue;
+		(void)ioctl(fd, CDROM_LOCKDOOR, 0);
+		if (ioctl(fd, CDROMEJECT, 0) < 0)
+			console_say(console, "the CD in %s could not be ejected: %s", path,
+				    strerrordesc_np(errno));
+	}
+}
+
+void end_machine(enum end_action end, bool is_image, struct console *console)
+{
+	const char *what = end == END_REBOOT ? "restarts" : "switches itself off";
+
+	if (end == END_STAY)
+		return;
+	if (!is_image) {
+		console_say(console, "this is not the live image, or else the machine %s now",
+			    what);
+		return;
+	}
+	console_say(console, "the machine %s now", what);
+	sync();
+	if (end == END_REBOOT)
+		eject_own_cd(console);
+	(void)reboot(end == END_REBOOT ? RB_AUTOBOOT : RB_POWER_OFF);
+	console_say(console, "that failed: %s", strerrordesc_np(errno));
+}

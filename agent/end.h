@@ -1,0 +1,12 @@
+/* end.h - what becomes of the machine after a job. */
+#ifndef AGENT_END_H
+#define AGENT_END_H
+#include <stdbool.h>
+
+#include "agent/console.h"
+#include "common/message.h"
+
+/* Eject our own CD, if the machine was booted from one, then restart or switch off.  Only in the live image; elsewhere it says what it
+ * would have done.  Returns when it could not, or END_STAY. */
+void end_machine(enum end_action end, bool is_image, struct console *console);
+#endif

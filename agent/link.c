@@ -1,0 +1,236 @@
+/* link.c - the lock protects `http` against link_interrupt while it is being replaced; only the owner uses it otherwise. */
+#include "agent/link.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+
+#include "common/cleanup.h"
+#include "common/limits.h"
+
+#define PAUSE_FIRST_MS 1000u
+#define PAUSE_MAX_MS   60000u
+#define AWAIT_MS       300u /* for another one that registers, or for a server to be found */
+
+struct link {
+	struct session *session;
+	pthread_mutex_t lock; /* over what follows */
+	pthread_cond_t wake;
+	struct http *http;
+	bool interrupted;
+	/* the owner's own */
+	unsigned generation;
+	char url[URL_MAX]; /* that `http` is for */
+	unsigned tries;
+};
+
+unsigned link_pause_ms(unsigned n, uint32_t random)
+{
+	unsigned pause = n >= 6 ? PAUSE_MAX_MS : PAUSE_FIRST_MS << n;
+
+	return pause / 2 + random % (pause / 2 + 1);
+}
+
+struct link *link_new(struct session *s)
+{
+	struct link *l = calloc(1, sizeof(*l));
+	pthread_condattr_t attr;
+
+	if (!l)
+		return NULL;
+	l->session = s;
+	(void)pthread_mutex_init(&l->lock, NULL);
+	(void)pthread_condattr_init(&attr);
+	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	(void)pthread_cond_init(&l->wake, &attr);
+	(void)pthread_condattr_destroy(&attr);
+	return l;
+}
+
+void link_free(struct link *l)
+{
+	if (!l)
+		return;
+	http_free(l->http);
+	(void)pthread_cond_destroy(&l->wake);
+	(void)pthread_mutex_destroy(&l->lock);
+	free(l);
+}
+
+void link_interrupt(struct link *l)
+{
+	(void)pthread_mutex_lock(&l->lock);
+	l->interrupted = true;
+	if (l->http)
+		http_cancel(l->http);
+	(void)pthread_cond_broadcast(&l->wake);
+	(void)pthread_mutex_unlock(&l->lock);
+}
+
+static int interrupted(struct err *err)
+{
+	return err_set(err, -ECANCELED, "interrupted");
+}
+
+/* False when interrupted. */
+static bool pause_ms(struct link *l, unsigned ms)
+{
+	struct timespec until;
+	int r = 0;
+	bool goes_on;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += ms / 1000;
+	until.tv_nsec += (long)(ms % 1000) * 1000000;
+	if (until.tv_nsec >= 1000000000) {
+		until.tv_sec++;
+		until.tv_nsec -= 1000000000;
+	}
+	(void)pthread_mutex_lock(&l->lock);
+	while (!l->interrupted && r == 0)
+		r = pthread_cond_timedwait(&l->wake, &l->lock, &until);
+	goes_on = !l->interrupted;
+	(void)pthread_mutex_unlock(&l->lock);
+	return goes_on;
+}
+
+/* The connection for the place where the server now is.  false: interrupted. */
+static bool connect_to(struct link *l, const struct http_target *t, int *ret_r, struct err *err)
+{
+	struct http *fresh, *old;
+	bool goes_on;
+
+	if (l->http && strcmp(l->url, t->url) == 0) {
+		http_set_secret(l->http, t->secret);
+		return true;
+	}
+	fresh = http_new(t);
+	if (!fresh)
+		*ret_r = err_set(err, -ENOMEM, "out of memory");
+	(void)pthread_mutex_lock(&l->lock);
+	old = l->http;
+	l->http = fresh;
+	goes_on = !l->interrupted;
+	(void)pthread_mutex_unlock(&l->lock);
+	http_free(old);
+	(void)snprintf(l->url, sizeof(l->url), "%s", t->url);
+	return goes_on;
+}
+
+/* Ready to send: connected to somewhere, registered.  -EAGAIN: not yet, look again after *ret_wait_ms. */
+static int make_ready(struct link *l, unsigned *ret_wait_ms, struct err *err)
+{
+	struct http_target t;
+	bool registered;
+	int r = 0;
+
+	l->generation = session_get(l->session, &t, &registered);
+	*ret_wait_ms = AWAIT_MS;
+	if (!t.url[0])
+		return -EAGAIN;
+	if (!connect_to(l, &t, &r, err))
+		return interrupted(err);
+	explicit_bzero(&t, sizeof(t));
+	if (r < 0 || registered)
+		return r;
+	r = session_register(l->session, l->http, l->generation, err);
+	if (r == -EAGAIN || r == -ECANCELED || r == -ENOMEM)
+		return r;
+	/* Even what is refused for good here is tried again: tokens can be made, keys be put back. */
+	session_note(l->session, r, err->msg);
+	if (r == 0)
+		return make_ready(l, ret_wait_ms, err);
+	*ret_wait_ms = 0;
+	return -EAGAIN;
+}
+
+static uint32_t random_u32(void)
+{
+	uint32_t v = 0;
+
+	(void)!getrandom(&v, sizeof(v), 0);
+	return v;
+}
+
+/* After a failure: wait, longer each time. */
+static int back_off(struct link *l, unsigned least_s, struct err *err)
+{
+	unsigned ms = link_pause_ms(l->tries++, random_u32());
+
+	if (ms < least_s * 1000)
+		ms = least_s * 1000;
+	return pause_ms(l, ms) ? 0 : interrupted(err);
+}
+
+/* One try.  1: to be repeated. */
+static int try_once(struct link *l, const struct http_request *q, struct http_answer *ret,
+		    struct err *err)
+{
+	unsigned wait_ms = 0;
+	int r = make_ready(l, &wait_ms, err);
+
+	if (r == -EAGAIN && wait_ms > 0)
+		return pause_ms(l, wait_ms) ? 1 : interrupted(err);
+	if (r == -EAGAIN) {
+		r = back_off(l, 0, err);
+		return r < 0 ? r : 1;
+	}
+	if (r < 0)
+		return r;
+	r = http_do(l->http, q, ret, err);
+	if (r == -EREMOTEIO && ret->status == 401) {
+		session_refused(l->session, l->generation);
+		return l->tries++ < 2 ? 1 : (back_off(l, 0, err) < 0 ? -ECANCELED : 1);
+	}
+	if (r == -EKEYREJECTED || http_may_retry(r, ret)) {
+		session_note(l->session, r, err->msg);
+		r = back_off(l, ret->retry_after_s, err);
+		return r < 0 ? r : 1;
+	}
+	if (r == 0 || r == -EREMOTEIO)
+		session_note(l->session, 0, NULL);
+	return r;
+}
+
+int link_do(struct link *l, const struct http_request *q, struct http_answer *ret, struct err *err)
+{
+	int r;
+
+	l->tries = 0;
+	memset(ret, 0, sizeof(*ret));
+	do {
+		r = try_once(l, q, ret, err);
+	} while (r == 1);
+	return r;
+}
+
+int link_json(struct link *l, const struct http_call *call, json_t **ret,
+	      struct http_answer *ret_answer, struct err *err)
+{
+	CLEANUP_FREE char *text = call->body ? json_dumps(call->body, JSON_COMPACT) : NULL;
+	struct http_request q = {
+		.method = call->method,
+		.path = call->path,
+		.content_type = "application/json",
+		.body = text,
+		.body_size = text ? strlen(text) : 0,
+		.answer_max = JSON_BIG_MAX,
+		.timeout_s = call->timeout_s,
+	};
+	struct http_answer a;
+	int r;
+
+	if (call->body && !text)
+		return err_set(err, -ENOMEM, "out of memory");
+	r = link_do(l, &q, &a, err);
+	if (ret_answer)
+		*ret_answer = a;
+	if (r < 0 || !ret)
+		return r;
+	r = json_parse((const char *)a.data, a.size, JSON_BIG_MAX, ret, err);
+	return r < 0 ? err_prefix(err, "%s %s: the server's answer", q.method, q.path) : 0;
+}

@@ -1,0 +1,327 @@
+/* session.c - one lock over the state; registering is done by whichever connection first finds it necessary, outside the lock.
+ *
+ * `generation` counts the changes of place and secret: a connection that fails looks whether it has used what still holds. */
+#include "agent/session.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "agent/clock.h"
+#include "common/cleanup.h"
+#include "common/id.h"
+
+#define SECRET_NAME "session-secret"
+#define SECRET_MAX  128u
+#define POLL_MAX    30u
+#define REPEAT_MS   60000u /* the same trouble is mentioned again after that */
+#define OTHER_MS    10000u /* and another one */
+
+struct session {
+	struct session_setup setup; /* strings are heap; fixed */
+	pthread_mutex_t lock;	    /* over all below */
+	struct http_target target;  /* url "" while unknown; secret "" or the one last given */
+	unsigned generation;
+	bool registered, registering;
+	json_t *inventory;
+	unsigned poll_s;
+	bool up;
+	char trouble[512];   /* what was said last of what is in the way */
+	uint64_t trouble_ms; /* and when; 0: never */
+};
+
+static char *secret_path(const struct session *s, const char *suffix)
+{
+	char *path = NULL;
+
+	if (asprintf(&path, "%s/%s%s", s->setup.state_dir, SECRET_NAME, suffix) < 0)
+		return NULL;
+	return path;
+}
+
+static void load_secret(struct session *s)
+{
+	CLEANUP_FREE char *path = s->setup.state_dir ? secret_path(s, "") : NULL;
+	CLEANUP_CLOSE int fd = path ? open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW) : -1;
+	char text[SECRET_MAX + 1];
+	ssize_t n = fd < 0 ? -1 : read(fd, text, SECRET_MAX);
+
+	if (n <= 0)
+		return; /* none kept, or not readable: the token serves */
+	text[n] = '\0';
+	text[strcspn(text, "\n")] = '\0';
+	(void)snprintf(s->target.secret, sizeof(s->target.secret), "%s", text);
+	explicit_bzero(text, sizeof(text));
+}
+
+/* Best effort: without it a restart needs the token. */
+static void save_secret(const struct session *s, const char *secret)
+{
+	CLEANUP_FREE char *path = secret_path(s, ""), *temporary = secret_path(s, ".new");
+	CLEANUP_CLOSE int fd = -1;
+	size_t n = strlen(secret);
+
+	if (!path || !temporary)
+		return;
+	(void)mkdir(s->setup.state_dir, 0700);
+	(void)unlink(temporary);
+	fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0 || write(fd, secret, n) != (ssize_t)n || fsync(fd) < 0 ||
+	    rename(temporary, path) < 0) {
+		char line[300];
+
+		(void)snprintf(line, sizeof(line),
+			       "the session's secret cannot be kept in '%s': %s", path,
+			       strerrordesc_np(errno));
+		s->setup.say(s->setup.ctx, line);
+	}
+}
+
+static bool copy_setup(struct session *s, const struct session_setup *from)
+{
+	s->setup = *from;
+	s->setup.url = NULL;
+	s->setup.pin = NULL;
+	s->setup.machine_id = strdup(from->machine_id);
+	s->setup.name = strdup(from->name);
+	s->setup.token = from->token ? strdup(from->token) : NULL;
+	s->setup.state_dir = from->state_dir ? strdup(from->state_dir) : NULL;
+	return s->setup.machine_id && s->setup.name && (!from->token || s->setup.token) &&
+	       (!from->state_dir || s->setup.state_dir);
+}
+
+int session_new(const struct session_setup *setup, struct session **ret, struct err *err)
+{
+	struct session *s = calloc(1, sizeof(*s));
+	int r = 0;
+
+	if (!s)
+		return err_set(err, -ENOMEM, "out of memory");
+	(void)pthread_mutex_init(&s->lock, NULL);
+	s->poll_s = POLL_MAX;
+	if (!copy_setup(s, setup))
+		r = err_set(err, -ENOMEM, "out of memory");
+	if (r == 0)
+		r = http_target_set_pin(&s->target, setup->pin, err);
+	if (r == 0 && setup->url)
+		r = http_target_set_url(&s->target, setup->url, err);
+	if (r < 0) {
+		session_free(s);
+		return r;
+	}
+	load_secret(s);
+	*ret = s;
+	return 0;
+}
+
+static void free_secret(const char *text)
+{
+	if (text)
+		explicit_bzero((char *)text, strlen(text));
+	free((char *)text);
+}
+
+void session_free(struct session *s)
+{
+	if (!s)
+		return;
+	json_decref(s->inventory);
+	free((char *)s->setup.machine_id);
+	free((char *)s->setup.name);
+	free_secret(s->setup.token);
+	free((char *)s->setup.state_dir);
+	explicit_bzero(&s->target, sizeof(s->target));
+	(void)pthread_mutex_destroy(&s->lock);
+	free(s);
+}
+
+void session_set_inventory(struct session *s, json_t *take_inventory)
+{
+	json_t *old;
+
+	(void)pthread_mutex_lock(&s->lock);
+	old = s->inventory;
+	s->inventory = take_inventory;
+	(void)pthread_mutex_unlock(&s->lock);
+	json_decref(old);
+}
+
+void session_offer(struct session *s, const char *url)
+{
+	struct http_target t;
+	struct err err;
+	bool moved = false;
+	char line[URL_MAX + 40];
+
+	if (http_target_set_url(&t, url, &err) < 0)
+		return; /* we made it ourselves from an address */
+	(void)pthread_mutex_lock(&s->lock);
+	if (!s->up && strcmp(s->target.url, t.url) != 0) {
+		(void)snprintf(s->target.url, sizeof(s->target.url), "%s", t.url);
+		s->generation++;
+		moved = true;
+	}
+	(void)pthread_mutex_unlock(&s->lock);
+	if (moved) {
+		(void)snprintf(line, sizeof(line), "the server answers from %s", t.url);
+		s->setup.say(s->setup.ctx, line);
+	}
+}
+
+void session_expire(struct session *s)
+{
+	(void)pthread_mutex_lock(&s->lock);
+	s->registered = false;
+	s->generation++;
+	(void)pthread_mutex_unlock(&s->lock);
+}
+
+void session_refused(struct session *s, unsigned generation)
+{
+	(void)pthread_mutex_lock(&s->lock);
+	if (s->generation == generation)
+		s->registered = false;
+	(void)pthread_mutex_unlock(&s->lock);
+}
+
+unsigned session_poll_s(struct session *s)
+{
+	unsigned n;
+
+	(void)pthread_mutex_lock(&s->lock);
+	n = s->poll_s;
+	(void)pthread_mutex_unlock(&s->lock);
+	return n;
+}
+
+unsigned session_get(struct session *s, struct http_target *ret, bool *ret_registered)
+{
+	unsigned generation;
+
+	(void)pthread_mutex_lock(&s->lock);
+	*ret = s->target;
+	*ret_registered = s->registered;
+	generation = s->generation;
+	(void)pthread_mutex_unlock(&s->lock);
+	return generation;
+}
+
+/* ---- registering */
+
+/* NULL: out of memory, or there is no inventory yet.  The lock is held. */
+static json_t *make_registration(const struct session *s)
+{
+	return json_pack("{s:s*, s:s*, s:s, s:s, s:s, s:O}", "token", s->setup.token, "secret",
+			 s->target.secret[0] ? s->target.secret : NULL, "machine_id",
+			 s->setup.machine_id, "name", s->setup.name, "agent_version", HOIST_VERSION,
+			 "inventory", s->inventory);
+}
+
+static int read_registered(const struct session *s, const json_t *answer, const char **ret_secret,
+			   uint64_t *ret_poll_s, struct err *err)
+{
+	const char *machine = "";
+	int r = json_get_str(answer, "secret", SECRET_MAX, ret_secret, err);
+
+	if (r == 0)
+		r = json_get_str(answer, "machine", 64, &machine, err);
+	if (r == 0)
+		r = json_opt_u64(answer, "poll_s", 1, POLL_MAX, ret_poll_s, err);
+	if (r < 0)
+		return err_prefix(err, "the server's answer to the registration");
+	if (strcmp(machine, s->setup.machine_id) != 0 || strlen(*ret_secret) < 16)
+		return err_set(err, -EPROTO,
+			       "the server's answer to the registration makes no sense");
+	return 0;
+}
+
+static bool begin_registering(struct session *s, unsigned generation, json_t **ret_body)
+{
+	bool mine;
+
+	(void)pthread_mutex_lock(&s->lock);
+	mine = s->generation == generation && !s->registered && !s->registering;
+	*ret_body = mine && s->inventory ? make_registration(s) : NULL;
+	s->registering = s->registering || mine;
+	(void)pthread_mutex_unlock(&s->lock);
+	return mine;
+}
+
+static void end_registering(struct session *s, const char *secret, uint64_t poll_s)
+{
+	(void)pthread_mutex_lock(&s->lock);
+	s->registering = false;
+	if (secret) {
+		(void)snprintf(s->target.secret, sizeof(s->target.secret), "%s", secret);
+		s->registered = true;
+		s->poll_s = (unsigned)poll_s;
+		s->generation++;
+	}
+	(void)pthread_mutex_unlock(&s->lock);
+	if (secret && s->setup.state_dir)
+		save_secret(s, secret);
+}
+
+int session_register(struct session *s, struct http *h, unsigned generation, struct err *err)
+{
+	CLEANUP_JSON json_t *body = NULL, *answer = NULL;
+	struct http_call call = {"POST", "/v1/agent/register", NULL, 0};
+	const char *secret = NULL;
+	uint64_t poll_s = POLL_MAX;
+	int r;
+
+	if (!begin_registering(s, generation, &body))
+		return -EAGAIN;
+	if (!body) {
+		r = err_set(err, -ENOMEM, "register: out of memory");
+	} else {
+		call.body = body;
+		http_set_secret(h, "");
+		r = http_json(h, &call, &answer, NULL, err);
+	}
+	if (r == 0 && answer)
+		r = read_registered(s, answer, &secret, &poll_s, err);
+	if (r == 0 && !answer)
+		r = err_set(err, -EPROTO, "the server's answer to the registration is empty");
+	end_registering(s, r == 0 ? secret : NULL, poll_s);
+	return r;
+}
+
+/* ---- how it goes */
+
+/* Many connections meet the same trouble in many words (paths, ids): the first is told, others only after a while. */
+static bool is_worth_a_line(const struct session *s, bool was_up, const char *message)
+{
+	uint64_t age = clock_ms() - s->trouble_ms;
+
+	if (was_up || s->trouble_ms == 0 || age >= REPEAT_MS)
+		return true;
+	return age >= OTHER_MS && strcmp(s->trouble, message) != 0;
+}
+
+void session_note(struct session *s, int r, const char *message)
+{
+	bool up = r == 0 || r == -EREMOTEIO, was_up;
+	char line[700] = "";
+
+	(void)pthread_mutex_lock(&s->lock);
+	was_up = s->up;
+	s->up = up;
+	if (up && !was_up)
+		(void)snprintf(line, sizeof(line), "connected to the server at %s", s->target.url);
+	if (r < 0 && is_worth_a_line(s, was_up && !up, message)) {
+		(void)snprintf(s->trouble, sizeof(s->trouble), "%s", message);
+		s->trouble_ms = clock_ms();
+		(void)snprintf(line, sizeof(line), "%s; trying again", message);
+	}
+	(void)pthread_mutex_unlock(&s->lock);
+	if (line[0])
+		s->setup.say(s->setup.ctx, line);
+	if (up != was_up)
+		s->setup.is_up(s->setup.ctx, up);
+}

@@ -1,0 +1,53 @@
+/* session.h - where the server is and by what secret it knows us; shared by all connections to it (link.h).  Thread-safe. */
+#ifndef AGENT_SESSION_H
+#define AGENT_SESSION_H
+#include <stdbool.h>
+
+#include "common/err.h"
+#include "common/http.h"
+#include "common/json.h"
+
+struct session;
+
+struct session_setup {
+	const char *url;	/* where to begin, or NULL */
+	const char *pin;	/* 64 hex digits */
+	const char *machine_id; /* 32 hex digits */
+	const char *name;
+	const char *token;     /* or NULL */
+	const char *state_dir; /* or NULL: the secret is not kept */
+	/* Lines for the person; from any thread. */
+	void (*say)(void *ctx, const char *line);
+	/* The server answers, or no longer does. */
+	void (*is_up)(void *ctx, bool up);
+	void *ctx;
+};
+
+/* Strings are copied.  A kept secret is read. */
+int session_new(const struct session_setup *setup, struct session **ret,
+		struct err *err) MUST_CHECK;
+void session_free(struct session *s);
+
+/* What the next registration tells of this machine.  Takes the reference. */
+void session_set_inventory(struct session *s, json_t *take_inventory);
+/* A server with the right key has answered from there: go there if the present place does not answer. */
+void session_offer(struct session *s, const char *url);
+/* Forget that we are registered: the next request registers first, with the present inventory. */
+void session_expire(struct session *s);
+/* As the last registration said. */
+unsigned session_poll_s(struct session *s);
+
+/* ---- for link.c */
+
+/* A number that changes with place or secret, and both; `ret_registered` is false while there is no secret that the server gave. */
+unsigned session_get(struct session *s, struct http_target *ret, bool *ret_registered);
+/* Register by this connection.  `generation` is what the caller saw: if that has changed meanwhile, or another one is at it (-EAGAIN), nothing is
+ * done.  Errors are http_json's; -EREMOTEIO: refused. */
+int session_register(struct session *s, struct http *h, unsigned generation,
+		     struct err *err) MUST_CHECK;
+/* The secret that generation `generation` carries is not accepted. */
+void session_refused(struct session *s, unsigned generation);
+/* How the last request went: 0 answered, -EREMOTEIO refused for now, else not delivered.  The person is told when that changes, and
+ * now and then as long as it lasts. */
+void session_note(struct session *s, int r, const char *message);
+#endif

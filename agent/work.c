@@ -1,0 +1,163 @@
+#include "agent/work.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "agent/clock.h"
+#include "agent/peer_http.h"
+
+#define BASE_MEMORY (16u << 20) /* the program, its libraries, the outbox, the tables of flight.c */
+
+static unsigned wanted_workers(const struct config *c)
+{
+	long cores = sysconf(_SC_NPROCESSORS_ONLN);
+	unsigned n = cores > 0 ? (unsigned)cores * 2 : 2;
+
+	if (c->workers > 0)
+		return (unsigned)c->workers;
+	return n > 8 ? 8 : n;
+}
+
+void work_close_peers(struct work *w, struct crew_peers *p)
+{
+	job_set_peers(w->job, NULL, 0);
+	for (unsigned i = 0; i < p->len; i++)
+		peer_free(p->peers[i]);
+	p->len = 0;
+}
+
+int work_open_peers(struct work *w, uint64_t worker_size, uint64_t ids_size, struct crew_peers *ret,
+		    struct err *err)
+{
+	uint64_t memory = w->config->memory;
+	unsigned n = wanted_workers(w->config);
+	int r = 0;
+
+	ret->len = 0;
+	if (memory < BASE_MEMORY + ids_size + worker_size) {
+		r = err_set(
+			err, -E2BIG,
+			"this job needs %" PRIu64 " MiB of memory, and only %" PRIu64
+			" MiB may be used: boot with more memory, or raise --memory (hoist.memory)",
+			(BASE_MEMORY + ids_size + worker_size) >> 20, memory >> 20);
+		return job_blame(w->job, "internal", r);
+	}
+	memory -= BASE_MEMORY + ids_size;
+	if (n > memory / worker_size)
+		n = (unsigned)(memory / worker_size);
+	for (; ret->len < n; ret->len++) {
+		ret->peers[ret->len] = peer_http_new(w->session, w->job, w->order);
+		if (!ret->peers[ret->len])
+			break;
+	}
+	if (ret->len < n) {
+		work_close_peers(w, ret);
+		return job_blame(w->job, "internal", err_set(err, -ENOMEM, "out of memory"));
+	}
+	job_set_peers(w->job, ret->peers, ret->len);
+	return 0;
+}
+
+static int look_around(struct work *w, struct err *err)
+{
+	struct inventory_options o = {
+		.id = w->config->id,
+		.disks = w->config->disks.items,
+		.disks_len = w->config->disks.len,
+	};
+	struct inventory *i = calloc(1, sizeof(*i));
+	int r;
+
+	if (!i)
+		return job_blame(w->job, "internal", err_set(err, -ENOMEM, "out of memory"));
+	r = inventory_collect(&o, i, err);
+	if (r < 0) {
+		free(i);
+		return job_blame(w->job, "disk_missing", r);
+	}
+	w->inventory = i;
+	return 0;
+}
+
+static int do_order(struct work *w, struct err *err)
+{
+	int r;
+
+	job_start_phase(w->job, PHASE_CHECK, 0);
+	r = job_check(w->job, err);
+	if (r == 0)
+		r = look_around(w, err);
+	if (r < 0)
+		return r;
+	return w->order->kind == JOB_CAPTURE ? work_capture(w, err) : work_restore(w, err);
+}
+
+static double seconds(const struct timeval *t)
+{
+	return (double)t->tv_sec + (double)t->tv_usec / 1e6;
+}
+
+static json_t *make_report(const struct work *w, const struct rusage *before, uint64_t start_ms)
+{
+	struct job_progress p = job_get_progress(w->job);
+	struct rusage now;
+
+	(void)getrusage(RUSAGE_SELF, &now);
+	return json_pack("{s:s, s:f, s:f, s:f, s:I, s:I, s:I, s:O}", "agent_version", HOIST_VERSION,
+			 "seconds", (double)(clock_ms() - start_ms) / 1000, "user_seconds",
+			 seconds(&now.ru_utime) - seconds(&before->ru_utime), "system_seconds",
+			 seconds(&now.ru_stime) - seconds(&before->ru_stime), "peak_memory",
+			 (json_int_t)now.ru_maxrss * 1024, "data_bytes", (json_int_t)p.data,
+			 "wire_bytes", (json_int_t)p.sent, "disks", w->disks);
+}
+
+/* What is intact after a failure: the first thing that the person will ask. */
+static const char *remains(const struct work *w)
+{
+	if (w->order->kind == JOB_CAPTURE)
+		return "The source is as it was.";
+	if (!w->has_written)
+		return "Nothing was written to any target.";
+	return "What was on the target is lost, and it holds no complete image; order the restore again.";
+}
+
+static void conclude(struct work *w, int r, const struct err *err, struct outcome *ret)
+{
+	if (r == 0) {
+		ret->kind = OUTCOME_DONE;
+		return;
+	}
+	ret->kind = OUTCOME_FAILED;
+	if (r == -ECANCELED)
+		ret->kind =
+			atomic_load(&w->job->stop) == JOB_QUIT ? OUTCOME_QUIT : OUTCOME_CANCELLED;
+	job_get_code(w->job, ret->code);
+	if (ret->code[0] == '\0')
+		(void)snprintf(ret->code, sizeof(ret->code), "internal");
+	(void)snprintf(ret->message, sizeof(ret->message), "%s. %s", err->msg, remains(w));
+}
+
+void work_run(struct work *w, struct outcome *ret)
+{
+	struct rusage before;
+	struct err err = {0};
+	uint64_t start_ms = clock_ms();
+	int r;
+
+	memset(ret, 0, sizeof(*ret));
+	(void)getrusage(RUSAGE_SELF, &before);
+	w->disks = json_array();
+	r = w->disks ? do_order(w, &err) : err_set(&err, -ENOMEM, "out of memory");
+	conclude(w, r, &err, ret);
+	ret->report = make_report(w, &before, start_ms);
+	json_decref(w->disks);
+	if (w->inventory)
+		inventory_done(w->inventory);
+	free(w->inventory);
+	w->inventory = NULL;
+}

@@ -1,0 +1,50 @@
+/* work.h - carry out one order, from the first look at the disks to the report. */
+#ifndef AGENT_WORK_H
+#define AGENT_WORK_H
+#include "agent/config.h"
+#include "agent/inventory.h"
+#include "agent/job.h"
+#include "agent/session.h"
+#include "common/codec.h"
+#include "common/json.h"
+#include "common/message.h"
+
+struct work {
+	const struct config *config;
+	struct session *session;
+	enum codec codec; /* that the server takes */
+	const struct order *order;
+	struct job *job;
+	struct inventory *inventory; /* as it is now */
+	json_t *disks;		     /* the report's; filled by work_capture, work_restore */
+	/* for the sentence about what is intact */
+	bool has_written;
+};
+
+enum outcome_kind { OUTCOME_DONE, OUTCOME_FAILED, OUTCOME_CANCELLED, OUTCOME_QUIT };
+
+struct outcome {
+	enum outcome_kind kind;
+	char code[JOB_CODE_SIZE]; /* failed */
+	char message[900];
+	json_t *report; /* NULL when out of memory */
+};
+
+/* `job` has been initialised for `order`. */
+void work_run(struct work *w, struct outcome *ret);
+
+/* ---- for work_capture.c and work_restore.c */
+
+/* Connections for as many workers as there is reason and memory for, `ids_size` bytes of node ids put aside.  -E2BIG with the sentence when not even
+ * one has room. */
+struct crew_peers {
+	struct peer *peers[JOB_PEERS_MAX];
+	unsigned len;
+};
+int work_open_peers(struct work *w, uint64_t worker_size, uint64_t ids_size, struct crew_peers *ret,
+		    struct err *err) MUST_CHECK;
+void work_close_peers(struct work *w, struct crew_peers *p);
+
+int work_capture(struct work *w, struct err *err) MUST_CHECK;
+int work_restore(struct work *w, struct err *err) MUST_CHECK;
+#endif

@@ -1,0 +1,169 @@
+/* work_capture.c - the disks of an order one after the other. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/capture.h"
+#include "agent/console.h"
+#include "agent/work.h"
+#include "common/limits.h"
+
+struct source_disk {
+	const struct disk *disk; /* of the inventory */
+	struct blk *blk;
+	bool has_counters;
+	struct blk_counters before;
+};
+
+static int open_source(struct work *w, const struct order_disk *o, struct source_disk *ret,
+		       struct err *err)
+{
+	const struct disk *d = inventory_find_disk(w->inventory, o->disk);
+	struct err ignored;
+	int r;
+
+	if (!d) {
+		return job_blame(
+			w->job, "disk_missing",
+			err_set(err, -ENODEV, "there is no disk '%s' in this machine", o->disk));
+	}
+	if (d->size != o->size) {
+		return job_blame(w->job, "disk_missing",
+				 err_set(err, -ENODEV,
+					 "disk '%s' (%s) has %" PRIu64 " bytes, and had %" PRIu64
+					 " when the capture was ordered: it is not the same",
+					 d->id, d->path, d->size, o->size));
+	}
+	r = blk_open_file(d->path, BLK_READ, BLK_DIRECT, d->kind == DISK_FILE ? d->sector_size : 0,
+			  &ret->blk, err);
+	if (r < 0)
+		return job_blame(w->job, "read_error", r);
+	ret->disk = d;
+	/* a plain file has none */
+	ret->has_counters = blk_read_counters(ret->blk, &ret->before, &ignored) == 0;
+	return 0;
+}
+
+/* Were there writes, by whomever, while we read? */
+static json_t *counters_report(struct work *w, const struct source_disk *s)
+{
+	struct blk_counters after;
+	struct err err;
+
+	if (!s->has_counters || blk_read_counters(s->blk, &after, &err) < 0)
+		return json_null();
+	if (after.writes != s->before.writes || after.discards != s->before.discards) {
+		job_say(w->job,
+			"warning: disk '%s' was written to while it was captured, by something else: "
+			"%" PRIu64 " writes, %" PRIu64 " discards",
+			s->disk->id, after.writes - s->before.writes,
+			after.discards - s->before.discards);
+	}
+	return json_pack("{s:[I,I], s:[I,I], s:b}", "writes", (json_int_t)s->before.writes,
+			 (json_int_t)after.writes, "sectors_written",
+			 (json_int_t)s->before.sectors_written, (json_int_t)after.sectors_written,
+			 "locked", (int)blk_is_locked(s->blk));
+}
+
+static int report_disk(struct work *w, const struct source_disk *s, const struct source *source,
+		       const struct capture_result *result)
+{
+	char root[ID_TEXT_SIZE];
+	const struct extents *bad = &source->unreadable;
+
+	id_to_text(&result->root, root);
+	return json_array_append_new(
+		w->disks,
+		json_pack("{s:s, s:s, s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "disk",
+			  s->disk->id, "path", s->disk->path, "size", (json_int_t)blk_size(s->blk),
+			  "root", root, "data_bytes", (json_int_t)result->data_bytes, "read_bytes",
+			  (json_int_t)source->bytes_read, "read_errors", (json_int_t)source->errors,
+			  "unreadable_bytes", (json_int_t)extents_bytes(bad), "unreadable_extents",
+			  (json_int_t)bad->len, "passes", (json_int_t)result->passes, "counters",
+			  counters_report(w, s)));
+}
+
+static int capture_one(struct work *w, uint32_t n, const struct source_disk *s,
+		       const struct crew_peers *peers, struct err *err)
+{
+	struct usage usage;
+	struct source source;
+	struct capture_result result = {0};
+	struct capture_setup setup = {
+		.job = w->job,
+		.disk = n,
+		.source = &source,
+		.peers = peers->peers,
+		.workers = peers->len,
+		.codec = w->codec,
+		.level = w->order->level ? w->order->level : (int)w->config->level,
+		.ids_max = UINT64_MAX, /* work_open_peers has looked at that */
+	};
+	char size[CONSOLE_AMOUNT_SIZE];
+	int r;
+
+	if (usage_init_whole(&usage, blk_size(s->blk)) < 0)
+		return job_blame(w->job, "internal", err_set(err, -ENOMEM, "out of memory"));
+	source_init(&source, s->blk, &usage, s->disk->rotational == 1);
+	job_say(w->job, "capturing disk '%s' (%s), %s", s->disk->id, s->disk->path,
+		console_amount(blk_size(s->blk), size));
+	r = capture_disk(&setup, &result, err);
+	if (r == 0 && source.unreadable.len > 0) {
+		job_say(w->job,
+			"warning: %s in %zu places of disk '%s' could not be read, and are zeros in the "
+			"image",
+			console_amount(extents_bytes(&source.unreadable), size),
+			source.unreadable.len, s->disk->id);
+	}
+	if (r == 0 && report_disk(w, s, &source, &result) < 0)
+		r = job_blame(w->job, "internal", err_set(err, -ENOMEM, "out of memory"));
+	source_done(&source);
+	usage_done(&usage);
+	return r;
+}
+
+static int capture_all(struct work *w, const struct source_disk *disks,
+		       const struct crew_peers *peers, struct err *err)
+{
+	uint64_t total = 0;
+	int r = 0;
+
+	for (uint32_t n = 0; n < w->order->disks_len; n++)
+		total += blk_size(disks[n].blk);
+	job_start_phase(w->job, PHASE_CAPTURE, total);
+	for (uint32_t n = 0; r == 0 && n < w->order->disks_len; n++)
+		r = capture_one(w, n, &disks[n], peers, err);
+	if (r == 0) {
+		job_start_phase(w->job, PHASE_FINISH, total);
+		job_add(w->job, total, 0, 0);
+	}
+	return r;
+}
+
+int work_capture(struct work *w, struct err *err)
+{
+	const struct order *o = w->order;
+	struct source_disk *disks = calloc(o->disks_len, sizeof(*disks));
+	struct crew_peers peers = {.len = 0};
+	uint64_t ids_size = 0;
+	int r = 0;
+
+	if (!disks)
+		return job_blame(w->job, "internal", err_set(err, -ENOMEM, "out of memory"));
+	for (uint32_t n = 0; r == 0 && n < o->disks_len; n++) {
+		uint64_t size = window_count(o->disks[n].size) * ID_SIZE;
+
+		ids_size = size > ids_size ? size : ids_size; /* one disk at a time */
+		r = open_source(w, &o->disks[n], &disks[n], err);
+	}
+	if (r == 0)
+		r = work_open_peers(w, CAPTURE_WORKER_MEMORY, ids_size, &peers, err);
+	if (r == 0)
+		r = capture_all(w, disks, &peers, err);
+	work_close_peers(w, &peers);
+	for (uint32_t n = 0; n < o->disks_len; n++)
+		blk_free(disks[n].blk);
+	free(disks);
+	return r;
+}

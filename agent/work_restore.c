@@ -1,0 +1,185 @@
+/* work_restore.c - all targets are looked at before the first is touched; all are written before the first is verified, and only what
+ * was verified is fixed up. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/console.h"
+#include "agent/fixup_gpt.h"
+#include "agent/partitions.h"
+#include "agent/restore.h"
+#include "agent/target.h"
+#include "agent/work.h"
+#include "common/cleanup.h"
+#include "common/limits.h"
+
+struct target_disk {
+	const struct disk *disk; /* of the inventory */
+	struct blk *blk;
+	struct restore *restore;
+	struct restore_counts counts;
+	const char *gpt; /* what became of it, for the report */
+};
+
+static uint32_t file_sector_size(const struct disk *d)
+{
+	return d->kind == DISK_FILE ? d->sector_size : 0;
+}
+
+static int check_all(struct work *w, struct target_disk *t, struct err *err)
+{
+	int r = 0;
+
+	for (uint32_t n = 0; r == 0 && n < w->order->disks_len; n++) {
+		t[n].disk = inventory_find_disk(w->inventory, w->order->disks[n].disk);
+		r = target_check(t[n].disk, &w->order->disks[n], w->job, err);
+		w->has_written = w->has_written || w->order->disks[n].begun;
+	}
+	return r;
+}
+
+static int open_target(struct work *w, uint32_t n, struct target_disk *t,
+		       const struct crew_peers *peers, struct err *err)
+{
+	struct restore_setup setup = {
+		.job = w->job,
+		.disk = n,
+		.order = &w->order->disks[n],
+		.peers = peers->peers,
+		.workers = peers->len,
+		.ids_max = UINT64_MAX, /* work_open_peers has looked at that */
+	};
+	int r = blk_open_file(t->disk->path, BLK_WRITE, BLK_DIRECT | BLK_LIFT_READ_ONLY,
+			      file_sector_size(t->disk), &t->blk, err);
+
+	if (r < 0)
+		return job_blame(w->job, "write_error", r);
+	if (blk_size(t->blk) != t->disk->size) {
+		return job_blame(w->job, "target_changed",
+				 err_set(err, -ESTALE, "target '%s' (%s) has just changed its size",
+					 t->disk->id, t->disk->path));
+	}
+	setup.target = t->blk;
+	return restore_new(&setup, &t->restore, err);
+}
+
+static int write_one(struct work *w, uint32_t n, struct target_disk *t,
+		     const struct crew_peers *peers, struct err *err)
+{
+	struct peer *peer = peers->peers[0];
+	char size[CONSOLE_AMOUNT_SIZE];
+	int r = open_target(w, n, t, peers, err);
+
+	if (r < 0)
+		return r;
+	job_say(w->job, "restoring disk '%s' onto '%s' (%s), %s", w->order->disks[n].source_disk,
+		t->disk->id, t->disk->path, console_amount(w->order->disks[n].source.size, size));
+	job_set_disk(w->job, n);
+	r = peer_blame(peer, w->job, peer->ops->begin(peer, n, err));
+	if (r < 0)
+		return r;
+	w->has_written = true;
+	return restore_write(t->restore, &t->counts, err);
+}
+
+static int write_all(struct work *w, struct target_disk *t, const struct crew_peers *peers,
+		     uint64_t total, struct err *err)
+{
+	uint32_t len = w->order->disks_len;
+	int r = 0;
+
+	job_start_phase(w->job, PHASE_RESTORE, total);
+	for (uint32_t n = 0; r == 0 && n < len; n++)
+		r = write_one(w, n, &t[n], peers, err);
+	if (r < 0)
+		return r;
+	job_say(w->job, "all is written, reading it again");
+	job_start_phase(w->job, PHASE_VERIFY, total);
+	for (uint32_t n = 0; r == 0 && n < len; n++)
+		r = restore_verify(t[n].restore, err);
+	return r;
+}
+
+/* What cannot be fixed up is no failure of the restore: the target holds the image, byte for byte. */
+static void fix_up(struct work *w, struct target_disk *t, uint64_t source_size)
+{
+	struct gpt_fixup f = {.result = GPT_NONE};
+	struct err err;
+
+	t->gpt = "untouched";
+	if (t->disk->size == source_size)
+		return;
+	if (fixup_gpt(t->disk->path, file_sector_size(t->disk), &f, &err) < 0) {
+		job_say(w->job,
+			"warning: %s. The system will still find its partitions by the primary table",
+			err.msg);
+		t->gpt = "failed";
+	} else if (f.result == GPT_MOVED) {
+		job_say(w->job, "the GPT of '%s' was moved to the disk's end%s", t->disk->id,
+			f.is_hybrid ? "; its hybrid MBR was left as it was" : "");
+		t->gpt = "moved";
+	}
+}
+
+static int report_disk(struct work *w, uint32_t n, const struct target_disk *t)
+{
+	const struct order_disk *o = &w->order->disks[n];
+
+	return json_array_append_new(
+		w->disks,
+		json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:s}", "source",
+			  o->source_disk, "target", t->disk->id, "path", t->disk->path, "size",
+			  (json_int_t)o->source.size, "target_size", (json_int_t)t->disk->size,
+			  "written_bytes", (json_int_t)t->counts.written, "zeroed_bytes",
+			  (json_int_t)t->counts.zeroed, "kept_bytes", (json_int_t)t->counts.kept,
+			  "fetched_bytes", (json_int_t)t->counts.fetched, "gpt", t->gpt));
+}
+
+/* Close, so that fix-up and kernel can open them; then what is left to do. */
+static int finish_all(struct work *w, struct target_disk *t, uint64_t total, struct err *err)
+{
+	int r = 0;
+
+	job_start_phase(w->job, PHASE_FINISH, total);
+	job_add(w->job, total, 0, 0);
+	for (uint32_t n = 0; n < w->order->disks_len; n++) {
+		blk_free(t[n].blk);
+		t[n].blk = NULL;
+		fix_up(w, &t[n], w->order->disks[n].source.size);
+		partitions_reread(t[n].disk->path);
+		r |= report_disk(w, n, &t[n]);
+	}
+	return r < 0 ? job_blame(w->job, "internal", err_set(err, -ENOMEM, "out of memory")) : 0;
+}
+
+int work_restore(struct work *w, struct err *err)
+{
+	const struct order *o = w->order;
+	struct target_disk *t = calloc(o->disks_len, sizeof(*t));
+	struct crew_peers peers = {.len = 0};
+	uint64_t ids_size = 0, total = 0;
+	int r;
+
+	if (!t)
+		return job_blame(w->job, "internal", err_set(err, -ENOMEM, "out of memory"));
+	for (uint32_t n = 0; n < o->disks_len; n++) {
+		ids_size +=
+			window_count(o->disks[n].source.size) * ID_SIZE; /* kept until verified */
+		total += o->disks[n].source.size;
+	}
+	r = check_all(w, t, err);
+	if (r == 0)
+		r = work_open_peers(w, RESTORE_WORKER_MEMORY, ids_size, &peers, err);
+	if (r == 0)
+		r = write_all(w, t, &peers, total, err);
+	if (r == 0)
+		r = finish_all(w, t, total, err);
+	for (uint32_t n = 0; n < o->disks_len; n++) {
+		restore_free(t[n].restore);
+		blk_free(t[n].blk);
+	}
+	work_close_peers(w, &peers);
+	free(t);
+	return r;
+}
