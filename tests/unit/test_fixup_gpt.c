@@ -95,9 +95,9 @@ static void make(uint32_t sector_size)
 	disk = calloc(NEW, ss);
 	memset(disk, 0x90, 440);
 	memset(disk + (size_t)3000 * ss, 0x77, ss);
-	memcpy(disk + 446, "\0\0\2\0\xee\xff\xff\xff\1\0\0\0", 12);
+	memcpy(disk + 446, (uint8_t[12]){0, 0, 2, 0, 0xee, 0xff, 0xff, 0xff, 1}, 12);
 	memcpy(disk + 458, &(uint32_t){OLD - 1}, 4);
-	memcpy(disk + 510, "\x55\xaa", 2);
+	memcpy(disk + 510, (uint8_t[2]){0x55, 0xaa}, 2);
 	e = disk + (size_t)2 * ss;
 	put_entry(e, 2048, 2999);
 	put_entry(e + ENTRY, 3000, 4000);

@@ -1,0 +1,76 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Agent and server killed in the middle of a capture and of a restore: the job goes on, what was acknowledged is not sent again, the result is right.
+# shellcheck disable=SC2034,SC2154
+. "$(dirname "$0")/../lib/tap.sh"
+. "$(dirname "$0")/../lib/server.sh"
+. "$(dirname "$0")/../lib/agent.sh"
+requires curl jq xxd cmp
+
+cd "$TAP_TMP" || exit
+size=$(((96 << 20) + 512))
+truncate -s $size src.img
+for i in 0 1 2 3 4 5; do fill src.img $((i << 24)) 12000000; done
+
+# The server comes back to the same place.
+port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+up() { start_server --listen "127.0.0.1:$port" && URL=https://127.0.0.1:$port; }
+up
+make_token
+packs_at_least() { [ "$(find "$DATA/store/packs" -type f | wc -l)" -ge "$1" ]; }
+one_worker=(--workers 1 --disk src.img)
+
+# ---- capture
+start_agent src "${one_worker[@]}"
+ok "the machine appears" wait_for 30 machine_is_idle src
+ok "a capture is ordered" order '{"kind":"capture","machine":"src","image":"web1"}'
+ok "some packs arrive" valve "$(agent_pid src)" 60 packs_at_least 10
+stop_agent src KILL
+is "$AGENT_STATUS" 137 "the agent is killed"
+ok "the job is not over" job_is '.state == "running"'
+start_agent src "${one_worker[@]}"
+ok "started again it goes on" valve "$(agent_pid src)" 60 packs_at_least 30
+stop_server KILL
+kill -CONT "$(agent_pid src)"
+ok "the agent notices that the server is gone" wait_line 60 src.log 'trying again'
+up
+ok "the job goes on by itself and ends" job_wait 180
+is "$(field .state)" "done" "well" || diag "$BODY"
+# 72 MB of chunks, packed by the megabyte: what was acknowledged is not sent again
+total=$(field .report.data_bytes)
+stored=$(find "$DATA/store/packs" -type f -printf '%s\n' | awk '{ n += $1 } END { print n }')
+is "$((stored < total + total / 10))" 1 "nothing is stored twice ($stored bytes of packs for $total)"
+is "$(field ".report.wire_bytes < $total - 9000000")" true "the last agent did not send all again ($(field .report.wire_bytes) of $total bytes)"
+
+# ---- restore
+truncate -s $size dst.img
+start_agent dst --workers 1 --disk dst.img
+ok "the target appears" wait_for 30 machine_is_idle dst
+ok "a restore is ordered" order '{"kind":"restore","machine":"dst","image":"web1","end":"stay"}'
+written() { [ "$(allocated dst.img)" -ge "$1" ]; }
+ok "it writes" valve "$(agent_pid dst)" 60 written 15000000
+stop_agent dst KILL
+is "$((($(allocated dst.img)) < 60000000))" 1 "the agent is killed half-way ($(allocated dst.img) bytes)"
+start_agent dst --workers 1 --disk dst.img
+ok "started again it goes on, its own half-written disk is no surprise to it" valve "$(agent_pid dst)" 60 written 40000000
+stop_server KILL
+kill -CONT "$(agent_pid dst)"
+ok "the agent notices that the server is gone" wait_line 60 dst.log 'trying again'
+up
+ok "the job goes on by itself and ends" job_wait 180
+is "$(field .state)" "done" "well" || diag "$BODY"
+ok "the target is the source, byte for byte" cmp src.img dst.img
+is "$(field '.report.disks[0].kept_bytes > 14000000')" true "what was there was not written again"
+is "$(field '.report.disks[0] | .fetched_bytes < .size - 14000000')" true "nor fetched"
+
+# ---- cancelled
+fill src.img 0 60000000
+ok "a slow capture is ordered" order '{"kind":"capture","machine":"src","image":"web2","options":{"level":19}}'
+ok "it runs" wait_for 60 job_is '.state == "running" and .done > 0'
+start=$SECONDS
+api POST "/v1/jobs/$JOB/cancel"
+is "$STATUS" 200 "it is cancelled"
+ok "the agent stops" wait_line 20 src.log 'capture: cancelled'
+is "$((SECONDS - start <= 5))" 1 "within seconds"
+ok "and is there for another job" wait_for 30 machine_is_idle src
+done_testing
