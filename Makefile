@@ -87,6 +87,7 @@ COMMON_SRC := \
 	common/index.c \
 	common/json.c \
 	common/log.c \
+	common/medium.c \
 	common/message.c \
 	common/node.c \
 	common/pack.c \
@@ -144,6 +145,20 @@ AGENT_SRC := \
 	agent/work.c \
 	agent/work_capture.c \
 	agent/work_restore.c
+
+# hoist without its main, so that tests can link it
+CLI_SRC := \
+	server/cli/cmd_image.c \
+	server/cli/cmd_iso.c \
+	server/cli/cmd_job.c \
+	server/cli/cmd_machine.c \
+	server/cli/cmd_server.c \
+	server/cli/commands.c \
+	server/cli/connect.c \
+	server/cli/help.c \
+	server/cli/print.c \
+	server/cli/progress.c \
+	server/cli/resolve.c
 
 # libblake3 is preferred where there is one (Debian 12 has none); `make LIBBLAKE3=` does without.
 LIBBLAKE3 ?= $(shell $(PKG_CONFIG) --exists libblake3 && echo yes)
@@ -233,7 +248,7 @@ REPLAY := $(patsubst tests/fuzz/%.c,$(O)/replay/%,$(FUZZ_SRC))
 
 .PHONY: all bench check check-e2e check-fuzz-corpus check-qemu check-unit clean demo deps FORCE fuzz help lint \
 	list-tests tests
-all: $(O)/libcommon.a $(O)/libstore.a $(O)/agent/hoist-agent $(O)/server/hoist-server
+all: $(O)/libcommon.a $(O)/libstore.a $(O)/agent/hoist-agent $(O)/server/hoist-server $(O)/server/hoist
 
 deps:
 	scripts/install-deps
@@ -259,6 +274,15 @@ $(O)/server/hoist-server: $(O)/server/main.o $(O)/libserver.a $(O)/libstore.a $(
 	$(call say,LD)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(STORE_LIBS) $(SERVER_LIBS) $(COMMON_LIBS)
 
+$(O)/libcli.a: $(call obj,$(CLI_SRC))
+	$(call say,AR)
+	$(Q)rm -f $@ && ar rcs $@ $^
+
+$(O)/server/hoist: $(O)/server/cli/main.o $(O)/libcli.a $(O)/libcommon.a
+	@mkdir -p $(@D)
+	$(call say,LD)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(COMMON_LIBS)
+
 $(O)/libtest.a: $(call obj,$(TESTLIB_SRC))
 	$(call say,AR)
 	$(Q)rm -f $@ && ar rcs $@ $^
@@ -268,7 +292,7 @@ $(O)/libstore.a: $(call obj,$(STORE_SRC))
 	$(Q)rm -f $@ && ar rcs $@ $^
 
 # The archives give each test what it uses; --as-needed leaves out the libraries of what it does not.
-$(O)/tests/%: $(O)/tests/unit/%.o $(O)/libtest.a $(O)/libagent.a $(O)/libserver.a $(O)/libstore.a $(O)/libcommon.a
+$(O)/tests/%: $(O)/tests/unit/%.o $(O)/libtest.a $(O)/libagent.a $(O)/libcli.a $(O)/libserver.a $(O)/libstore.a $(O)/libcommon.a
 	@mkdir -p $(@D)
 	$(call say,LD)
 	$(Q)$(CC) $(ALL_LDFLAGS) -Wl,--as-needed -o $@ $^ $(AGENT_LIBS) $(STORE_LIBS) $(SERVER_LIBS) $(TEST_LIBS)

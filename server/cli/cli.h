@@ -1,0 +1,139 @@
+/* cli.h - the parts of `hoist`, the operator's command.
+ *
+ * One table (commands.c) drives dispatch, --help, the man page and the completion.  A command's function returns
+ *	0	done
+ *	> 0	that exit status; what there is to say was said
+ *	-EINVAL	wrong usage: exit status 2, with "Try 'hoist ... --help'"
+ *	< 0	failed: exit status 1, main reports the sentence in `err`
+ * Results go to standard output, everything else to standard error. */
+#ifndef SERVER_CLI_CLI_H
+#define SERVER_CLI_CLI_H
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/err.h"
+#include "common/http.h"
+#include "common/json.h"
+#include "common/setting.h"
+
+#define EXIT_FAILED 1 /* failed, cancelled, refused */
+#define EXIT_USAGE  2
+
+/* Everything that any command can be told; which one takes what is in the tables. */
+struct options {
+	char *server, *pin, *token_file, *data; /* connection */
+	bool json, wait;
+	char *image, *end; /* capture, restore */
+	struct setting_list disks, overwrite;
+	uint64_t level;
+	char *machine, *state; /* jobs */
+	uint64_t uses;	       /* tokens */
+	char *expires, *note;
+	bool all;			       /* image rm */
+	char *in, *out, *token, *show, *reset; /* iso */
+	bool new_token, secrets;
+	struct setting_list set;
+};
+
+struct ctx {
+	const struct command *command;
+	struct options o;
+	char **operands;
+	int operands_len;
+	struct http_target target; /* filled by target_find() */
+	bool target_guessed; /* its address is that of a data folder, not one that a person gave */
+	struct http *http;
+	struct api_error error; /* of the last refusal by the server */
+};
+
+/* Groups of options that many commands take. */
+#define TAKES_SERVER 1u
+#define TAKES_JSON   2u
+#define TAKES_WAIT   4u
+
+struct command {
+	const char *name;     /* "machine show" */
+	const char *operands; /* "MACHINE [X]", "" */
+	const char *summary;  /* one line without full stop, for lists */
+	const char *text;     /* paragraphs, parted by a newline, for --help and the man page */
+	const char *example;  /* one line, or NULL */
+	unsigned takes;
+	int operands_min, operands_max;
+	const struct setting *options; /* its own */
+	size_t options_len;
+	int (*run)(struct ctx *c, struct err *err);
+};
+
+extern const struct command commands[];
+extern const size_t commands_len;
+/* What the options of TAKES_SERVER are. */
+extern const struct setting_table server_options;
+
+#define COMMAND_OPTIONS_MAX 24
+/* All options that a command takes, in `buf`. */
+struct setting_table command_options(const struct command *cmd,
+				     struct setting buf[static COMMAND_OPTIONS_MAX]);
+
+/* ---- connect.c */
+
+/* Which server, from options, HOIST_* variables, ~/.config/hoist/config, a data folder.  No connection is made.
+ * -ENOENT: nothing says which one. */
+int target_find(struct ctx *c, struct err *err) MUST_CHECK;
+/* A request; `path` is escaped already.  `ret` may be NULL. */
+int api(struct ctx *c, const char *method, const char *path, const json_t *body, json_t **ret,
+	struct err *err) MUST_CHECK;
+#define PATH_SIZE 1024
+/* `format` with each %s replaced by the argument, percent-encoded. */
+void path_make(char ret[static PATH_SIZE], const char *format, ...);
+
+/* ---- resolve.c: what a person may shorten */
+
+/* The one member of `array` whose `key` is or begins with `text` (of at least `min` characters); borrowed.
+ * -ENOENT none, -EEXIST several. `what` is the noun for the sentence. */
+int find_by_prefix(const json_t *array, const char *key, const char *text, size_t min,
+		   const char *what, const json_t **ret, struct err *err) MUST_CHECK;
+#define JOB_TEXT_SIZE 33
+/* A job's id from a prefix of at least 4 digits. */
+int job_resolve(struct ctx *c, const char *text, char ret[static JOB_TEXT_SIZE],
+		struct err *err) MUST_CHECK;
+
+/* ---- progress.c */
+
+/* Follow a job to its end, with a bar on a terminal, else with lines; a server that is away is waited for.
+ * Returns the exit status, or a negative errno; `ret` (a new reference) is the job as it ended. */
+int job_follow(struct ctx *c, const char *id, json_t **ret, struct err *err) MUST_CHECK;
+/* What to say about a job that was just started: prints it or, with --wait, follows it.  As a command's function. */
+int job_started(struct ctx *c, const json_t *job, struct err *err) MUST_CHECK;
+
+/* ---- one function for each command */
+int cmd_machines(struct ctx *c, struct err *err);
+int cmd_machine_show(struct ctx *c, struct err *err);
+int cmd_machine_forget(struct ctx *c, struct err *err);
+int cmd_images(struct ctx *c, struct err *err);
+int cmd_image_show(struct ctx *c, struct err *err);
+int cmd_image_verify(struct ctx *c, struct err *err);
+int cmd_image_rm(struct ctx *c, struct err *err);
+int cmd_jobs(struct ctx *c, struct err *err);
+int cmd_job_show(struct ctx *c, struct err *err);
+int cmd_job_cancel(struct ctx *c, struct err *err);
+int cmd_capture(struct ctx *c, struct err *err);
+int cmd_restore(struct ctx *c, struct err *err);
+int cmd_token_create(struct ctx *c, struct err *err);
+int cmd_token_list(struct ctx *c, struct err *err);
+int cmd_token_revoke(struct ctx *c, struct err *err);
+int cmd_server_info(struct ctx *c, struct err *err);
+int cmd_gc(struct ctx *c, struct err *err);
+int cmd_iso(struct ctx *c, struct err *err);
+int cmd_completion(struct ctx *c, struct err *err);
+
+/* A new enrolment token as --uses, --expires and --note say. */
+int token_make(struct ctx *c, json_t **ret, struct err *err) MUST_CHECK;
+/* For a setting's check: "90s", "12h", "30d", "never". */
+int check_expires(const char *text, struct err *err);
+
+/* The man page and the help, from the table. */
+void print_man(FILE *f);
+void print_help(FILE *f);
+void print_command_help(const struct command *cmd, FILE *f);
+#endif

@@ -1,0 +1,273 @@
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/cleanup.h"
+#include "common/message.h"
+#include "server/cli/cli.h"
+#include "server/cli/image_ref.h"
+#include "server/cli/print.h"
+
+#define OUT_OF_MEMORY(err) err_set((err), -ENOMEM, "out of memory")
+
+int image_ref_parse(const char *text, struct image_ref *ret, struct err *err)
+{
+	const char *at = strchr(text, '@');
+	size_t n = at ? (size_t)(at - text) : strlen(text);
+	struct image_ref ref = {0};
+
+	if (n < sizeof(ref.name))
+		memcpy(ref.name, text, n);
+	if (!name_is_valid(ref.name))
+		return err_set(err, -EINVAL, "'%.80s' is not IMAGE or IMAGE@VERSION", text);
+	if (at) {
+		size_t digits = strspn(at + 1, "0123456789");
+
+		for (size_t i = 1; i <= digits && digits <= 9; i++)
+			ref.version = ref.version * 10 + (uint32_t)(at[i] - '0');
+		if (at[1 + digits] != '\0' || ref.version == 0) {
+			return err_set(err, -EINVAL,
+				       "'%.80s': the version after '@' is a number from 1 on",
+				       text);
+		}
+	}
+	*ret = ref;
+	return 0;
+}
+
+static const char *state_of(const json_t *o)
+{
+	return json_is_true(json_object_get(o, "damaged")) ? "damaged" : "good";
+}
+
+int cmd_images(struct ctx *c, struct err *err)
+{
+	static const struct column columns[] = {
+		{"IMAGE", false}, {"VERSIONS", true}, {"LATEST", true},
+		{"SIZE", true},	  {"CREATED", false}, {"STATE", false},
+	};
+	CLEANUP_JSON json_t *answer = NULL;
+	const json_t *i;
+	struct table t;
+	size_t k;
+	bool good;
+	int r = api(c, "GET", "/v1/images", NULL, &answer, err);
+
+	if (r < 0)
+		return r;
+	if (c->o.json) {
+		print_json(answer);
+		return 0;
+	}
+	table_init(&t, columns, sizeof(columns) / sizeof(columns[0]));
+	json_array_foreach(json_object_get(answer, "images"), k, i)
+	{
+		char size[SIZE_TEXT_SIZE], created[WHEN_TEXT_SIZE];
+		const json_t *versions = json_object_get(i, "versions");
+
+		size_to_text(json_number(i, "size"), size);
+		when_to_text(json_text(i, "created"), created);
+		table_add(&t, "%s", json_text(i, "name"));
+		table_add(&t, "%" PRIu64,
+			  json_is_array(versions) ? (uint64_t)json_array_size(versions)
+						  : json_number(i, "versions"));
+		table_add(&t, "%" PRIu64, json_number(i, "latest"));
+		table_add(&t, "%s", size);
+		table_add(&t, "%s", created);
+		table_add(&t, "%s", state_of(i));
+	}
+	good = table_print(&t, stdout);
+	table_done(&t);
+	return good ? 0 : OUT_OF_MEMORY(err);
+}
+
+/* ---- one image */
+
+static uint64_t sum_of(const json_t *disks, const char *key)
+{
+	uint64_t sum = 0;
+	const json_t *d;
+	size_t i;
+
+	json_array_foreach((json_t *)disks, i, d)
+	{
+		sum += json_number(d, key);
+	}
+	return sum;
+}
+
+static bool print_versions(const json_t *versions)
+{
+	static const struct column columns[] = {
+		{"VERSION", true}, {"CREATED", false}, {"MACHINE", false}, {"DISKS", true},
+		{"SIZE", true},	   {"DATA", true},     {"STATE", false},
+	};
+	const json_t *v;
+	struct table t;
+	size_t i;
+	bool good;
+
+	table_init(&t, columns, sizeof(columns) / sizeof(columns[0]));
+	json_array_foreach((json_t *)versions, i, v)
+	{
+		const json_t *disks = json_object_get(v, "disks");
+		char created[WHEN_TEXT_SIZE], size[SIZE_TEXT_SIZE], data[SIZE_TEXT_SIZE];
+
+		when_to_text(json_text(v, "created"), created);
+		size_to_text(sum_of(disks, "size"), size);
+		size_to_text(json_number(v, "data_bytes"), data);
+		table_add(&t, "%" PRIu64, json_number(v, "version"));
+		table_add(&t, "%s", created);
+		table_add(&t, "%s", json_text(v, "machine_name"));
+		table_add(&t, "%zu", json_array_size(disks));
+		table_add(&t, "%s", size);
+		table_add(&t, "%s", data);
+		table_add(&t, "%s", state_of(v));
+	}
+	good = table_print(&t, stdout);
+	table_done(&t);
+	return good;
+}
+
+static bool print_version_disks(const json_t *disks)
+{
+	static const struct column columns[] = {
+		{"DISK", false}, {"SIZE", true},       {"SECTOR", true},
+		{"DATA", true},	 {"UNREADABLE", true}, {"ROOT", false},
+	};
+	const json_t *d;
+	struct table t;
+	size_t i;
+	bool good;
+
+	table_init(&t, columns, sizeof(columns) / sizeof(columns[0]));
+	json_array_foreach((json_t *)disks, i, d)
+	{
+		char size[SIZE_TEXT_SIZE], data[SIZE_TEXT_SIZE], unreadable[SIZE_TEXT_SIZE];
+
+		size_to_text(json_number(d, "size"), size);
+		size_to_text(json_number(d, "data_bytes"), data);
+		size_to_text(json_number(d, "unreadable_bytes"), unreadable);
+		table_add(&t, "%s", json_text(d, "disk"));
+		table_add(&t, "%s", size);
+		table_add(&t, "%" PRIu64, json_number(d, "sector_size"));
+		table_add(&t, "%s", data);
+		table_add(&t, "%s", unreadable);
+		table_add(&t, "%.16s", json_text(d, "root"));
+	}
+	good = table_print(&t, stdout);
+	table_done(&t);
+	return good;
+}
+
+static int show_version(struct ctx *c, const struct image_ref *ref, struct err *err)
+{
+	CLEANUP_JSON json_t *m = NULL;
+	char path[PATH_SIZE], version[16], created[WHEN_TEXT_SIZE];
+	int r;
+
+	(void)snprintf(version, sizeof(version), "%" PRIu32, ref->version);
+	path_make(path, "/v1/images/%s/versions/%s", ref->name, version);
+	r = api(c, "GET", path, NULL, &m, err);
+	if (r < 0)
+		return r;
+	if (c->o.json) {
+		print_json(m);
+		return 0;
+	}
+	when_to_text(json_text(m, "created"), created);
+	print_property("image", "%s", json_text(m, "image"));
+	print_property("version", "%" PRIu64, json_number(m, "version"));
+	print_property("created", "%s", created);
+	print_property("machine", "%s", json_text(m, "machine"));
+	print_property("job", "%s", json_text(m, "job"));
+	(void)puts("");
+	return print_version_disks(json_object_get(m, "disks")) ? 0 : OUT_OF_MEMORY(err);
+}
+
+int cmd_image_show(struct ctx *c, struct err *err)
+{
+	CLEANUP_JSON json_t *i = NULL;
+	struct image_ref ref = {0};
+	char path[PATH_SIZE];
+	int r = image_ref_parse(c->operands[0], &ref, err);
+
+	if (r < 0)
+		return r;
+	if (ref.version)
+		return show_version(c, &ref, err);
+	path_make(path, "/v1/images/%s", ref.name);
+	r = api(c, "GET", path, NULL, &i, err);
+	if (r < 0)
+		return r;
+	if (c->o.json) {
+		print_json(i);
+		return 0;
+	}
+	return print_versions(json_object_get(i, "versions")) ? 0 : OUT_OF_MEMORY(err);
+}
+
+int cmd_image_verify(struct ctx *c, struct err *err)
+{
+	CLEANUP_JSON json_t *body = NULL, *job = NULL;
+	struct image_ref ref = {0};
+	int r = image_ref_parse(c->operands[0], &ref, err);
+
+	if (r < 0)
+		return r;
+	body = json_pack("{s:s, s:s, s:o*}", "kind", "verify", "image", ref.name, "version",
+			 ref.version ? json_integer(ref.version) : NULL);
+	if (!body)
+		return OUT_OF_MEMORY(err);
+	r = api(c, "POST", "/v1/jobs", body, &job, err);
+	return r < 0 ? r : job_started(c, job, err);
+}
+
+/* Without --all only an image of one version goes as a whole. */
+static int check_single(struct ctx *c, const char *name, struct err *err)
+{
+	CLEANUP_JSON json_t *i = NULL;
+	char path[PATH_SIZE];
+	size_t len;
+	int r;
+
+	path_make(path, "/v1/images/%s", name);
+	r = api(c, "GET", path, NULL, &i, err);
+	if (r < 0)
+		return r;
+	len = json_array_size(json_object_get(i, "versions"));
+	if (len > 1) {
+		return err_set(err, -EBUSY,
+			       "image '%s' has %zu versions; nothing was removed. Name one "
+			       "(%s@VERSION), or say --all",
+			       name, len, name);
+	}
+	return 0;
+}
+
+int cmd_image_rm(struct ctx *c, struct err *err)
+{
+	struct image_ref ref = {0};
+	char path[PATH_SIZE];
+	size_t n;
+	int r = image_ref_parse(c->operands[0], &ref, err);
+
+	if (r == 0 && !ref.version && !c->o.all)
+		r = check_single(c, ref.name, err);
+	if (r < 0)
+		return r;
+	path_make(path, "/v1/images/%s", ref.name);
+	n = strlen(path);
+	if (ref.version)
+		(void)snprintf(path + n, sizeof(path) - n, "?version=%" PRIu32, ref.version);
+	r = api(c, "DELETE", path, NULL, NULL, err);
+	if (r < 0)
+		return r;
+	if (c->o.json)
+		(void)puts("{}");
+	else
+		(void)printf("removed %s '%s'\n", ref.version ? "version" : "image",
+			     c->operands[0]);
+	return 0;
+}

@@ -1,0 +1,249 @@
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/cleanup.h"
+#include "server/cli/cli.h"
+#include "server/cli/print.h"
+
+static uint64_t disks_size(const json_t *disks)
+{
+	uint64_t sum = 0;
+	const json_t *d;
+	size_t i;
+
+	json_array_foreach((json_t *)disks, i, d)
+	{
+		sum += json_number(d, "size");
+	}
+	return sum;
+}
+
+static void add_firmware(struct table *t, const json_t *machine)
+{
+	const json_t *f = json_object_get(machine, "firmware");
+	bool secure = json_is_true(json_object_get(f, "secure_boot"));
+
+	table_add(t, "%s%s", json_text(f, "kind"), secure ? ", secure boot" : "");
+}
+
+static void add_machine(struct table *t, const json_t *m, size_t width)
+{
+	const json_t *disks = json_object_get(m, "disks");
+	char size[SIZE_TEXT_SIZE], memory[SIZE_TEXT_SIZE], seen[WHEN_TEXT_SIZE];
+
+	size_to_text(disks_size(disks), size);
+	size_to_text(json_number(m, "memory"), memory);
+	when_to_text(json_text(m, "last_seen"), seen);
+	table_add(t, "%.*s", (int)width, json_text(m, "id"));
+	table_add(t, "%s", json_text(m, "name"));
+	table_add(t, "%s", json_text(m, "state"));
+	table_add(t, "%s", json_text(m, "address"));
+	add_firmware(t, m);
+	table_add(t, "%s", memory);
+	table_add(t, "%zu", json_array_size(disks));
+	table_add(t, "%s", size);
+	table_add(t, "%s", seen);
+}
+
+int cmd_machines(struct ctx *c, struct err *err)
+{
+	static const struct column columns[] = {
+		{"MACHINE", false}, {"NAME", false},	 {"STATE", false},
+		{"ADDRESS", false}, {"FIRMWARE", false}, {"MEMORY", true},
+		{"DISKS", true},    {"SIZE", true},	 {"LAST SEEN", false},
+	};
+	CLEANUP_JSON json_t *answer = NULL;
+	const json_t *list, *m;
+	struct table t;
+	size_t i, width;
+	bool good;
+	int r = api(c, "GET", "/v1/machines", NULL, &answer, err);
+
+	if (r < 0)
+		return r;
+	if (c->o.json) {
+		print_json(answer);
+		return 0;
+	}
+	list = json_object_get(answer, "machines");
+	width = id_width(list, "id");
+	table_init(&t, columns, sizeof(columns) / sizeof(columns[0]));
+	json_array_foreach((json_t *)list, i, m)
+	{
+		add_machine(&t, m, width);
+	}
+	good = table_print(&t, stdout);
+	table_done(&t);
+	return good ? 0 : err_set(err, -ENOMEM, "out of memory");
+}
+
+/* ---- one machine */
+
+static void append(char *buf, size_t size, const char *separator, const char *text)
+{
+	size_t n = strlen(buf);
+
+	(void)snprintf(buf + n, size - n, "%s%s", n ? separator : "", text);
+}
+
+/* "gpt: vfat, ext4, swap", "ext4", "empty" */
+static void describe_content(const json_t *disk, char *buf, size_t size)
+{
+	const json_t *table = json_object_get(disk, "table"), *part;
+	size_t i;
+
+	buf[0] = '\0';
+	if (json_is_string(json_object_get(disk, "error"))) {
+		append(buf, size, "", "could not be read: ");
+		append(buf, size, "", json_text(disk, "error"));
+	} else if (json_is_true(json_object_get(disk, "empty"))) {
+		append(buf, size, "", "empty");
+	} else if (json_is_object(table)) {
+		append(buf, size, "", json_text(table, "type"));
+		json_array_foreach(json_object_get(disk, "partitions"), i, part)
+		{
+			const json_t *content = json_object_get(part, "content");
+
+			append(buf, size, i ? ", " : ": ",
+			       json_is_object(content) ? json_text(content, "type") : "?");
+		}
+	} else {
+		append(buf, size, "", json_text(json_object_get(disk, "content"), "type"));
+		if (strcmp(buf, "-") == 0)
+			(void)snprintf(buf, size, "data");
+	}
+}
+
+static bool print_disks(const json_t *disks)
+{
+	static const struct column columns[] = {
+		{"DISK", false},  {"NAME", false},	  {"SIZE", true},     {"SECTOR", true},
+		{"MODEL", false}, {"FINGERPRINT", false}, {"CONTENT", false},
+	};
+	const json_t *d;
+	struct table t;
+	size_t i;
+	bool good;
+
+	table_init(&t, columns, sizeof(columns) / sizeof(columns[0]));
+	json_array_foreach((json_t *)disks, i, d)
+	{
+		char size[SIZE_TEXT_SIZE], content[256];
+		bool read_only = json_is_true(json_object_get(d, "read_only"));
+
+		size_to_text(json_number(d, "size"), size);
+		describe_content(d, content, sizeof(content));
+		table_add(&t, "%s", json_text(d, "id"));
+		table_add(&t, "%s", json_text(d, "name"));
+		table_add(&t, "%s", size);
+		table_add(&t, "%" PRIu64, json_number(d, "sector_size"));
+		table_add(&t, "%s", json_text(d, "model"));
+		table_add(&t, "%.16s", json_text(d, "fingerprint"));
+		table_add(&t, "%s%s", content, read_only ? " (read-only)" : "");
+	}
+	good = table_print(&t, stdout);
+	table_done(&t);
+	return good;
+}
+
+static void print_warnings(const json_t *inventory)
+{
+	const json_t *w;
+	size_t i;
+
+	json_array_foreach(json_object_get(inventory, "warnings"), i, w)
+	{
+		print_property("warning", "%s", json_string_value(w) ? json_string_value(w) : "-");
+	}
+	json_array_foreach(json_object_get(inventory, "unclaimed"), i, w)
+	{
+		print_property("no driver", "%s %s", json_text(w, "id"), json_text(w, "text"));
+	}
+}
+
+static void print_nics(const json_t *inventory)
+{
+	const json_t *n;
+	size_t i;
+
+	json_array_foreach(json_object_get(inventory, "nics"), i, n)
+	{
+		const json_t *carrier = json_object_get(n, "carrier");
+
+		print_property("network", "%s %s, %s, %s", json_text(n, "name"),
+			       json_text(n, "mac"), json_text(n, "driver"),
+			       json_is_true(carrier)	? "link"
+			       : json_is_false(carrier) ? "no link"
+							: "link unknown");
+	}
+}
+
+static void print_machine(const json_t *m)
+{
+	const json_t *inventory = json_object_get(m, "inventory");
+	const json_t *firmware = json_object_get(m, "firmware");
+	const json_t *smbios = json_object_get(inventory, "smbios");
+	const json_t *cpu = json_object_get(inventory, "cpu");
+	char seen[WHEN_TEXT_SIZE], memory[SIZE_TEXT_SIZE];
+
+	when_to_text(json_text(m, "last_seen"), seen);
+	size_to_text(json_number(m, "memory"), memory);
+	print_property("machine", "%s", json_text(m, "id"));
+	print_property("name", "%s", json_text(m, "name"));
+	print_property("state", "%s", json_text(m, "state"));
+	if (json_is_string(json_object_get(m, "job")))
+		print_property("job", "%s", json_text(m, "job"));
+	print_property("address", "%s", json_text(m, "address"));
+	print_property("last seen", "%s, agent %s", seen, json_text(m, "agent_version"));
+	print_property("hardware", "%s %s, serial %s", json_text(smbios, "vendor"),
+		       json_text(smbios, "product"), json_text(smbios, "serial"));
+	print_property("firmware", "%s%s", json_text(firmware, "kind"),
+		       json_is_true(json_object_get(firmware, "secure_boot")) ? ", secure boot on"
+									      : "");
+	print_property("cpu", "%s, %" PRIu64 " threads", json_text(cpu, "model"),
+		       json_number(cpu, "threads"));
+	print_property("memory", "%s", memory);
+	if (json_is_object(json_object_get(m, "hypervisor")))
+		print_property("hypervisor", "%s",
+			       json_text(json_object_get(m, "hypervisor"), "kind"));
+	print_nics(inventory);
+	print_warnings(inventory);
+}
+
+int cmd_machine_show(struct ctx *c, struct err *err)
+{
+	CLEANUP_JSON json_t *m = NULL;
+	char path[PATH_SIZE];
+	int r;
+
+	path_make(path, "/v1/machines/%s", c->operands[0]);
+	r = api(c, "GET", path, NULL, &m, err);
+	if (r < 0)
+		return r;
+	if (c->o.json) {
+		print_json(m);
+		return 0;
+	}
+	print_machine(m);
+	(void)puts("");
+	return print_disks(json_object_get(m, "disks")) ? 0
+							: err_set(err, -ENOMEM, "out of memory");
+}
+
+int cmd_machine_forget(struct ctx *c, struct err *err)
+{
+	char path[PATH_SIZE];
+	int r;
+
+	path_make(path, "/v1/machines/%s", c->operands[0]);
+	r = api(c, "DELETE", path, NULL, NULL, err);
+	if (r < 0)
+		return r;
+	if (c->o.json)
+		(void)puts("{}");
+	else
+		(void)printf("forgot machine '%s'\n", c->operands[0]);
+	return 0;
+}

@@ -1,0 +1,195 @@
+/* server info, gc, tokens. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "common/cleanup.h"
+#include "server/cli/cli.h"
+#include "server/cli/print.h"
+
+#define OUT_OF_MEMORY(err) err_set((err), -ENOMEM, "out of memory")
+
+int cmd_server_info(struct ctx *c, struct err *err)
+{
+	CLEANUP_JSON json_t *s = NULL;
+	const json_t *store;
+	char uptime[SPAN_TEXT_SIZE], used[SIZE_TEXT_SIZE], room[SIZE_TEXT_SIZE];
+	int r = api(c, "GET", "/v1/server", NULL, &s, err);
+
+	if (r < 0)
+		return r;
+	if (c->o.json) {
+		print_json(s);
+		return 0;
+	}
+	store = json_object_get(s, "store");
+	span_to_text(json_number(s, "uptime_s"), uptime);
+	size_to_text(json_number(store, "bytes"), used);
+	size_to_text(json_number(store, "free_bytes"), room);
+	print_property("server", "%s, version %s", json_text(s, "name"), json_text(s, "version"));
+	print_property("address", "%s", c->target.url);
+	print_property("fingerprint", "%s", json_text(s, "fingerprint"));
+	print_property("up", "%s", uptime);
+	print_property("store", "%s in %" PRIu64 " packs with %" PRIu64 " objects; %s free", used,
+		       json_number(store, "packs"), json_number(store, "objects"), room);
+	print_property("machines", "%" PRIu64, json_number(s, "machines"));
+	print_property("jobs running", "%" PRIu64, json_number(s, "jobs_running"));
+	return 0;
+}
+
+int cmd_gc(struct ctx *c, struct err *err)
+{
+	CLEANUP_JSON json_t *body = json_pack("{s:s}", "kind", "gc"), *job = NULL;
+	int r = body ? api(c, "POST", "/v1/jobs", body, &job, err) : OUT_OF_MEMORY(err);
+
+	return r < 0 ? r : job_started(c, job, err);
+}
+
+/* ---- tokens */
+
+/* "90s", "30m", "12h", "7d", "never" (0); false for anything else. */
+static bool parse_expires(const char *text, uint64_t *ret)
+{
+	static const char units[] = "smhd";
+	static const unsigned seconds[] = {1, 60, 3600, 86400};
+	size_t digits = strspn(text, "0123456789");
+	const char *unit = text[digits] ? strchr(units, text[digits]) : NULL;
+	uint64_t n;
+
+	if (strcmp(text, "never") == 0) {
+		*ret = 0;
+		return true;
+	}
+	if (digits == 0 || digits > 9 || !unit || text[digits + 1])
+		return false;
+	n = strtoull(text, NULL, 10) * seconds[unit - units];
+	*ret = n;
+	return n > 0 && n <= UINT64_C(3660) * 86400;
+}
+
+int check_expires(const char *text, struct err *err)
+{
+	uint64_t n;
+
+	if (parse_expires(text, &n))
+		return 0;
+	return err_set(err, -EINVAL,
+		       "'%.32s' is not a time like 90s, 30m, 12h, 7d, nor 'never' (at most 3660d)",
+		       text);
+}
+
+int token_make(struct ctx *c, json_t **ret, struct err *err)
+{
+	CLEANUP_JSON json_t *body = NULL;
+	uint64_t expires = 0;
+
+	if (!parse_expires(c->o.expires, &expires))
+		return err_set(err, -EINVAL, "--expires: '%.32s' is not a time", c->o.expires);
+	body = json_pack("{s:I, s:o, s:s}", "uses", (json_int_t)c->o.uses, "expires_s",
+			 expires ? json_integer((json_int_t)expires) : json_null(), "note",
+			 c->o.note ? c->o.note : "");
+	return body ? api(c, "POST", "/v1/tokens", body, ret, err) : OUT_OF_MEMORY(err);
+}
+
+int cmd_token_create(struct ctx *c, struct err *err)
+{
+	CLEANUP_JSON json_t *t = NULL;
+	const char *secret = NULL;
+	char expires[WHEN_TEXT_SIZE];
+	int r = token_make(c, &t, err);
+
+	if (r == 0)
+		r = json_get_str(t, "token", 128, &secret, err);
+	if (r < 0)
+		return r;
+	if (c->o.json) {
+		print_json(t);
+		return 0;
+	}
+	(void)printf("%s\n", secret);
+	when_to_text(json_text(t, "expires"), expires);
+	(void)fprintf(
+		stderr, "token %s: enrols %" PRIu64 " machine%s, %s%s; it is not shown again\n",
+		json_text(t, "id"), json_number(t, "uses"), json_number(t, "uses") == 1 ? "" : "s",
+		strcmp(expires, "-") == 0 ? "never expires" : "expires ",
+		strcmp(expires, "-") == 0 ? "" : expires);
+	return 0;
+}
+
+static const char *token_state(const json_t *t)
+{
+	char now[TIME_TEXT_SIZE];
+
+	time_to_text(time(NULL), now); /* such texts compare as times do */
+	if (json_is_true(json_object_get(t, "revoked")))
+		return "revoked";
+	if (json_is_string(json_object_get(t, "expires")) &&
+	    strcmp(json_text(t, "expires"), now) <= 0)
+		return "expired";
+	return json_number(t, "uses_left") == 0 ? "used up" : "valid";
+}
+
+int cmd_token_list(struct ctx *c, struct err *err)
+{
+	static const struct column columns[] = {
+		{"TOKEN", false},   {"USES LEFT", true}, {"OF", true},	  {"CREATED", false},
+		{"EXPIRES", false}, {"STATE", false},	 {"NOTE", false},
+	};
+	CLEANUP_JSON json_t *answer = NULL;
+	const json_t *t;
+	struct table table;
+	size_t i;
+	bool good;
+	int r = api(c, "GET", "/v1/tokens", NULL, &answer, err);
+
+	if (r < 0)
+		return r;
+	if (c->o.json) {
+		print_json(answer);
+		return 0;
+	}
+	table_init(&table, columns, sizeof(columns) / sizeof(columns[0]));
+	json_array_foreach(json_object_get(answer, "tokens"), i, t)
+	{
+		char created[WHEN_TEXT_SIZE], expires[WHEN_TEXT_SIZE];
+
+		when_to_text(json_text(t, "created"), created);
+		when_to_text(json_text(t, "expires"), expires);
+		table_add(&table, "%s", json_text(t, "id"));
+		table_add(&table, "%" PRIu64, json_number(t, "uses_left"));
+		table_add(&table, "%" PRIu64, json_number(t, "uses"));
+		table_add(&table, "%s", created);
+		table_add(&table, "%s", strcmp(expires, "-") == 0 ? "never" : expires);
+		table_add(&table, "%s", token_state(t));
+		table_add(&table, "%s", json_text(t, "note"));
+	}
+	good = table_print(&table, stdout);
+	table_done(&table);
+	return good ? 0 : OUT_OF_MEMORY(err);
+}
+
+int cmd_token_revoke(struct ctx *c, struct err *err)
+{
+	CLEANUP_JSON json_t *answer = NULL;
+	const json_t *t = NULL;
+	char path[PATH_SIZE];
+	int r = api(c, "GET", "/v1/tokens", NULL, &answer, err);
+
+	if (r == 0)
+		r = find_by_prefix(json_object_get(answer, "tokens"), "id", c->operands[0], 4,
+				   "token with the id", &t, err);
+	if (r < 0)
+		return r;
+	path_make(path, "/v1/tokens/%s", json_text(t, "id"));
+	r = api(c, "DELETE", path, NULL, NULL, err);
+	if (r < 0)
+		return r;
+	if (c->o.json)
+		(void)puts("{}");
+	else
+		(void)printf("revoked token %s\n", json_text(t, "id"));
+	return 0;
+}

@@ -1,0 +1,474 @@
+/* The table.  To add a command: a line here and its function; --help, the man page, the completion and dispatch
+ * follow. */
+#include <errno.h>
+#include <string.h>
+
+#include "common/message.h"
+#include "server/cli/cli.h"
+
+#define AT(field) .offset = offsetof(struct options, field)
+#define ARGV	  .sources = SETTING_ARGV
+
+#define LEN(a) (sizeof(a) / sizeof((a)[0]))
+
+static int check_end(const char *text, struct err *err)
+{
+	enum end_action e;
+	struct err ignored;
+
+	if (end_action_from_name(text, &e, &ignored) == 0)
+		return 0;
+	return err_set(err, -EINVAL, "'%.32s' is none of stay, reboot, poweroff", text);
+}
+
+static int check_image(const char *text, struct err *err)
+{
+	if (name_is_valid(text))
+		return 0;
+	return err_set(
+		err, -EINVAL,
+		"'%.80s' is no name: 1 to 64 letters, digits, '.', '_' or '-', the first one "
+		"a letter or digit",
+		text);
+}
+
+static int check_state(const char *text, struct err *err)
+{
+	static const char *const states[] = {"waiting", "running", "done", "failed", "cancelled"};
+
+	for (size_t i = 0; i < LEN(states); i++) {
+		if (strcmp(text, states[i]) == 0)
+			return 0;
+	}
+	return err_set(err, -EINVAL, "'%.32s' is none of waiting, running, done, failed, cancelled",
+		       text);
+}
+
+/* ---- options */
+
+#define CONNECTION (SETTING_ARGV | SETTING_FILE)
+static const struct setting connection[] = {
+	{.key = "server",
+	 .type = SETTING_TEXT,
+	 .sources = CONNECTION,
+	 AT(server),
+	 .value = "URL",
+	 .help = "Address of the server: HOST, HOST:PORT or https://HOST:PORT"},
+	{.key = "pin",
+	 .type = SETTING_TEXT,
+	 .sources = CONNECTION,
+	 AT(pin),
+	 .value = "FINGERPRINT",
+	 .help = "Fingerprint of the server's key, which it must prove to have"},
+	{.key = "token-file",
+	 .type = SETTING_TEXT,
+	 .sources = CONNECTION,
+	 AT(token_file),
+	 .value = "FILE",
+	 .help = "File with the operator's token"},
+	{.key = "data",
+	 .type = SETTING_TEXT,
+	 .sources = CONNECTION,
+	 AT(data),
+	 .value = "DIR",
+	 .help = "On the server's own machine: take all three from its data folder"},
+};
+const struct setting_table server_options = {connection, LEN(connection)};
+
+static const struct setting json_option[] = {
+	{.key = "json", .type = SETTING_BOOL, ARGV, AT(json), .help = "Print JSON"},
+};
+
+static const struct setting wait_option[] = {
+	{.key = "wait",
+	 .type = SETTING_BOOL,
+	 ARGV,
+	 AT(wait),
+	 .help = "Wait for the job's end and show how it goes on"},
+};
+
+#define DISK_HELP                                                                                 \
+	"A disk by its id (or an unambiguous beginning of it) as 'hoist machine show' lists it; " \
+	"without this all disks"
+#define END_OPTION(help_text)                                                            \
+	{                                                                                \
+		.key = "end", .type = SETTING_TEXT, ARGV, AT(end),                       \
+		.value = "stay|reboot|poweroff", .check = check_end, .help = (help_text) \
+	}
+
+static const struct setting capture_options[] = {
+	{.key = "image",
+	 .type = SETTING_TEXT,
+	 ARGV,
+	 AT(image),
+	 .value = "NAME",
+	 .check = check_image,
+	 .help = "Image to make, or to add a version to"},
+	{.key = "disk", .type = SETTING_LIST, ARGV, AT(disks), .value = "ID", .help = DISK_HELP},
+	{.key = "level",
+	 .type = SETTING_U64,
+	 ARGV,
+	 AT(level),
+	 .min = 1,
+	 .max = 19,
+	 .value = "N",
+	 .help = "Compression, 1 (fast) to 19 (small); the agent chooses when it is not given"},
+	END_OPTION("What the machine does afterwards; default: stay"),
+};
+
+static const struct setting restore_options[] = {
+	{.key = "disk",
+	 .type = SETTING_LIST,
+	 ARGV,
+	 AT(disks),
+	 .value = "SRC=DST",
+	 .help = "Put the image's disk SRC onto the machine's disk DST; without this the disks are "
+		 "matched in order of listing, if there are as many of one as of the other"},
+	{.key = "overwrite",
+	 .type = SETTING_LIST,
+	 ARGV,
+	 AT(overwrite),
+	 .value = "FINGERPRINT",
+	 .help = "Lose what is on the disk with this fingerprint (or its first 16 digits), as "
+		 "'hoist machine show' lists it"},
+	END_OPTION("What the machine does afterwards; default: reboot"),
+};
+
+static const struct setting jobs_options[] = {
+	{.key = "machine",
+	 .type = SETTING_TEXT,
+	 ARGV,
+	 AT(machine),
+	 .value = "MACHINE",
+	 .help = "Only those of this machine"},
+	{.key = "state",
+	 .type = SETTING_TEXT,
+	 ARGV,
+	 AT(state),
+	 .value = "STATE",
+	 .check = check_state,
+	 .help = "Only those that are waiting, running, done, failed or cancelled"},
+};
+
+static const struct setting image_rm_options[] = {
+	{.key = "all",
+	 .type = SETTING_BOOL,
+	 ARGV,
+	 AT(all),
+	 .help = "Remove the image although it has several versions"},
+};
+
+#define TOKEN_OPTIONS(uses_text, expires_text)                                        \
+	{.key = "uses",                                                               \
+	 .type = SETTING_U64,                                                         \
+	 ARGV,                                                                        \
+	 AT(uses),                                                                    \
+	 .min = 1,                                                                    \
+	 .max = 10000,                                                                \
+	 .preset = (uses_text),                                                       \
+	 .value = "N",                                                                \
+	 .help = "How many machines it may enrol"},                                   \
+		{.key = "expires",                                                    \
+		 .type = SETTING_TEXT,                                                \
+		 ARGV,                                                                \
+		 AT(expires),                                                         \
+		 .preset = (expires_text),                                            \
+		 .value = "TIME",                                                     \
+		 .check = check_expires,                                              \
+		 .help = "How long it is good: 90s, 30m, 12h, 7d, never"},            \
+	{                                                                             \
+		.key = "note", .type = SETTING_TEXT, ARGV, AT(note), .value = "TEXT", \
+		.help = "What it is for, shown in the list"                           \
+	}
+
+static const struct setting token_options[] = {
+	TOKEN_OPTIONS("1", "24h"),
+};
+
+static const struct setting iso_options[] = {
+	{.key = "in",
+	 .type = SETTING_TEXT,
+	 ARGV,
+	 AT(in),
+	 .value = "FILE",
+	 .help = "Boot medium to start from"},
+	{.key = "out",
+	 .type = SETTING_TEXT,
+	 ARGV,
+	 AT(out),
+	 .value = "FILE",
+	 .help = "Personalised medium to write, readable by you alone"},
+	{.key = "set",
+	 .type = SETTING_LIST,
+	 ARGV,
+	 AT(set),
+	 .value = "KEY=VALUE",
+	 .help = "Any further setting of the live image, as on its kernel line without 'hoist.'"},
+	{.key = "token",
+	 .type = SETTING_TEXT,
+	 ARGV | SETTING_SECRET,
+	 AT(token),
+	 .value = "TOKEN",
+	 .help = "Enrolment token for the medium; '-' reads it from standard input"},
+	{.key = "new-token",
+	 .type = SETTING_BOOL,
+	 ARGV,
+	 AT(new_token),
+	 .help = "Let the server make an enrolment token for the medium"},
+	TOKEN_OPTIONS("100", "30d"),
+	{.key = "show",
+	 .type = SETTING_TEXT,
+	 ARGV,
+	 AT(show),
+	 .value = "FILE",
+	 .help = "Print the settings of a medium instead"},
+	{.key = "secrets",
+	 .type = SETTING_BOOL,
+	 ARGV,
+	 AT(secrets),
+	 .help = "With --show: print secrets too"},
+	{.key = "reset",
+	 .type = SETTING_TEXT,
+	 ARGV,
+	 AT(reset),
+	 .value = "FILE",
+	 .help = "Remove the settings of a medium instead, in place"},
+};
+
+/* ---- commands */
+
+#define OPTIONS(o) .options = (o), .options_len = LEN(o)
+#define ALL	   (TAKES_SERVER | TAKES_JSON)
+
+const struct command commands[] = {
+	{
+		.name = "machines",
+		.operands = "",
+		.summary = "List the machines that have registered",
+		.text = "Lists every machine that has registered, with its state: idle (ready for "
+			"a job), busy, or away (not heard of for a minute).",
+		.takes = ALL,
+		.run = cmd_machines,
+	},
+	{
+		.name = "machine show",
+		.operands = "MACHINE",
+		.summary = "Show a machine, its disks and what is on them",
+		.text = "MACHINE is the machine's id, a beginning of it, or its name if only one "
+			"machine bears it.\n"
+			"The ids of the disks are what --disk of capture and restore wants, their "
+			"fingerprints what --overwrite wants.",
+		.takes = ALL,
+		.operands_min = 1,
+		.operands_max = 1,
+		.run = cmd_machine_show,
+	},
+	{
+		.name = "machine forget",
+		.operands = "MACHINE",
+		.summary = "Forget a machine; it needs a token to register again",
+		.text = "Its images stay. A machine with a job that has not ended is not forgotten.",
+		.takes = ALL,
+		.operands_min = 1,
+		.operands_max = 1,
+		.run = cmd_machine_forget,
+	},
+	{
+		.name = "images",
+		.operands = "",
+		.summary = "List the images",
+		.text = "Lists the images with their number of versions, the latest version and the "
+			"size of its disks.",
+		.takes = ALL,
+		.run = cmd_images,
+	},
+	{
+		.name = "image show",
+		.operands = "IMAGE[@VERSION]",
+		.summary = "Show an image's versions, or a version's disks",
+		.text = "With --json and a version: the manifest.",
+		.takes = ALL,
+		.operands_min = 1,
+		.operands_max = 1,
+		.run = cmd_image_show,
+	},
+	{
+		.name = "image verify",
+		.operands = "IMAGE[@VERSION]",
+		.summary = "Read and hash everything that an image is made of",
+		.text = "The server reads, decodes and hashes every chunk of the version (the latest "
+			"when none is named). What is damaged is named in the job's message.",
+		.example = "hoist image verify web1 --wait",
+		.takes = ALL | TAKES_WAIT,
+		.operands_min = 1,
+		.operands_max = 1,
+		.run = cmd_image_verify,
+	},
+	{
+		.name = "image rm",
+		.operands = "IMAGE[@VERSION]",
+		.summary = "Remove a version, or an image",
+		.text = "Without a version the whole image is removed; if it has several versions "
+			"only with --all. The room is given back by 'hoist gc'.",
+		.takes = ALL,
+		.operands_min = 1,
+		.operands_max = 1,
+		OPTIONS(image_rm_options),
+		.run = cmd_image_rm,
+	},
+	{
+		.name = "jobs",
+		.operands = "",
+		.summary = "List the jobs, newest first",
+		.text = "Lists the 200 newest jobs.",
+		.takes = ALL,
+		OPTIONS(jobs_options),
+		.run = cmd_jobs,
+	},
+	{
+		.name = "job show",
+		.operands = "JOB",
+		.summary = "Show a job: its progress, its messages, its report",
+		.text = "JOB is the job's id or a beginning of it. With --wait it is followed to its "
+			"end, and the exit status tells how it ended.",
+		.takes = ALL | TAKES_WAIT,
+		.operands_min = 1,
+		.operands_max = 1,
+		.run = cmd_job_show,
+	},
+	{
+		.name = "job cancel",
+		.operands = "JOB",
+		.summary = "Cancel a job",
+		.text = "What a capture has sent stays in the store until 'hoist gc'. A target that a "
+			"cancelled restore had begun to write to holds neither the old nor the new.",
+		.takes = ALL,
+		.operands_min = 1,
+		.operands_max = 1,
+		.run = cmd_job_cancel,
+	},
+	{
+		.name = "capture",
+		.operands = "MACHINE",
+		.summary = "Capture a machine's disks as a new version of an image",
+		.text = "The disks are only read. What the server has already is not sent again.\n"
+			"Without --wait the command ends when the server has taken the job.",
+		.example = "hoist capture web1 --image web1 --wait",
+		.takes = ALL | TAKES_WAIT,
+		.operands_min = 1,
+		.operands_max = 1,
+		OPTIONS(capture_options),
+		.run = cmd_capture,
+	},
+	{
+		.name = "restore",
+		.operands = "IMAGE[@VERSION] MACHINE",
+		.summary = "Write an image onto a machine's disks and verify it",
+		.text = "The latest version is taken when none is named. It is refused before the "
+			"first byte is written if a target is too small, has another sector size, "
+			"is read-only, or holds data that --overwrite does not name.\n"
+			"The server's own 'done' means: read back from the target and equal to the "
+			"image.",
+		.example = "hoist restore web1@3 4c4c4544 --wait",
+		.takes = ALL | TAKES_WAIT,
+		.operands_min = 2,
+		.operands_max = 2,
+		OPTIONS(restore_options),
+		.run = cmd_restore,
+	},
+	{
+		.name = "token create",
+		.operands = "",
+		.summary = "Make a token with which machines may register",
+		.text = "The token alone goes to standard output; it cannot be shown again. A "
+			"machine registers with it once, and comes back without using it up.",
+		.example = "hoist token create --uses 20 --expires 7d --note 'hall 3'",
+		.takes = ALL,
+		OPTIONS(token_options),
+		.run = cmd_token_create,
+	},
+	{
+		.name = "token list",
+		.operands = "",
+		.summary = "List the enrolment tokens",
+		.text = "Lists the tokens by their ids, never the tokens themselves.",
+		.takes = ALL,
+		.run = cmd_token_list,
+	},
+	{
+		.name = "token revoke",
+		.operands = "ID",
+		.summary = "Revoke an enrolment token",
+		.text = "Nobody can register with it any more. Machines that did stay registered; "
+			"'hoist machine forget' is for them.",
+		.takes = ALL,
+		.operands_min = 1,
+		.operands_max = 1,
+		.run = cmd_token_revoke,
+	},
+	{
+		.name = "server info",
+		.operands = "",
+		.summary = "Show the server: version, fingerprint, store, load",
+		.text = "Also a way to try address, fingerprint and token.",
+		.takes = ALL,
+		.run = cmd_server_info,
+	},
+	{
+		.name = "gc",
+		.operands = "",
+		.summary = "Give back the room of what no image needs any more",
+		.text = "Nothing that an image or an unfinished capture needs is touched.",
+		.takes = ALL | TAKES_WAIT,
+		.run = cmd_gc,
+	},
+	{
+		.name = "iso",
+		.operands = "",
+		.summary = "Make a boot medium that knows its server",
+		.text = "Copies the boot medium --in to --out and writes settings into the place "
+			"that it reserves for them; nothing is rebuilt. Address and fingerprint are "
+			"those of the server that the other options name; of a server that is "
+			"found by --data only the fingerprint is written, and machines find it by "
+			"broadcast.\n"
+			"A machine booted from it registers with no question asked. Whoever has the "
+			"medium has its token.",
+		.example = "hoist iso --in hoist.iso --out hall3.iso --new-token --uses 20",
+		.takes = ALL,
+		OPTIONS(iso_options),
+		.run = cmd_iso,
+	},
+	{
+		.name = "completion",
+		.operands = "bash",
+		.summary = "Print a completion script for the shell",
+		.text = "For bash: hoist completion bash >/etc/bash_completion.d/hoist",
+		.operands_min = 1,
+		.operands_max = 1,
+		.run = cmd_completion,
+	},
+};
+const size_t commands_len = LEN(commands);
+
+static void append(struct setting *buf, size_t *len, const struct setting *s, size_t n)
+{
+	memcpy(buf + *len, s, n * sizeof(*s));
+	*len += n;
+}
+
+struct setting_table command_options(const struct command *cmd,
+				     struct setting buf[static COMMAND_OPTIONS_MAX])
+{
+	size_t len = 0;
+
+	_Static_assert(LEN(connection) + 2 + LEN(iso_options) <= COMMAND_OPTIONS_MAX,
+		       "room for the longest list");
+	append(buf, &len, cmd->options, cmd->options_len);
+	if (cmd->takes & TAKES_WAIT)
+		append(buf, &len, wait_option, LEN(wait_option));
+	if (cmd->takes & TAKES_JSON)
+		append(buf, &len, json_option, LEN(json_option));
+	if (cmd->takes & TAKES_SERVER)
+		append(buf, &len, connection, LEN(connection));
+	return (struct setting_table){buf, len};
+}

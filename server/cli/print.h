@@ -1,0 +1,55 @@
+/* print.h - what people read: aligned tables, sizes, times.  Text of others (names of machines, labels of disks) is
+ * cleaned on its way to the terminal. */
+#ifndef SERVER_CLI_PRINT_H
+#define SERVER_CLI_PRINT_H
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "common/json.h"
+
+/* "512 B", "1.5 KiB", "8.0 GiB", "12.0 TiB" */
+#define SIZE_TEXT_SIZE 24
+void size_to_text(uint64_t bytes, char ret[static SIZE_TEXT_SIZE]);
+/* RFC 3339 UTC -> "2026-01-31 13:00" in local time; "-" for what is no time (NULL too). */
+#define WHEN_TEXT_SIZE 32
+void when_to_text(const char *rfc3339, char ret[static WHEN_TEXT_SIZE]);
+/* "0:07", "12:30", "3:05:00", "2 d 4 h" */
+#define SPAN_TEXT_SIZE 32
+void span_to_text(uint64_t seconds, char ret[static SPAN_TEXT_SIZE]);
+
+/* Fields for printing: "-" / 0 for what is not there. */
+const char *json_text(const json_t *o, const char *key);
+uint64_t json_number(const json_t *o, const char *key);
+
+/* So many characters of the ids in array[].key tell all of them apart; at least 8. */
+size_t id_width(const json_t *array, const char *key);
+
+/* A table: cells are added row by row; the columns are as wide as they need. */
+struct column {
+	const char *head;
+	bool right; /* aligned */
+};
+struct table {
+	const struct column *columns;
+	size_t columns_len;
+	char **cells; /* heap, each heap */
+	size_t cells_len;
+	bool bad; /* out of memory */
+};
+void table_init(struct table *t, const struct column *columns, size_t len);
+void table_done(struct table *t);
+/* The next cell; cleaned. */
+void table_add(struct table *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* False: out of memory. */
+bool table_print(const struct table *t, FILE *f);
+/* Number of terminal columns of a text. */
+size_t text_columns(const char *text);
+
+/* "name:   text" of a list of properties; cleaned. */
+void print_property(const char *name, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+/* The document on standard output. */
+void print_json(const json_t *j);
+#endif

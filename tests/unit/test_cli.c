@@ -1,0 +1,312 @@
+#include <errno.h>
+#include <inttypes.h>
+#include <locale.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "common/cleanup.h"
+#include "server/cli/cli.h"
+#include "server/cli/image_ref.h"
+#include "server/cli/print.h"
+#include "server/cli/progress.h"
+#include "tests/unit/tap.h"
+
+static bool same(const char *got, const char *want)
+{
+	bool good = strcmp(got, want) == 0;
+
+	if (!good)
+		printf("# got    '%s'\n# wanted '%s'\n", got, want);
+	return good;
+}
+
+static void test_sizes(void)
+{
+	static const struct {
+		uint64_t bytes;
+		const char *want;
+	} cases[] = {
+		{0, "0 B"},
+		{1023, "1023 B"},
+		{1024, "1.0 KiB"},
+		{1536, "1.5 KiB"},
+		{1048575, "1.0 MiB"},
+		{1048576, "1.0 MiB"},
+		{8589934592, "8.0 GiB"},
+		{1073741823, "1.0 GiB"},
+		{1000204886016, "931.5 GiB"},
+		{64ull << 40, "64.0 TiB"},
+		{UINT64_MAX, "16.0 EiB"},
+	};
+	char text[SIZE_TEXT_SIZE];
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		char name[64];
+
+		(void)snprintf(name, sizeof(name), "size %" PRIu64, cases[i].bytes);
+		size_to_text(cases[i].bytes, text);
+		ok(same(text, cases[i].want), name);
+	}
+}
+
+static void test_times(void)
+{
+	char text[WHEN_TEXT_SIZE], span[SPAN_TEXT_SIZE];
+
+	/* NOLINTBEGIN(concurrency-mt-unsafe): one thread */
+	(void)setenv("TZ", "XXX-2", 1); /* two hours east */
+	tzset();
+	/* NOLINTEND(concurrency-mt-unsafe) */
+	when_to_text("2026-01-31T23:30:00Z", text);
+	ok(same(text, "2026-02-01 01:30"), "time: local");
+	when_to_text("2026-01-31", text);
+	ok(same(text, "-"), "time: none");
+	when_to_text(NULL, text);
+	ok(same(text, "-"), "time: NULL");
+	span_to_text(7, span);
+	ok(same(span, "0:07"), "span: seconds");
+	span_to_text(3599, span);
+	ok(same(span, "59:59"), "span: minutes");
+	span_to_text(3600 * 47 + 61, span);
+	ok(same(span, "47:01:01"), "span: hours");
+	span_to_text(3600 * 50, span);
+	ok(same(span, "2 d 2 h"), "span: days");
+}
+
+static void test_ids(void)
+{
+	CLEANUP_JSON json_t *one = json_pack("[{s:s}]", "id", "aaaaaaaaaaaaaaaa"),
+			    *none = json_array();
+	CLEANUP_JSON json_t *three = json_pack("[{s:s}, {s:s}, {s:s}]", "id", "aaaaaaaaaabb", "id",
+					       "bbbbbbbbbbbb", "id", "aaaaaaaaaacc");
+	CLEANUP_JSON json_t *exact = json_pack("[{s:s}, {s:s}]", "id", "sda-big", "id", "sda");
+	const json_t *found = NULL;
+	struct err err = {0};
+
+	ok(id_width(none, "id") == 8 && id_width(one, "id") == 8, "ids: 8 are enough for one");
+	ok(id_width(three, "id") == 11, "ids: as many as tell them apart");
+	ok(find_by_prefix(three, "id", "bbbb", 4, "job", &found, &err) == 0 &&
+		   strcmp(json_text(found, "id"), "bbbbbbbbbbbb") == 0,
+	   "prefix: one");
+	found = NULL;
+	ok(find_by_prefix(three, "id", "aaaa", 4, "job", &found, &err) == -EEXIST && !found &&
+		   same(err.msg, "'aaaa' is the beginning of more than one job: write more of it"),
+	   "prefix: two");
+	ok(find_by_prefix(three, "id", "aaaaaaaaaab", 4, "job", &found, &err) == 0,
+	   "prefix: longer");
+	found = NULL;
+	ok(find_by_prefix(three, "id", "bbb", 4, "job", &found, &err) == -ENOENT && !found &&
+		   same(err.msg, "there is no job 'bbb'"),
+	   "prefix: too short");
+	ok(find_by_prefix(exact, "id", "sda", 4, "disk", &found, &err) == 0 &&
+		   strcmp(json_text(found, "id"), "sda") == 0,
+	   "prefix: a whole id counts, however short");
+	ok(find_by_prefix(NULL, "id", "sda", 4, "disk", &found, &err) == -ENOENT,
+	   "prefix: no list");
+}
+
+static void test_table(void)
+{
+	static const struct column columns[] = {{"NAME", false}, {"SIZE", true}, {"NOTE", false}};
+	char text[512] = "";
+	FILE *f = fmemopen(text, sizeof(text), "w");
+	struct table t;
+
+	table_init(&t, columns, 3);
+	table_add(&t, "b\xc3\xa4r");
+	table_add(&t, "%d", 12345);
+	table_add(&t, "a\x1b[2Jb");
+	table_add(&t, "\xe6\xbc\xa2"); /* two columns wide */
+	table_add(&t, "1");
+	table_add(&t, "x");
+	ok(table_print(&t, f), "table: printed");
+	(void)fclose(f);
+	ok(same(text, "NAME   SIZE  NOTE\n"
+		      "b\xc3\xa4r   12345  a\xef\xbf\xbd[2Jb\n"
+		      "\xe6\xbc\xa2        1  x\n"),
+	   "table: aligned by columns of the terminal, control characters tamed");
+	table_done(&t);
+}
+
+static void test_path(void)
+{
+	char path[PATH_SIZE], big[3 * PATH_SIZE];
+
+	path_make(path, "/v1/machines/%s", "web 1/../x?y#z%\xc3\xa4");
+	ok(same(path, "/v1/machines/web%201%2F..%2Fx%3Fy%23z%25%C3%A4"), "path: escaped");
+	path_make(path, "/v1/%s/b/%s?c", "a-._~", "");
+	ok(same(path, "/v1/a-._~/b/?c"), "path: two arguments");
+	memset(big, '/', sizeof(big));
+	big[sizeof(big) - 1] = '\0';
+	path_make(path, "/v1/%s", big);
+	ok(strlen(path) < PATH_SIZE, "path: bounded");
+}
+
+static void test_image_ref(void)
+{
+	static const struct {
+		const char *text, *name;
+		uint32_t version;
+	} good[] = {{"web1", "web1", 0},
+		    {"web1@1", "web1", 1},
+		    {"a.b-c_d@999999999", "a.b-c_d", 999999999}};
+	static const char *const bad[] = {
+		"",	   "@1",       "web1@",		  "web1@0", "web1@x", "web1@-1",
+		"web1@1x", "web1@1@2", "web1@1000000000", "we/b",   "-web"};
+	struct image_ref ref = {.version = 77};
+	struct err err = {0};
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		ok(image_ref_parse(bad[i], &ref, &err) == -EINVAL && ref.version == 77, bad[i]);
+	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+		ok(image_ref_parse(good[i].text, &ref, &err) == 0 &&
+			   strcmp(ref.name, good[i].name) == 0 && ref.version == good[i].version,
+		   good[i].text);
+	}
+}
+
+static void check_line(const char *json, size_t columns, const char *want, const char *name)
+{
+	CLEANUP_JSON json_t *job = json_loads(json, 0, NULL);
+	char line[512];
+
+	progress_line(job, columns, line, sizeof(line));
+	ok(job && same(line, want), name);
+}
+
+static void check_summary(const char *json, const char *want, const char *name)
+{
+	CLEANUP_JSON json_t *job = json_loads(json, 0, NULL);
+	char line[512];
+
+	progress_summary(job, line, sizeof(line));
+	ok(job && same(line, want), name);
+}
+
+static void test_progress(void)
+{
+	static const char running[] =
+		"{\"state\":\"running\",\"phase\":\"capture\",\"done\":1073741824,"
+		"\"total\":4294967296,\"rate\":104857600,\"eta_s\":31}";
+
+	check_line(running, 0, "capture   25% 1.0 GiB of 4.0 GiB, 100.0 MiB/s, 0:31 left",
+		   "progress: without bar");
+	check_line(
+		running, 80,
+		"capture   25% [#####----------------] 1.0 GiB of 4.0 GiB, 100.0 MiB/s, 0:31 left",
+		"progress: with bar");
+	check_line(running, 60, "capture   25% 1.0 GiB of 4.0 GiB, 100.0 MiB/s, 0:31 left",
+		   "progress: no room for a bar");
+	check_line(running, 20, "capture   25% 1.0 Gi", "progress: a narrow terminal");
+	check_line("{\"state\":\"running\",\"phase\":\"check\",\"total\":0}", 80, "check",
+		   "progress: nothing to count");
+	check_line("{\"state\":\"running\",\"phase\":\"x\",\"done\":9,\"total\":3,\"rate\":0}", 0,
+		   "x        100% 9 B of 3 B, 0 B/s", "progress: never more than all");
+	check_line("{\"state\":\"waiting\"}", 80, "waiting for the machine to take the job",
+		   "progress: waiting");
+	check_line("{\"state\":\"waiting\",\"message\":\"It is away.\"}", 80,
+		   "waiting: It is away.", "progress: waiting, and why");
+	check_line(
+		"{\"state\":\"running\",\"stalled\":true,\"message\":\"No word\\u001b for 300 s.\"}",
+		80, "stalled: No word\xef\xbf\xbd for 300 s.", "progress: stalled, and why");
+	check_summary("{\"kind\":\"capture\",\"state\":\"done\",\"image\":\"web1\",\"version\":3,"
+		      "\"total\":8589934592,\"data\":1048576,\"sent\":1024}",
+		      "captured web1@3: 8.0 GiB of disks, 1.0 MiB of data, 1.0 KiB sent",
+		      "summary: capture");
+	check_summary("{\"kind\":\"restore\",\"state\":\"failed\",\"message\":\"It broke.\"}",
+		      "restore failed: It broke.", "summary: failure");
+	check_summary("{\"kind\":\"gc\",\"state\":\"done\",\"message\":null}", "gc done",
+		      "summary: gc");
+}
+
+/* ---- the table of commands */
+
+static char *printed(const struct command *cmd)
+{
+	char *text = NULL;
+	size_t size = 0;
+	FILE *f = open_memstream(&text, &size);
+
+	if (!f)
+		abort();
+	if (cmd)
+		print_command_help(cmd, f);
+	else
+		print_help(f);
+	(void)fclose(f);
+	return text;
+}
+
+static size_t longest_line(const char *text)
+{
+	size_t longest = 0;
+
+	for (; *text; text += strcspn(text, "\n"), text += *text == '\n')
+		longest = strcspn(text, "\n") > longest ? strcspn(text, "\n") : longest;
+	return longest;
+}
+
+static bool is_sane(const struct command *cmd)
+{
+	struct setting buf[COMMAND_OPTIONS_MAX];
+	struct setting_table table = command_options(cmd, buf);
+
+	for (size_t i = 0; i < table.len; i++) {
+		for (size_t k = 0; k < i; k++) {
+			if (strcmp(table.settings[i].key, table.settings[k].key) == 0)
+				return false;
+		}
+		if (table.settings[i].type != SETTING_BOOL && !table.settings[i].value)
+			return false;
+	}
+	return cmd->run && cmd->summary[strlen(cmd->summary) - 1] != '.' &&
+	       cmd->text[strlen(cmd->text) - 1] != '\n' && cmd->operands_max >= cmd->operands_min &&
+	       (*cmd->operands != '\0') == (cmd->operands_max > 0);
+}
+
+static void test_commands(void)
+{
+	char *help = printed(NULL);
+
+	ok(longest_line(help) <= 80, "help: at most 80 columns");
+	for (size_t i = 0; i < commands_len; i++) {
+		char *text = printed(&commands[i]), name[64];
+
+		(void)snprintf(name, sizeof(name), "command %s", commands[i].name);
+		ok(is_sane(&commands[i]) && longest_line(text) <= 80 &&
+			   strstr(help, commands[i].summary) != NULL,
+		   name);
+		free(text);
+	}
+	free(help);
+}
+
+static void test_expires(void)
+{
+	static const char *const good[] = {"1s", "90m", "12h", "7d", "3660d", "never"};
+	static const char *const bad[] = {"",	 "0s",	"7",	 "d",		"7w",
+					  "7dd", "-1d", "3661d", "1000000000s", "Never"};
+	struct err err = {0};
+
+	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
+		ok(check_expires(good[i], &err) == 0, good[i]);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		ok(check_expires(bad[i], &err) == -EINVAL, bad[i]);
+}
+
+int main(void)
+{
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): one thread */
+	(void)setlocale(LC_CTYPE, "C.UTF-8");
+	test_sizes();
+	test_times();
+	test_ids();
+	test_table();
+	test_path();
+	test_image_ref();
+	test_progress();
+	test_commands();
+	test_expires();
+	return done();
+}
