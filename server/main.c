@@ -30,6 +30,7 @@
 
 #define LISTEN_MAX	16u
 #define OPERATOR_FILE	"operator.token"
+#define ADDRESS_FILE	"server.json"
 #define OPERATOR_DIGITS 64u
 
 uint64_t server_now_ms(void)
@@ -247,10 +248,32 @@ static int start_discovery(struct server *s, struct discover **ret, struct err *
 	return discover_start(&config, ret, err);
 }
 
+/* DATA/server.json: where and who this server is, for `hoist --data` on the same machine.  A wildcard is reached by
+ * loopback. */
+static int write_address(const struct server *s, int fd, struct err *err)
+{
+	char url[LISTEN_TEXT_SIZE], text[256];
+	const char *host;
+	uint16_t port;
+	int n, r = listen_describe(fd, url, &port, err);
+
+	if (r < 0)
+		return r;
+	host = url + strlen("https://");
+	if (strncmp(host, "[::]:", 5) == 0 || strncmp(host, "0.0.0.0:", 8) == 0)
+		(void)snprintf(url, sizeof(url), "https://127.0.0.1:%u", (unsigned)port);
+	n = snprintf(text, sizeof(text), "{\"url\": \"%s\", \"fingerprint\": \"%s\"}\n", url,
+		     s->identity.fingerprint_text);
+	return file_write_private(s->config->data, ADDRESS_FILE, text, (size_t)n, err);
+}
+
 static int announce(struct server *s, const int *fds, size_t len, struct err *err)
 {
 	char text[LISTEN_TEXT_SIZE];
 	uint16_t port;
+
+	if (write_address(s, fds[0], err) < 0)
+		return err->code;
 
 	printf("fingerprint %s\n", s->identity.fingerprint_text);
 	printf("operator-token %s/" OPERATOR_FILE "\n", s->config->data);

@@ -146,7 +146,7 @@ static void print_job(const json_t *job)
 	print_time("created", job, "created");
 	print_time("started", job, "started");
 	print_time("ended", job, "ended");
-	if (json_is_string(json_object_get(job, "phase")))
+	if (json_number(job, "total") > 0)
 		print_amounts(job);
 	if (json_is_string(json_object_get(job, "message")))
 		print_property("message", "%s", json_text(job, "message"));

@@ -8,6 +8,24 @@
 
 #include "server/cli/cli.h"
 
+/* How many words of argv are options that stand before the command: "hoist --data DIR machines". */
+static int leading_options(int argc, char **argv)
+{
+	int n = 0;
+
+	while (n < argc && strncmp(argv[n], "--", 2) == 0 && strcmp(argv[n], "--help") != 0) {
+		const char *key = argv[n++] + 2;
+
+		for (size_t i = 0; i < server_options.len; i++) {
+			if (strcmp(key, server_options.settings[i].key) == 0) {
+				n++; /* its value is the next word */
+				break;
+			}
+		}
+	}
+	return n < argc ? n : 0;
+}
+
 /* How many words of argv name the command `cmd`; 0 if they name another. */
 static int match(const struct command *cmd, int argc, char **argv)
 {
@@ -173,7 +191,7 @@ int main(int argc, char **argv)
 {
 	const char *word = argc > 1 ? argv[1] : "";
 	const struct command *cmd;
-	int words = 0;
+	int words = 0, leading;
 
 	(void)signal(SIGPIPE, SIG_DFL);
 	/* NOLINTNEXTLINE(concurrency-mt-unsafe): before any thread */
@@ -199,12 +217,15 @@ int main(int argc, char **argv)
 		print_command_help(cmd, stdout);
 		return EXIT_SUCCESS;
 	}
-	cmd = find_command(argc - 1, argv + 1, &words);
-	if (cmd)
+	leading = leading_options(argc - 1, argv + 1);
+	cmd = find_command(argc - 1 - leading, argv + 1 + leading, &words);
+	if (cmd) { /* the options go behind the words that name the command */
+		memmove(argv + 1 + words, argv + 1, (size_t)leading * sizeof(*argv));
 		return run_command(cmd, argc - 1 - words, argv + 1 + words);
+	}
 	if (is_family(word) && argc == 3 && strcmp(argv[2], "--help") == 0) {
 		print_family(word, stdout);
 		return EXIT_SUCCESS;
 	}
-	return no_command(word);
+	return no_command(argv[1 + leading]);
 }

@@ -80,7 +80,10 @@ void progress_line(const json_t *job, size_t columns, char *buf, size_t size)
 		(void)snprintf(buf, size, "%s: %s",
 			       has_state(job, "waiting") ? "waiting" : "stalled", clean);
 	} else if (has_state(job, "waiting")) {
-		(void)snprintf(buf, size, "waiting for the machine to take the job");
+		(void)snprintf(buf, size, "waiting%s",
+			       json_is_string(json_object_get(job, "machine"))
+				       ? " for the machine to take the job"
+				       : "");
 	} else if (total == 0) {
 		(void)snprintf(buf, size, "%s",
 			       json_text(job, has_state(job, "running") ? "phase" : "state"));

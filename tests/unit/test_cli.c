@@ -203,8 +203,9 @@ static void test_progress(void)
 		   "progress: nothing to count");
 	check_line("{\"state\":\"running\",\"phase\":\"x\",\"done\":9,\"total\":3,\"rate\":0}", 0,
 		   "x        100% 9 B of 3 B, 0 B/s", "progress: never more than all");
-	check_line("{\"state\":\"waiting\"}", 80, "waiting for the machine to take the job",
-		   "progress: waiting");
+	check_line("{\"state\":\"waiting\"}", 80, "waiting", "progress: waiting for nobody");
+	check_line("{\"state\":\"waiting\",\"machine\":\"aa\"}", 80,
+		   "waiting for the machine to take the job", "progress: waiting");
 	check_line("{\"state\":\"waiting\",\"message\":\"It is away.\"}", 80,
 		   "waiting: It is away.", "progress: waiting, and why");
 	check_line(
