@@ -177,6 +177,9 @@ STORE_SRC := \
 	server/store/checkpoint.c \
 	server/store/db.c \
 	server/store/files.c \
+	server/store/gc.c \
+	server/store/gc_rewrite.c \
+	server/store/gc_sweep.c \
 	server/store/generation.c \
 	server/store/get.c \
 	server/store/index_file.c \
@@ -188,7 +191,9 @@ STORE_SRC := \
 	server/store/put.c \
 	server/store/recover.c \
 	server/store/seal.c \
-	server/store/store.c
+	server/store/store.c \
+	server/store/upkeep.c \
+	server/store/verify.c
 
 STORE_LIBS := $(SQLITE_LIBS) $(XXHASH_LIBS)
 

@@ -59,10 +59,10 @@ static struct loaded *take_cached(struct cache *c, uint32_t num)
 	return NULL;
 }
 
-/* Forget what was used longest ago and is not in use, until the rest fits. */
-static void shrink(struct cache *c)
+/* Forget what was used longest ago and is not in use, until the rest takes no more than `size`. */
+static void shrink(struct cache *c, size_t size)
 {
-	while (c->size > c->size_max) {
+	while (c->size > size) {
 		struct loaded **oldest = NULL, *l;
 
 		for (struct loaded **at = &c->first; *at; at = &(*at)->next)
@@ -105,7 +105,7 @@ int cache_get(struct store *s, uint32_t num, struct loaded **ret, struct err *er
 		l->next = c->first;
 		c->first = l;
 		c->size += cost(l);
-		shrink(c);
+		shrink(c, c->size_max);
 	}
 	(void)pthread_mutex_unlock(&c->lock);
 	loaded_free(fresh);
@@ -119,6 +119,13 @@ void cache_put(struct store *s, struct loaded *l)
 		return;
 	(void)pthread_mutex_lock(&s->cache->lock);
 	l->users--;
-	shrink(s->cache);
+	shrink(s->cache, s->cache->size_max);
+	(void)pthread_mutex_unlock(&s->cache->lock);
+}
+
+void cache_clear(struct store *s)
+{
+	(void)pthread_mutex_lock(&s->cache->lock);
+	shrink(s->cache, 0);
 	(void)pthread_mutex_unlock(&s->cache->lock);
 }

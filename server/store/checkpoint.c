@@ -197,6 +197,7 @@ static void drop_fresh(struct store *s)
 		}
 	}
 	s->epoch++;
+	s->losses++;
 	(void)pthread_mutex_unlock(&s->lock);
 	for (int g = 0; g < 2; g++) {
 		/* At a start they are not ours to remove: the next one looks at them again, as it does at what cannot be

@@ -23,4 +23,11 @@ static inline bool collector_keep(struct collector *c, enum pack_kind kind, cons
 	(void)marks_add(&c->marks, p);
 	return true;
 }
+
+/* It was entered into a pack that was there already; its chunks, if it has any, have marks. */
+static inline void collector_enter(struct collector *c, const struct place *p)
+{
+	if (marks_covers(&c->marks, p))
+		(void)marks_add(&c->marks, p);
+}
 #endif

@@ -5,7 +5,6 @@
  * away, with all its objects, by clearing one bit; the rows follow.
  *
  * Locks, in the order in which they are taken:
- *   upkeep_lock   one of verify and gc at a time
  *   write_lock    the writer of objects.db: checkpoints, gc's sweeps
  *   folder_locks  by the first byte of a pack's id: rename into place with its registration, quarantine and removal;
  *                 so that a pack that is sent again is not mistaken for the damaged one of the same name
@@ -84,9 +83,12 @@ struct scratch {
 struct marks;
 struct collector;
 
+/* A root that was sealed from a partial: its index stays.  When the partial was removed it is over, but while store_gc runs it stays in
+ * the list: gc asked for the roots in use before. */
 struct sealed {
 	struct sealed *next;
 	struct id root;
+	bool is_over;
 	char key[]; /* of the partial */
 };
 
@@ -99,7 +101,7 @@ struct store {
 	struct store_options options;
 	uint64_t seed; /* of hash tables: peers choose ids */
 
-	pthread_mutex_t upkeep_lock, write_lock;
+	pthread_mutex_t write_lock;
 	pthread_mutex_t folder_locks[STORE_FOLDERS];
 	uint64_t partial_round;		     /* write_lock */
 	pthread_mutex_t lock;		     /* guards all below */
@@ -109,13 +111,16 @@ struct store {
 	uint32_t alive_cap;
 	uint32_t *dropped; /* numbers of packs whose rows are to go at the next checkpoint */
 	size_t dropped_len, dropped_cap;
-	uint64_t epoch;	 /* counts losses: what was found before may not be there after */
-	bool is_suspect; /* chunks were lost: a node is there only if all its chunks are */
+	uint64_t unreadable; /* packs that could not be read since the start */
+	uint64_t losses;     /* counts damage and failed checkpoints */
+	uint64_t epoch;	     /* counts losses: what was found before may not be there after */
+	bool is_suspect;     /* chunks were lost: a node is there only if all its chunks are */
 	bool is_suspect_saved;
 	bool must_compare;	     /* the next start shall compare the packs with the index */
 	bool is_recovering;	     /* in store_open */
 	struct store_stat stat;	     /* free_bytes is not kept */
 	struct collector *collector; /* store_gc runs */
+	bool is_upkeep;		     /* store_gc or store_verify runs */
 	struct partial *partials;
 	struct sealed *sealed;
 	struct err failure; /* of a checkpoint, not yet told to anybody */
@@ -123,7 +128,7 @@ struct store {
 	/* the checkpoint thread */
 	pthread_t thread;
 	bool has_thread, is_stopping, is_due;
-	pthread_cond_t wake, room;
+	pthread_cond_t wake, room, upkeep_over;
 
 	pthread_mutex_t scratch_lock;
 	struct scratch *scratch;
@@ -205,6 +210,8 @@ void cache_free(struct cache *c);
 /* As pack_load with LOAD_PLAIN; to be given back. */
 int cache_get(struct store *s, uint32_t num, struct loaded **ret, struct err *err) MUST_CHECK;
 void cache_put(struct store *s, struct loaded *l);
+/* Forget what is not in use. */
+void cache_clear(struct store *s);
 
 /* The node of a place; errors as pack_load. */
 int node_load(struct store *s, const struct id *id, const struct place *p, struct node *ret,
@@ -219,6 +226,9 @@ int pack_remove_unlisted(struct store *s, const struct id *id, struct err *err) 
  * none has).  -EBADMSG: damaged. */
 int put_existing(struct store *s, const struct id *id, const void *data, size_t size,
 		 struct err *err) MUST_CHECK;
+/* A pack of objects that are there already, and are to be found in this one from now on. */
+int put_instead(struct store *s, const struct id *id, const void *data, size_t size,
+		struct err *err) MUST_CHECK;
 
 /* ---- checkpoint.c */
 int checkpoint_start(struct store *s, struct err *err) MUST_CHECK;

@@ -94,3 +94,14 @@ bool marks_add(struct marks *m, const struct place *p)
 	m->bytes[p->pack] += p->length;
 	return true;
 }
+
+void marks_remove(struct marks *m, const struct place *p)
+{
+	uint64_t bit = m->first[p->pack] + p->slot;
+	uint8_t mask = (uint8_t)(1u << (bit % 8));
+
+	if (!(m->bits[bit / 8] & mask))
+		return;
+	m->bits[bit / 8] &= (uint8_t)~mask;
+	m->bytes[p->pack] -= p->length;
+}

@@ -40,4 +40,6 @@ static inline bool marks_has(const struct marks *m, uint32_t pack, uint32_t slot
 }
 /* True if it was not marked before. */
 bool marks_add(struct marks *m, const struct place *p);
+/* Of a place that is covered. */
+void marks_remove(struct marks *m, const struct place *p);
 #endif

@@ -32,8 +32,11 @@ static bool forget(struct store *s, const struct pack_row *row, bool for_good)
 	was_alive = objects_pack_is_alive(s, row->num);
 	if (was_alive) {
 		objects_clear_alive(s, row->num);
+		s->losses++;
 		if (for_good)
 			objects_drop_pack(s, row);
+		else
+			s->unreadable++;
 		if (row->kind == PACK_CHUNKS)
 			s->is_suspect = true;
 	}

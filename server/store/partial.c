@@ -166,14 +166,14 @@ void partial_close(struct partial *p)
 	(void)pthread_mutex_unlock(&s->lock);
 }
 
-static void forget_sealed(struct store *s, const char *key)
+void partials_forget_sealed(struct store *s)
 {
 	struct sealed **at = &s->sealed;
 
 	while (*at) {
 		struct sealed *x = *at;
 
-		if (strcmp(x->key, key) != 0) {
+		if (!x->is_over) {
 			at = &x->next;
 			continue;
 		}
@@ -196,7 +196,10 @@ void partial_remove(struct store *s, const char *key)
 	p = *find_in_list(s, key);
 	if (p)
 		atomic_store(&p->is_dirty, false);
-	forget_sealed(s, key);
+	for (struct sealed *x = s->sealed; x; x = x->next)
+		x->is_over = x->is_over || strcmp(x->key, key) == 0;
+	if (!s->collector)
+		partials_forget_sealed(s);
 	sweep_list(s);
 	(void)pthread_mutex_unlock(&s->lock);
 }
@@ -256,6 +259,7 @@ int partial_note_sealed(struct partial *p, const struct id *root, struct err *er
 	if (!x)
 		return err_set(err, -ENOMEM, "seal an index: out of memory");
 	x->root = *root;
+	x->is_over = false;
 	memcpy(x->key, p->key, strlen(p->key) + 1);
 	(void)pthread_mutex_lock(&p->store->lock);
 	x->next = p->store->sealed;
@@ -320,6 +324,74 @@ int partials_sync(struct store *s, struct err *err)
 	if (r == 0 && is_any && fsync(s->jobs_fd) < 0)
 		r = err_set(err, -errno, "sync folder '%s': %s", s->jobs_name,
 			    strerrordesc_np(errno));
+	return r;
+}
+
+/* ---- for gc */
+
+static int each_id_of(struct store *s, const char *name, partial_ids_fn fn, void *arg,
+		      struct id *buf, struct err *err)
+{
+	CLEANUP_CLOSE int fd = openat(s->jobs_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	int r = 0;
+
+	if (fd < 0 && errno == ENOENT)
+		return 0; /* removed meanwhile */
+	for (uint64_t at = 0; r == 0;) {
+		size_t len = 0;
+		ssize_t n = fd < 0 ? -1 : pread(fd, buf, PARTIAL_BATCH * ID_SIZE, (off_t)at);
+
+		if (n < 0)
+			return err_set(err, -errno, "read '%s/%s': %s", s->jobs_name, name,
+				       strerrordesc_np(errno));
+		if (n < ID_SIZE)
+			return 0;
+		at += (uint64_t)n - (uint64_t)n % ID_SIZE;
+		for (size_t i = 0; i < (size_t)n / ID_SIZE; i++)
+			if (!id_is_zero(&buf[i]))
+				buf[len++] = buf[i];
+		if (len > 0)
+			r = fn(arg, buf, len, err);
+	}
+	return r;
+}
+
+static bool is_partial_name(const char *name)
+{
+	size_t len = strlen(name), tail = strlen(PARTIAL_TAIL);
+
+	return len > tail && strcmp(name + len - tail, PARTIAL_TAIL) == 0;
+}
+
+static void close_folder(DIR **d)
+{
+	if (*d)
+		(void)closedir(*d);
+}
+
+int partials_each_id(struct store *s, partial_ids_fn fn, void *arg, struct err *err)
+{
+	CLEANUP_FREE struct id *buf = calloc(PARTIAL_BATCH, sizeof(*buf));
+	CLEANUP(close_folder) DIR *d = NULL;
+	int fd = openat(s->jobs_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct dirent *e;
+	int r = 0;
+
+	d = fd < 0 ? NULL : fdopendir(fd);
+	if (!d)
+		return err_set(err, -errno, "open folder '%s': %s", s->jobs_name,
+			       strerrordesc_np(errno));
+	if (!buf)
+		return err_set(err, -ENOMEM, "out of memory");
+	errno = 0;
+	while (r == 0 && (e = readdir(d))) { /* NOLINT(concurrency-mt-unsafe): a DIR of our own */
+		if (is_partial_name(e->d_name))
+			r = each_id_of(s, e->d_name, fn, arg, buf, err);
+		errno = 0;
+	}
+	if (r == 0 && errno != 0)
+		return err_set(err, -errno, "read folder '%s': %s", s->jobs_name,
+			       strerrordesc_np(errno));
 	return r;
 }
 

@@ -33,7 +33,6 @@ int partial_note_sealed(struct partial *p, const struct id *root, struct err *er
 /* Every node id in every partial, open or not, in batches; `fn` < 0 ends it. */
 typedef int (*partial_ids_fn)(void *arg, const struct id *ids, size_t len, struct err *err);
 int partials_each_id(struct store *s, partial_ids_fn fn, void *arg, struct err *err) MUST_CHECK;
-/* The roots that were sealed from partials still there: heap. */
-int partials_sealed_roots(struct store *s, struct id **ret, size_t *ret_len,
-			  struct err *err) MUST_CHECK;
+/* Of what was sealed, forget what is over.  With the store's lock. */
+void partials_forget_sealed(struct store *s);
 #endif

@@ -20,6 +20,7 @@ struct incoming {
 	const void *data;
 	size_t size;
 	bool is_lenient; /* leave out nodes that lack chunks, instead of refusing the pack */
+	bool is_instead; /* its objects are entered although they are there */
 	bool has_file;	 /* the file is at its final place */
 	int fd;		 /* of the file, -1: none yet */
 	char path[FILES_PATH_SIZE], tmp[FILES_PATH_SIZE];
@@ -96,6 +97,8 @@ static bool is_all_there(const struct incoming *in)
 
 static int find_objects(struct store *s, struct incoming *in, struct err *err)
 {
+	if (in->is_instead)
+		return 0; /* `found` stays empty */
 	if (in->pack.kind == PACK_NODES)
 		return objects_find_nodes(s, in->ids, in->pack.count, in->found, err);
 	return objects_find(s, PACK_CHUNKS, in->ids, in->pack.count, in->found, err);
@@ -186,7 +189,7 @@ static void enter_objects(struct store *s, const struct incoming *in, uint32_t n
 		o.place.pack = num;
 		generation_add(&s->current, s->seed, &o);
 		if (s->collector)
-			(void)collector_keep(s->collector, o.kind, &o.place);
+			collector_enter(s->collector, &o.place);
 	}
 }
 
@@ -331,6 +334,22 @@ int store_put_pack(struct store *s, const struct id *expected, const void *data,
 		r = put(s, &in, err);
 		tidy(s, &in);
 	}
+	return r;
+}
+
+int put_instead(struct store *s, const struct id *id, const void *data, size_t size,
+		struct err *err)
+{
+	CLEANUP(incoming_done) struct incoming in;
+	int r = incoming_init(&in, id, data, size, err);
+
+	if (r == 0)
+		r = checkpoint_make_room(s, err);
+	if (r < 0)
+		return r;
+	in.is_instead = true;
+	r = put(s, &in, err);
+	tidy(s, &in);
 	return r;
 }
 

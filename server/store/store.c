@@ -322,7 +322,6 @@ static void init_locks(struct store *s)
 {
 	pthread_condattr_t attr;
 
-	(void)pthread_mutex_init(&s->upkeep_lock, NULL);
 	(void)pthread_mutex_init(&s->write_lock, NULL);
 	(void)pthread_mutex_init(&s->lock, NULL);
 	(void)pthread_mutex_init(&s->scratch_lock, NULL);
@@ -331,6 +330,7 @@ static void init_locks(struct store *s)
 	(void)pthread_condattr_init(&attr);
 	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	(void)pthread_cond_init(&s->wake, &attr);
+	(void)pthread_cond_init(&s->upkeep_over, &attr);
 	(void)pthread_cond_init(&s->room, NULL);
 	(void)pthread_condattr_destroy(&attr);
 }

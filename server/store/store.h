@@ -70,8 +70,9 @@ struct partial;
 int partial_open(struct store *s, const char *key, uint64_t disk_size, struct partial **ret,
 		 struct err *err) MUST_CHECK;
 void partial_close(struct partial *p);
-/* A partial, open or not, and the index that was sealed from it, are safe from store_gc until this: call it when
- * the caller's own state names the root (or the job is given up).  Closed first. */
+/* The nodes of a partial, open or not, are safe from store_gc until this, and so is the index that was sealed from it (as
+ * long as the process lives).  So: call it when the caller's own state names the root, or the job is given up; and
+ * seal again, after a restart, what that state does not name.  Closed first. */
 void partial_remove(struct store *s, const char *key);
 /* The node of a window.  -EINVAL outside the disk; -ENODATA: the node is not in the store. */
 int partial_set(struct partial *p, uint64_t window, const struct id *node,

@@ -1,0 +1,40 @@
+/* gc.h - one run of store_gc. */
+#ifndef SERVER_STORE_GC_H
+#define SERVER_STORE_GC_H
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/node.h"
+#include "server/store/collector.h"
+#include "server/store/store.h"
+#include "server/store/upkeep.h"
+
+struct gc {
+	struct store *s;
+	struct progress progress;
+	struct collector collector;
+	struct gc_result result;
+	struct id *roots; /* in use */
+	size_t roots_len;
+	struct id *fresh; /* nodes that no checkpoint covered at the beginning */
+	size_t fresh_len;
+	struct place *incomplete; /* nodes in use that lack a chunk */
+	size_t incomplete_len;
+	uint64_t losses; /* the store's, at the beginning */
+	struct node *node;
+	struct place *places; /* UPKEEP_BATCH */
+};
+
+/* The nodes are closed and all that is in use is marked: remove the rest. */
+int gc_sweep(struct gc *g, struct err *err) MUST_CHECK;
+/* Packs of which little is used: gc_rewrite.c. */
+int gc_rewrite(struct gc *g, struct err *err) MUST_CHECK;
+/* Take packs out of the index that have `bytes` of marked objects (and no more since), durably, then remove their files. */
+struct gc_doomed {
+	uint32_t num;
+	uint32_t bytes;
+	uint32_t kept; /* objects that are elsewhere now */
+};
+int gc_remove_packs(struct gc *g, const struct gc_doomed *doomed, size_t len, uint64_t *ret_removed,
+		    struct err *err) MUST_CHECK;
+#endif
