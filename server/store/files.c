@@ -206,7 +206,7 @@ int files_open(const struct files *f, const char *path, int *ret_fd, uint64_t *r
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return fail(f, errno, "open", path, err);
 	if (!S_ISREG(st.st_mode))
-		return fail(f, EIO, "not a plain file", path, err);
+		return err_set(err, -ENODATA, "'%s/%s' is no plain file", f->name, path);
 	*ret_size = (uint64_t)st.st_size;
 	*ret_fd = take_fd(&fd);
 	return 0;

@@ -67,7 +67,7 @@ int files_remove(const struct files *f, const char *path, struct err *err) MUST_
 int files_put(struct files *f, const char *folder, const char *path, const void *data, size_t size,
 	      struct err *err) MUST_CHECK;
 
-/* Open for reading and tell the size; -ENOENT when it is not there. */
+/* Open for reading and tell the size; -ENOENT when it is not there, -ENODATA when it is no plain file. */
 int files_open(const struct files *f, const char *path, int *ret_fd, uint64_t *ret_size,
 	       struct err *err) MUST_CHECK;
 /* Exactly `size` bytes at `offset`; -ENODATA when the file ends before. */

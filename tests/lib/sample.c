@@ -81,15 +81,18 @@ void sample_pack_done(struct sample_pack *p)
 }
 
 /* Packs of up to `per_pack` objects of one size each (nodes: their own). */
-static void add_packs(struct sample *s, enum pack_kind kind, uint8_t **objects,
-		      const uint32_t *sizes, uint32_t count, uint32_t per_pack)
+static void add_packs(struct sample *s, const struct sample_shape *shape, enum pack_kind kind,
+		      uint8_t **objects, const uint32_t *sizes, uint32_t count)
 {
+	uint32_t per_pack = kind == PACK_CHUNKS ? shape->chunks_per_pack : shape->nodes_per_pack;
+
 	for (uint32_t i = 0; i < count; i += per_pack) {
 		uint32_t n = count - i < per_pack ? count - i : per_pack;
 
 		s->packs = need(reallocarray(s->packs, s->packs_len + 1, sizeof(*s->packs)));
-		s->packs[s->packs_len++] = sample_pack(kind, (const uint8_t *const *)objects + i,
-						       sizes + i, n, CODEC_ZSTD);
+		s->packs[s->packs_len++] =
+			sample_pack(kind, (const uint8_t *const *)objects + i, sizes + i, n,
+				    shape->is_stored ? CODEC_STORED : CODEC_ZSTD);
 	}
 }
 
@@ -125,7 +128,7 @@ static void add_chunks(struct sample *s, uint64_t seed, const struct sample_shap
 		sizes[i] = shape->chunk_size;
 		s->chunks[i] = id_of(data[i], shape->chunk_size);
 	}
-	add_packs(s, PACK_CHUNKS, data, sizes, n, shape->chunks_per_pack);
+	add_packs(s, shape, PACK_CHUNKS, data, sizes, n);
 	s->chunk_packs = s->packs_len;
 	for (uint32_t i = 0; i < n; i++)
 		free(data[i]);
@@ -145,7 +148,7 @@ static void add_nodes(struct sample *s, const struct sample_shape *shape)
 		sizes[w] = (uint32_t)node_encode(n, data[w]);
 		s->nodes[w] = id_of(data[w], sizes[w]);
 	}
-	add_packs(s, PACK_NODES, data, sizes, s->windows, shape->nodes_per_pack);
+	add_packs(s, shape, PACK_NODES, data, sizes, s->windows);
 	for (uint32_t w = 0; w < s->windows; w++)
 		free(data[w]);
 	free(data);

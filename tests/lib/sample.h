@@ -1,6 +1,7 @@
 /* sample.h - made-up disks in the shape that captures have: chunk packs, node packs, an index. */
 #ifndef TESTS_LIB_SAMPLE_H
 #define TESTS_LIB_SAMPLE_H
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -35,6 +36,7 @@ struct sample_shape {
 	uint32_t chunk_size; /* a multiple of 4096 */
 	uint32_t chunks_per_pack;
 	uint32_t nodes_per_pack;
+	bool is_stored;	 /* not compressed: packs of the same count have the same size */
 	uint32_t shared; /* the first so many chunks of the disk are the same whatever the seed */
 };
 extern const struct sample_shape sample_small;

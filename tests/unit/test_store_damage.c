@@ -1,0 +1,365 @@
+/* Damage of every kind is found, by verify and by reading; what is lost is not said to be there any more, can be sent again, and
+ * then all is well. */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tests/lib/store_fixture.h"
+#include "tests/unit/tap.h"
+
+enum damage {
+	FLIP_HEADER,
+	FLIP_TABLE,
+	FLIP_BODY,
+	FLIP_END,
+	CUT,
+	EMPTY,
+	LONGER,
+	MISSING,
+	SWAPPED,
+	FOLDER, /* instead of the file */
+	DAMAGES
+};
+static const char *const names[] = {
+	"a bit of the header",
+	"a bit of the table",
+	"a bit of the body",
+	"the last bit",
+	"cut short",
+	"empty",
+	"longer",
+	"missing",
+	"two packs swapped",
+	"a folder instead",
+};
+
+static void flip(const char *path, off_t at)
+{
+	unsigned char c = 0;
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+
+	if (fd < 0 || pread(fd, &c, 1, at) != 1)
+		abort();
+	c ^= 1;
+	if (pwrite(fd, &c, 1, at) != 1 || close(fd) != 0)
+		abort();
+}
+
+static void swap(const char *a, const char *b)
+{
+	if (renameat2(AT_FDCWD, a, AT_FDCWD, b, RENAME_EXCHANGE) != 0)
+		abort();
+}
+
+/* Damage pack `n`. */
+static void damage(const struct sample *x, size_t n, enum damage how)
+{
+	const struct sample_pack *p = &x->packs[n];
+	char path[300], other[300];
+	int bad = 0;
+
+	(void)snprintf(path, sizeof(path), "%s", fixture_pack_path(&p->id));
+	(void)snprintf(
+		other, sizeof(other), "%s",
+		fixture_pack_path(&x->packs[n ^ 1].id)); /* its neighbour, of the same kind */
+	switch (how) {
+	case FLIP_HEADER:
+		flip(path, 16);
+		break;
+	case FLIP_TABLE:
+		flip(path, PACK_HEADER + 10);
+		break;
+	case FLIP_BODY:
+		flip(path, (off_t)(PACK_HEADER + p->count * PACK_ENTRY + 30));
+		break;
+	case FLIP_END:
+		flip(path, (off_t)p->size - 1);
+		break;
+	case CUT:
+		bad = truncate(path, (off_t)p->size - 1);
+		break;
+	case EMPTY:
+		bad = truncate(path, 0);
+		break;
+	case LONGER:
+		bad = truncate(path, (off_t)p->size + 1);
+		break;
+	case MISSING:
+		bad = unlink(path);
+		break;
+	case SWAPPED:
+		swap(path, other);
+		break;
+	case FOLDER:
+		bad = unlink(path) != 0 || mkdir(path, 0700) != 0;
+		break;
+	case DAMAGES:
+		bad = 1;
+	}
+	if (bad)
+		abort();
+}
+
+static struct store *open_with(const struct sample *x)
+{
+	struct store *s;
+
+	tree_remove(fixture_data);
+	s = fixture_open(false);
+	if (!fixture_put_all(s, x) || fixture_seal(s, x, "x") < 0)
+		abort();
+	return s;
+}
+
+static uint64_t verify(struct store *s, const struct sample *x, char **ret_text)
+{
+	uint64_t n = 12345;
+	struct err err = {0};
+
+	*ret_text = NULL;
+	if (store_verify(s, &x->root, NULL, NULL, &n, ret_text, &err) < 0) {
+		printf("# %s\n", err.msg);
+		return 54321;
+	}
+	return n;
+}
+
+/* Objects that pack n alone holds; with its neighbour when both are hit. */
+static size_t objects_lost(const struct sample *x, size_t n, enum damage how)
+{
+	return x->packs[n].count + (how == SWAPPED ? x->packs[n ^ 1].count : 0);
+}
+
+static bool is_said_to_lack(struct store *s, const struct sample *x, size_t n)
+{
+	const struct sample_pack *p = &x->packs[n];
+
+	return fixture_count_lacking(s, p->kind, p->ids, p->count) == p->count &&
+	       fixture_holds_invariant(s, x);
+}
+
+static bool heals(struct store *s, const struct sample *x)
+{
+	char *text = NULL;
+	bool good = fixture_put_all(s, x) && fixture_lacks(s, x) == 0 && verify(s, x, &text) == 0 &&
+		    !text && fixture_get(s, x, 0, x->chunks_len, NULL) == 0;
+
+	free(text);
+	return good;
+}
+
+static void test_verify(const struct sample *x, size_t n, enum damage how)
+{
+	struct store *s = open_with(x);
+	char *text = NULL, name[128];
+	uint64_t found;
+	bool good;
+
+	(void)snprintf(name, sizeof(name), "verify finds %s: %s",
+		       n < x->chunk_packs ? "chunks" : "nodes", names[how]);
+	good = verify(s, x, &text) == 0 && !text;
+	damage(x, n, how);
+	found = verify(s, x, &text);
+	good = good && found == objects_lost(x, n, how) && text && strstr(text, "packs/");
+	free(text);
+	good = good && is_said_to_lack(s, x, n);
+	/* Told once; what is lost is still lost. */
+	good = good && verify(s, x, &text) == found && text && !strstr(text, "packs/") &&
+	       strstr(text, "is lost");
+	free(text);
+	ok(good, name);
+	store_close(s);
+	s = fixture_open(false);
+	ok(store_start(s)->clean && is_said_to_lack(s, x, n), "and knows it after a start");
+	ok(heals(s, x), "sent again, all is well");
+	store_close(s);
+	s = fixture_open(true);
+	ok(store_start(s)->quarantined == 0 && fixture_lacks(s, x) == 0, "the packs say the same");
+	store_close(s);
+}
+
+/* Read the objects of pack n, or all but its first. */
+static int read_pack(struct store *s, const struct sample *x, size_t n, uint32_t skip)
+{
+	struct sample nodes = *x;
+	uint32_t first = (uint32_t)n * 4;
+
+	if (n < x->chunk_packs)
+		return fixture_get(s, x, first + skip, first + x->packs[n].count, NULL);
+	nodes.nodes = x->packs[n].ids + skip;
+	nodes.windows = x->packs[n].count - skip;
+	return fixture_get_nodes(s, &nodes);
+}
+
+/* Reading finds it, one way or the other, and never gives anything wrong. */
+static void test_read(const struct sample *x, size_t n, enum damage how)
+{
+	struct store *s = open_with(x);
+	char name[128];
+	bool good;
+
+	(void)snprintf(name, sizeof(name), "reading finds %s: %s",
+		       n < x->chunk_packs ? "chunks" : "nodes", names[how]);
+	damage(x, n, how);
+	cache_clear(s);
+	good = read_pack(s, x, n, 0) == -EBADMSG;
+	good = good && read_pack(s, x, n, 0) == -ENOENT;
+	if (how == SWAPPED)
+		good = good && read_pack(s, x, n ^ 1, 0) == -EBADMSG;
+	ok(good && is_said_to_lack(s, x, n), name);
+	ok(heals(s, x), "sent again, all is well");
+	store_close(s);
+}
+
+/* The same of some of the objects: decompressed and hashed piece by piece. */
+static void test_read_some(const struct sample *x, size_t n, enum damage how)
+{
+	struct store *s = open_with(x);
+	bool good;
+	int r;
+
+	damage(x, n, how);
+	cache_clear(s);
+	r = read_pack(s, x, n, 1);
+	if (r == 0) /* what was asked for is intact */
+		good = read_pack(s, x, n, 0) == -EBADMSG;
+	else
+		good = r == -EBADMSG;
+	if (how == SWAPPED)
+		good = good && read_pack(s, x, n ^ 1, 1) == -EBADMSG;
+	ok(good && is_said_to_lack(s, x, n), "and so does reading some of it");
+	store_close(s);
+}
+
+/* Nodes that lost a chunk come back with it, and gc ends the suspicion. */
+static void test_suspicion(const struct sample *x)
+{
+	struct store *s = open_with(x);
+	struct sample_shape shape = sample_small;
+	struct sample *other = sample_new(77, &shape);
+	char *text = NULL;
+
+	ok(fixture_put_all(s, other), "another disk");
+	damage(x, 0, FLIP_BODY);
+	ok(verify(s, x, &text) == 4 && s->is_suspect, "chunks are lost");
+	free(text);
+	/* Chunks 0 to 3 are in window 0. */
+	ok(fixture_count_lacking(s, PACK_NODES, x->nodes, x->windows) == 1 &&
+		   fixture_count_lacking(s, PACK_NODES, other->nodes, other->windows) == 0,
+	   "only the node that lost them is not there");
+	ok(fixture_put(s, &x->packs[0]) == 0 &&
+		   fixture_count_lacking(s, PACK_NODES, x->nodes, x->windows) == 0,
+	   "with the chunks it comes back");
+	store_close(s);
+	s = fixture_open(false);
+	ok(s->is_suspect && fixture_lacks(s, x) == 0, "the suspicion outlives the process");
+	store_close(s);
+	sample_free(other);
+}
+
+static int no_roots(void *arg, struct id **ret, size_t *ret_len, struct err *err)
+{
+	(void)arg;
+	(void)err;
+	*ret = NULL;
+	*ret_len = 0;
+	return 0;
+}
+
+static void test_suspicion_ends(const struct sample *x)
+{
+	struct store *s = open_with(x);
+	struct gc_result got;
+	struct err err = {0};
+	char *text = NULL;
+
+	damage(x, 0, MISSING);
+	ok(verify(s, x, &text) == 4 && s->is_suspect, "chunks are lost");
+	free(text);
+	ok(store_gc(s, no_roots, NULL, NULL, &got, &err) == 0 && !s->is_suspect &&
+		   got.objects_removed == 1,
+	   "gc removes the node that lost them, and the suspicion");
+	ok(fixture_count_lacking(s, PACK_NODES, x->nodes, x->windows) == 1 &&
+		   fixture_holds_invariant(s, x),
+	   "which is not there");
+	store_close(s);
+	s = fixture_open(false);
+	ok(!s->is_suspect && fixture_count_lacking(s, PACK_NODES, x->nodes, x->windows) == 1,
+	   "also after a start");
+	ok(heals(s, x), "sent again, all is well");
+	store_close(s);
+}
+
+static void test_index(const struct sample *x)
+{
+	struct store *s = open_with(x);
+	struct sample none = *x;
+	char path[300], id[ID_TEXT_SIZE], *text = NULL;
+
+	id_to_text(&x->root, id);
+	(void)snprintf(path, sizeof(path), "%s/store/indexes/%s", fixture_data, id);
+	flip(path, 80);
+	ok(verify(s, x, &text) == 1 && text && strstr(text, "indexes/"), "a damaged index");
+	free(text);
+	memset(&none.root, 1, sizeof(none.root));
+	ok(verify(s, &none, &text) == 1 && text, "an index that is not there");
+	free(text);
+	store_close(s);
+}
+
+/* A chunk at a new place on the disk is not taken for the old one. */
+static void test_damaged_db(const struct sample *x)
+{
+	struct store *s = open_with(x), *t = NULL;
+	char path[300];
+	struct err err = {0};
+
+	store_close(s);
+	(void)snprintf(path, sizeof(path), "%s/store/objects.db", fixture_data);
+	for (off_t at = 0; at < 100; at++)
+		flip(path, at);
+	ok(store_open(fixture_data, false, &t, &err) == -EUCLEAN &&
+		   strstr(err.msg, "--rebuild-index"),
+	   "a damaged object index is refused");
+	s = fixture_open(true);
+	ok(store_start(s)->taken_in == x->packs_len && fixture_lacks(s, x) == 0, "and rebuilt");
+	store_close(s);
+	(void)unlink(path);
+	s = fixture_open(false);
+	ok(fixture_lacks(s, x) == 0, "one that is gone is made anew");
+	store_close(s);
+}
+
+static void test_damage(const struct sample *x, enum damage how)
+{
+	test_verify(x, 0, how);
+	test_verify(x, x->chunk_packs, how);
+	test_read(x, 2, how);
+	test_read(x, x->chunk_packs + 1, how);
+	test_read_some(x, 2, how);
+	test_read_some(x, x->chunk_packs + 1, how);
+}
+
+int main(void)
+{
+	struct sample_shape shape = sample_small;
+	struct sample *x = sample_new(20, &shape), *stored;
+
+	shape.is_stored = true;
+	stored = sample_new(21, &shape);
+	fixture_begin();
+	for (enum damage how = 0; how < DAMAGES; how++)
+		test_damage(x, how);
+	test_damage(stored, SWAPPED);
+	test_damage(stored, FLIP_BODY);
+	test_suspicion(x);
+	test_suspicion_ends(x);
+	test_index(x);
+	test_damaged_db(x);
+	fixture_end();
+	sample_free(x);
+	sample_free(stored);
+	return done();
+}
