@@ -452,7 +452,8 @@ const size_t commands_len = LEN(commands);
 
 static void append(struct setting *buf, size_t *len, const struct setting *s, size_t n)
 {
-	memcpy(buf + *len, s, n * sizeof(*s));
+	if (n)
+		memcpy(buf + *len, s, n * sizeof(*s));
 	*len += n;
 }
 

@@ -66,36 +66,52 @@ static void draw_bar(unsigned percent, size_t width, char *buf)
 	buf[3 + width] = '\0';
 }
 
-void progress_line(const json_t *job, size_t columns, char *buf, size_t size)
+/* Why it does not go on, or that nobody has begun; false when there is progress to show. */
+static bool describe_waiting(const json_t *job, char *buf, size_t size)
 {
-	uint64_t done = json_number(job, "done"), total = json_number(job, "total");
-	unsigned percent = total ? (unsigned)(100.0 * (double)done / (double)total) : 0;
-	char head[64], amounts[128], bar[BAR_MAX + 8] = "", clean[LINE_SIZE];
-	size_t used;
+	bool waiting = has_state(job, "waiting");
+	const char *message = json_text(job, "message");
+	char clean[LINE_SIZE];
 
 	if (json_is_true(json_object_get(job, "stalled")) ||
-	    (has_state(job, "waiting") && json_is_string(json_object_get(job, "message")))) {
-		(void)text_clean(clean, sizeof(clean), json_text(job, "message"),
-				 strlen(json_text(job, "message")));
-		(void)snprintf(buf, size, "%s: %s",
-			       has_state(job, "waiting") ? "waiting" : "stalled", clean);
-	} else if (has_state(job, "waiting")) {
+	    (waiting && strcmp(message, "-") != 0)) {
+		(void)text_clean(clean, sizeof(clean), message, strlen(message));
+		(void)snprintf(buf, size, "%s: %s", waiting ? "waiting" : "stalled", clean);
+		return true;
+	}
+	if (waiting) {
+		bool for_machine = json_is_string(json_object_get(job, "machine"));
+
 		(void)snprintf(buf, size, "waiting%s",
-			       json_is_string(json_object_get(job, "machine"))
-				       ? " for the machine to take the job"
-				       : "");
-	} else if (total == 0) {
+			       for_machine ? " for the machine to take the job" : "");
+	}
+	return waiting;
+}
+
+static void describe_progress(const json_t *job, size_t columns, char *buf, size_t size)
+{
+	uint64_t done = json_number(job, "done"), total = json_number(job, "total");
+	unsigned percent = done < total ? (unsigned)(100.0 * (double)done / (double)total) : 100;
+	char head[64], amounts[128], bar[BAR_MAX + 8] = "";
+	size_t used;
+
+	(void)snprintf(head, sizeof(head), "%-8.16s %3u%% ", json_text(job, "phase"), percent);
+	describe_amounts(job, amounts, sizeof(amounts));
+	used = strlen(head) + strlen(amounts) + 3;
+	if (columns > used + BAR_MIN)
+		draw_bar(percent, columns - used > BAR_MAX ? BAR_MAX : columns - used, bar);
+	(void)snprintf(buf, size, "%s%s%s", head, bar, amounts);
+}
+
+void progress_line(const json_t *job, size_t columns, char *buf, size_t size)
+{
+	if (describe_waiting(job, buf, size))
+		;
+	else if (json_number(job, "total") == 0) {
 		(void)snprintf(buf, size, "%s",
 			       json_text(job, has_state(job, "running") ? "phase" : "state"));
 	} else {
-		(void)snprintf(head, sizeof(head), "%-8.16s %3u%% ", json_text(job, "phase"),
-			       percent > 100 ? 100 : percent);
-		describe_amounts(job, amounts, sizeof(amounts));
-		used = strlen(head) + strlen(amounts) + 3;
-		if (columns > used + BAR_MIN)
-			draw_bar(percent > 100 ? 100 : percent,
-				 columns - used > BAR_MAX ? BAR_MAX : columns - used, bar);
-		(void)snprintf(buf, size, "%s%s%s", head, bar, amounts);
+		describe_progress(job, columns, buf, size);
 	}
 	if (columns && strlen(buf) > columns)
 		buf[columns] = '\0';
