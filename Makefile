@@ -358,6 +358,9 @@ guest: $(GUEST)
 build/kernel/debian/release:
 	$(call say,FETCH)
 	$(Q)scripts/fetch-kernel $(@D)
+build/kernel/source/release: build/kernel/debian/release scripts/mkkernel kernel-config/modules.rules $(KCONFIG) $(wildcard kernel-config/own/*.config)
+	$(call say,KERNEL)
+	$(Q)scripts/mkkernel $(<D) $(@D)
 $(KDIR)/checked: $(KDIR)/release scripts/check-kernel-config $(KCONFIG)
 	$(call say,CHECK)
 	$(Q)scripts/check-kernel-config $(KDIR)/config $(KCONFIG) && touch $@
