@@ -15,6 +15,7 @@ DATA=$TAP_TMP/data
 O=$TOP/build/${B:-release}
 SERVER=$O/server/hoist-server
 WIRE=$O/e2e/wire
+CALL_FILES=$TAP_TMP/ # where call puts body and head; another for one in the background
 SERVER_PID=
 export DATA
 
@@ -24,6 +25,7 @@ start_server()
 		>"$TAP_TMP/server.out" 2>>"$TAP_TMP/server.log" &
 	SERVER_PID=$!
 	wait_for 30 server_is_up || bail_out "the server did not start: $(tail -n 3 "$TAP_TMP/server.log")"
+	kill -0 "$SERVER_PID" 2>/dev/null || bail_out "the server ended: $(tail -n 3 "$TAP_TMP/server.log")"
 	URL=$(sed -n 's/^listening //p' "$TAP_TMP/server.out" | head -n 1)
 	FINGERPRINT=$(sed -n 's/^fingerprint //p' "$TAP_TMP/server.out")
 	PIN="sha256//$(xxd -r -p <<<"$FINGERPRINT" | base64)"
@@ -46,9 +48,9 @@ call()
 	local secret=$1 method=$2 path=$3
 	shift 3
 	STATUS=$(curl -sk --pinnedpubkey "$PIN" --max-time 60 -X "$method" ${secret:+-H "Authorization: Bearer $secret"} \
-		-o "$TAP_TMP/body" -D "$TAP_TMP/head" -w '%{http_code}' "$@" "$URL$path")
+		-o "$CALL_FILES"body -D "$CALL_FILES"head -w '%{http_code}' "$@" "$URL$path")
 	CURL_STATUS=$?
-	BODY=$(tr -d '\0' <"$TAP_TMP/body" 2>/dev/null)
+	BODY=$(tr -d '\0' <"$CALL_FILES"body 2>/dev/null)
 	return $CURL_STATUS
 }
 api() { call "$OPERATOR" "$@"; }
