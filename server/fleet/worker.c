@@ -10,10 +10,6 @@
 #include "common/log.h"
 #include "server/fleet/private.h"
 
-/* The store gets these two next; until it is linked with them such a job fails and says so. */
-#pragma weak store_verify
-#pragma weak store_gc
-
 #define DAMAGE_TEXT_MAX (1u << 20)
 
 /* One job's walk through the store. */
@@ -277,12 +273,7 @@ void *worker_run(void *fleet)
 	while ((j = next_job(f))) {
 		struct walk w = {.fleet = f, .job = j};
 		struct err err = {0};
-		int r;
-
-		if (!store_verify || !store_gc)
-			r = err_set(&err, -ENOSYS, "This store cannot be verified or cleaned yet.");
-		else
-			r = j->row.kind == JOB_VERIFY ? do_verify(&w, &err) : do_gc(&w, &err);
+		int r = j->row.kind == JOB_VERIFY ? do_verify(&w, &err) : do_gc(&w, &err);
 
 		finish_job(f, j, r, &err);
 	}
