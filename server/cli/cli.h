@@ -78,7 +78,7 @@ struct setting_table command_options(const struct command *cmd,
 /* ---- connect.c */
 
 /* Which server, from options, HOIST_* variables, ~/.config/hoist/config, a data folder.  No connection is made.
- * -ENOENT: nothing says which one. */
+ * -EDESTADDRREQ: nothing says which one. */
 int target_find(struct ctx *c, struct err *err) MUST_CHECK;
 /* A request; `path` is escaped already.  `ret` may be NULL. */
 int api(struct ctx *c, const char *method, const char *path, const json_t *body, json_t **ret,

@@ -64,8 +64,10 @@ static int add_target(struct ctx *c, json_t *settings, struct err *err)
 {
 	int r = target_find(c, err);
 
-	if (r == -ENOENT && !c->target.url[0] && !c->o.new_token) /* no server is fine */
+	if (r == -EDESTADDRREQ && !c->o.new_token) /* no server is fine */
 		return c->o.pin ? add_setting(settings, "pin", c->o.pin, err) : 0;
+	if (r == -EDESTADDRREQ) /* nobody to ask for the token */
+		r = err->code = -EINVAL;
 	if (r < 0)
 		return r;
 	if (!c->target_guessed)

@@ -127,6 +127,8 @@ static int apply_config_file(struct found *f, struct err *err)
 		return 0;
 	if (r == 0)
 		r = settings_parse_file(&server_options, &o, text, size, err);
+	if (r == -ENOENT) /* no such key */
+		r = err->code = -EINVAL;
 	if (r < 0)
 		(void)err_prefix(err, "read '%s'", path);
 	else
@@ -175,7 +177,7 @@ int target_find(struct ctx *c, struct err *err)
 	if (r < 0)
 		return r;
 	if (!f.target.url[0]) {
-		return err_set(err, -ENOENT,
+		return err_set(err, -EDESTADDRREQ,
 			       "it is not known where the server is. On the server's own machine "
 			       "give --data DIR, elsewhere --server, --pin and --token-file (or "
 			       "write them into ~/.config/hoist/config)");
@@ -234,7 +236,7 @@ static int connect_to(struct ctx *c, struct err *err)
 	}
 	if (r == 0)
 		r = read_token(c, err);
-	if (r == -ENOENT && !c->target.url[0]) /* a matter of options */
+	if (r == -EDESTADDRREQ) /* a matter of options */
 		r = err->code = -EINVAL;
 	if (r < 0)
 		return r;

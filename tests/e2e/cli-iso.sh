@@ -1,0 +1,111 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+# hoist iso: a finished medium gets its settings; nothing else of it changes, and the agent and cpio understand them.
+. "$(dirname "$0")/../lib/tap.sh"
+. "$(dirname "$0")/../lib/server.sh"
+. "$(dirname "$0")/../lib/agent.sh"
+. "$(dirname "$0")/../lib/cli.sh"
+requires curl jq xxd cmp xorriso cpio bsdtar
+
+cd "$TAP_TMP" || exit
+# A medium of 50 MB as scripts/mkiso lays it out, without what takes long to build.
+mkdir -p tree/boot
+head -c 50000000 /dev/urandom >tree/boot/initramfs.img
+"$TOP/scripts/mksettings" tree/boot/settings.cpio
+ok "a medium" xorriso -as mkisofs -quiet -V HOIST -r -o base.iso tree
+before=$(sha256sum <base.iso)
+# settings FILE: the settings as cpio takes them out of the file on the ISO.
+settings() { rm -rf out; mkdir out; xorriso -osirrox on -indev "$1" -extract /boot/settings.cpio out/cpio >/dev/null 2>&1; (cd out && cpio --quiet -idm <cpio && cat hoist.d/settings); }
+outside() { cmp -l "$1" "$2" | awk -v from="$3" '$1 <= from || $1 > from + 65536' | wc -l; }
+
+HOIST_DATA='' cli iso --in base.iso --out my.iso --server hoist.example:4648 --pin "$(printf 'ab%.0s' {1..32})" --token tok3n --set name=hall3 \
+	--set poll-port=1
+is "$STATUS_CLI" 0 "settings without any server" || diag "$ERR"
+is "$(settings my.iso)" "server=https://hoist.example:4648
+pin=$(printf 'ab%.0s' {1..32})
+name=hall3
+poll-port=1
+token=tok3n" "are on the medium, as cpio unpacks it"
+is "$(stat -c %a my.iso):$(stat -c %a out/hoist.d/settings)" "600:600" "readable by its owner alone"
+unlike "$OUT" tok3n "the token is not printed"
+at=$(LC_ALL=C grep -abo 'hoist.d/HOIST-SETTINGS-1' base.iso | cut -d: -f1)
+is "$(outside base.iso my.iso $((at - 110)))" 0 "not a byte outside the area is different"
+is "$(stat -c %s my.iso):$(sha256sum <base.iso)" "$(stat -c %s base.iso):$before" "the same size, and the original untouched"
+mkdir second
+start=$(date +%s%N)
+HOIST_DATA='' cli iso --in my.iso --out second/my.iso --set a=b
+took=$((($(date +%s%N) - start) / 1000000))
+is "$STATUS_CLI:$(settings second/my.iso)" "0:a=b" "a medium can be personalised again: the new settings replace the old"
+ok "in under a second ($took ms)" test $took -lt 1000
+cp my.iso same.iso
+HOIST_DATA='' cli iso --in same.iso --out same.iso --set a=c
+is "$STATUS_CLI:$(settings same.iso)" "0:a=c" "onto itself as well"
+is "$(find . -name '*.iso.*' | wc -l)" 0 "nothing is left lying around"
+
+# ---- show, reset
+cli iso --show my.iso
+is "$STATUS_CLI:$(tail -n 2 <<<"$OUT")" "0:poll-port=1
+token=***" "show: without secrets"
+cli iso --show my.iso --secrets --json
+is "$(jq -r .token <<<"$OUT")" tok3n "show --secrets --json: with them"
+cp my.iso reset.iso
+ok "reset" cli iso --reset reset.iso
+cli iso --show reset.iso
+is "$STATUS_CLI:$OUT" "0:" "leaves none"
+is "$(outside base.iso reset.iso $((at - 110)))" 0 "and the rest as it was"
+nok "no trace of the token" grep -aq tok3n reset.iso
+
+# ---- refusals: nothing is written
+refused()
+{
+	local status=$1 sentence=$2
+	shift 2
+	cli iso "$@"
+	like "$STATUS_CLI:$ERR" "^$status:.*$sentence" "refused: $(printf '%q ' "$@")"
+}
+HOIST_DATA=
+cat base.iso >two.iso
+dd if=base.iso of=two.iso bs=2048 skip=$(((at - 110) / 2048)) count=32 seek=8 conv=notrunc status=none
+head -c $((at + 30000)) base.iso >cut.iso
+head -c 1000000 /dev/urandom >noise.iso
+refused 1 "there is no place for settings in it" --in noise.iso --out bad.iso --set a=b
+refused 1 "more than one place" --in two.iso --out bad.iso --set a=b
+refused 1 "cut off" --in cut.iso --out bad.iso --set a=b
+refused 1 "No such file" --in none.iso --out bad.iso --set a=b
+refused 1 "not a regular file" --in base.iso --out second --set a=b
+refused 2 "not the name of a setting" --in base.iso --out bad.iso --set A=b
+refused 2 "KEY=VALUE" --in base.iso --out bad.iso --set a
+refused 2 "begins or ends with a blank" --in base.iso --out bad.iso --set 'a=b '
+refused 2 "control character" --in base.iso --out bad.iso --set $'a=b\nc=d'
+refused 2 "64 hexadecimal digits" --in base.iso --out bad.iso --set pin=12
+refused 2 "nothing to write" --in base.iso --out bad.iso
+refused 2 "exclude each other" --in base.iso --out bad.iso --token a --new-token --server x --pin "$(printf 'ab%.0s' {1..32})"
+refused 2 "one of these" --in base.iso --show my.iso
+refused 2 "it is not known where the server is" --in base.iso --out bad.iso --new-token
+for i in {1..20}; do big+=(--set "k$i=$(head -c 4000 /dev/zero | tr '\0' x)"); done
+cli iso --in base.iso --out bad.iso "${big[@]}"
+like "$STATUS_CLI:$ERR" "^1:.*do not fit" "refused: more than 64 KiB"
+is "$(find . -name 'bad.iso*' | wc -l)" 0 "nothing was written"
+HOIST_DATA=$DATA
+
+# ---- with a server: the agent registers with nothing but these settings
+start_server
+cli iso --in base.iso --out lan.iso --new-token --uses 7 --expires 2d
+is "$STATUS_CLI:$(settings lan.iso | cut -c1-6)" "0:pin=${FINGERPRINT:0:2}
+token=" "by --data: fingerprint and token, no address"
+cli token list
+like "$OUT" " 7  +7 " "the server made that token"
+cli iso --in base.iso --out wan.iso --new-token --server "$URL"
+settings wan.iso >settings
+like "$(cat settings)" "^server=$URL
+pin=$FINGERPRINT
+token=[0-9a-f]{64}$" "with --server: its address as well"
+truncate -s 1M disk.img
+"$AGENT" run --settings settings --disk disk.img --discovery=no --id one --name one --state "$TAP_TMP/state" >agent.log 2>&1 &
+cleanup_fn kill $!
+ok "a machine with these settings registers" wait_for 30 machine_is_idle one
+echo "tok-from-stdin" | HOIST_DATA='' "$HOIST" iso --in base.iso --out stdin.iso --token - >/dev/null 2>&1
+is "$(settings stdin.iso)" "token=tok-from-stdin" "--token - reads standard input"
+HOIST_DATA='' cli iso --in base.iso --out note.iso --set a=b
+like "$ERR" "without a token" "a medium without a token: a note"
+done_testing
