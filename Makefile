@@ -37,6 +37,8 @@ $(eval $(call pkg,libmicrohttpd,MHD))
 $(eval $(call pkg,gnutls,GNUTLS))
 $(eval $(call pkg,sqlite3,SQLITE))
 $(eval $(call pkg,openssl,OPENSSL))
+$(eval $(call pkg,ext2fs com_err,EXT2FS))
+$(eval $(call pkg,libntfs-3g,NTFS3G))
 
 WARN := -Wall -Wextra -Wshadow -Wvla -Wundef -Wformat=2 -Wwrite-strings \
 	-Wstrict-prototypes -Wmissing-prototypes -Wmissing-declarations \
@@ -160,6 +162,25 @@ CLI_SRC := \
 	server/cli/progress.c \
 	server/cli/resolve.c
 
+# what of a disk is in use: hoist-agent map, and what a capture reads
+AGENT_SRC += \
+	agent/usage/cache.c \
+	agent/usage/ext.c \
+	agent/usage/ext_io.c \
+	agent/usage/ext_walk.c \
+	agent/usage/formats.c \
+	agent/usage/gpt.c \
+	agent/usage/map_json.c \
+	agent/usage/map_main.c \
+	agent/usage/mbr.c \
+	agent/usage/runs.c \
+	agent/usage/scan.c \
+	agent/usage/signature.c \
+	agent/usage/swap.c \
+	agent/usage/table.c \
+	agent/usage/usage.c \
+	agent/usage/volume.c
+
 # libblake3 is preferred where there is one (Debian 12 has none); `make LIBBLAKE3=` does without.
 LIBBLAKE3 ?= $(shell $(PKG_CONFIG) --exists libblake3 && echo yes)
 ifeq ($(LIBBLAKE3),yes)
@@ -197,7 +218,7 @@ STORE_SRC := \
 
 STORE_LIBS := $(SQLITE_LIBS) $(XXHASH_LIBS)
 
-AGENT_LIBS  := $(COMMON_LIBS) $(BLKID_LIBS) $(PARTED_LIBS)
+AGENT_LIBS  := $(COMMON_LIBS) $(BLKID_LIBS) $(PARTED_LIBS) $(EXT2FS_LIBS) $(NTFS3G_LIBS)
 
 TESTLIB_SRC := tests/lib/blk_fault.c tests/lib/https_server.c tests/lib/rig.c tests/lib/sample.c tests/lib/sink.c \
 	tests/lib/store_fixture.c

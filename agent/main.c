@@ -5,6 +5,7 @@
 
 #include "agent/inventory.h"
 #include "agent/run.h"
+#include "agent/usage/map.h"
 
 static const struct command {
 	const char *name;
@@ -13,6 +14,7 @@ static const struct command {
 } commands[] = {
 	{"inventory", inventory_main, "list this machine's disks, firmware and network cards"},
 	{"run", run_main, "wait for orders: capture this machine's disks, or restore onto them"},
+	{"map", map_main, "print what a capture would copy of a disk, and why"},
 };
 
 static void print_help(FILE *f)

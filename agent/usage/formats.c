@@ -1,0 +1,60 @@
+#include "agent/usage/formats.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* Metadata of MD at the end of a member leaves the content visible at its start: so what MD claims is asked for first, and is believed. */
+static const struct format *const formats[] = {
+	&format_ext,
+	&format_swap,
+};
+
+struct claims {
+	size_t len;
+	char names[200];
+};
+
+static void add_claim(struct claims *c, const char *name)
+{
+	size_t n = strlen(c->names);
+
+	(void)snprintf(c->names + n, sizeof(c->names) - n, "%s%s", c->len > 0 ? " and " : "", name);
+	c->len++;
+}
+
+int formats_find(struct volume *v, struct usage_part *ret_part, const struct format **ret_format,
+		 struct err *err)
+{
+	struct claims claims = {0};
+	struct usage_part part = *ret_part;
+	const struct format *format = NULL;
+	const char *names[SIGNATURES_MAX];
+	int n;
+
+	part.content = "unknown";
+	for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++) {
+		struct usage_part found = *ret_part;
+		int r = formats[i]->probe(v, &found, err);
+
+		if (r < 0)
+			return r;
+		if (r == 0)
+			continue;
+		add_claim(&claims, found.content);
+		part = found;
+		format = formats[i];
+	}
+	n = signatures_find(v, names, err);
+	if (n < 0)
+		return n;
+	for (int i = 0; i < n; i++) {
+		add_claim(&claims, names[i]);
+		part.content = names[i];
+		format = NULL;
+	}
+	if (claims.len > 1)
+		return doubt(err, "there are signatures of %s on it", claims.names);
+	*ret_part = part;
+	*ret_format = format;
+	return 0;
+}

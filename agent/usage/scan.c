@@ -1,0 +1,348 @@
+/* scan.c - looking into places: what is there, and what of it is in use. */
+#include "agent/usage/scan.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/usage/formats.h"
+#include "agent/usage/table.h"
+#include "common/bytes.h"
+#include "common/text.h"
+
+void doubt_say(struct err *err, const char *fmt, ...)
+{
+	va_list ap;
+
+	err->code = -EUCLEAN;
+	va_start(ap, fmt);
+	(void)vsnprintf(err->msg, sizeof(err->msg), fmt, ap);
+	va_end(ap);
+}
+
+void place_set_raw(struct place *p, const char *fmt, ...)
+{
+	va_list ap;
+
+	p->part.how = USAGE_RAW;
+	p->part.used = p->part.size;
+	va_start(ap, fmt);
+	(void)vsnprintf(p->part.why, sizeof(p->part.why), fmt, ap);
+	va_end(ap);
+	if (p->volume)
+		volume_mark_all(p->volume);
+}
+
+static bool grow_places(struct scan *s)
+{
+	size_t cap = s->places_cap ? s->places_cap * 2 : 64;
+	struct place **places;
+
+	if (s->places_len < s->places_cap)
+		return true;
+	places = reallocarray(s->places, cap, sizeof(struct place *));
+	if (!places)
+		return false;
+	s->places = places;
+	s->places_cap = cap;
+	return true;
+}
+
+struct place *scan_add(struct scan *s, enum place_kind kind, struct volume *take_volume,
+		       struct place *parent, struct err *err)
+{
+	struct place *p = NULL;
+
+	if (s->places_len >= SCAN_PLACES_MAX) {
+		(void)err_set(err, -E2BIG, "more than %u partitions and volumes", SCAN_PLACES_MAX);
+	} else if (!grow_places(s) || !(p = calloc(1, sizeof(*p)))) {
+		s->is_failed = true;
+		(void)err_set(err, -ENOMEM, "out of memory");
+	}
+	if (!p) {
+		volume_free(take_volume);
+		return NULL;
+	}
+	p->kind = kind;
+	p->volume = take_volume;
+	p->parent = parent;
+	p->depth = parent ? parent->depth + 1 : 0;
+	p->part.content = "unknown";
+	p->part.size = take_volume ? volume_size(take_volume) : 0;
+	s->places[s->places_len++] = p;
+	return p;
+}
+
+bool place_may_have_table(const struct place *p)
+{
+	return p->kind == PLACE_DISK || p->kind == PLACE_VOLUME;
+}
+
+/* A part of what `parent` is, clipped to it; without a volume when nothing is left. */
+static struct place *add_part(struct scan *s, enum place_kind kind, struct place *parent,
+			      const struct table_entry *e, struct err *err)
+{
+	uint64_t whole = volume_size(parent->volume);
+	uint64_t left = e->offset < whole ? whole - e->offset : 0;
+	struct volume *v = NULL;
+	struct place *p;
+	char name[32];
+
+	(void)snprintf(name, sizeof(name), "partition %u", e->number);
+	if (left > 0 && e->size > 0 && !e->is_extended &&
+	    volume_new_slice(name, parent->volume, e->offset, e->size < left ? e->size : left, &v,
+			     err) < 0) {
+		s->is_failed = true;
+		return NULL;
+	}
+	p = scan_add(s, kind, v, parent, err);
+	if (!p)
+		return NULL;
+	p->part.number = e->number;
+	p->part.offset = e->offset;
+	p->part.size = e->size;
+	if (parent->part.name[0] != '\0' && kind == PLACE_PARTITION)
+		(void)snprintf(p->part.name, sizeof(p->part.name), "%.100s/%u", parent->part.name,
+			       e->number);
+	return p;
+}
+
+static int add_partition(struct scan *s, struct place *disk, const struct table *t,
+			 const struct table_entry *e, struct err *err)
+{
+	uint64_t whole = volume_size(disk->volume);
+	struct place *p = add_part(s, PLACE_PARTITION, disk, e, err);
+
+	if (!p)
+		return err->code;
+	p->is_boot = e->is_boot;
+	if (e->raw_why)
+		(void)snprintf(p->raw_why, sizeof(p->raw_why), "%s", e->raw_why);
+	if (e->is_extended) {
+		p->part.content = "extended";
+		p->part.how = USAGE_HEADER;
+		for (size_t i = 0; i < t->own_len; i++)
+			p->part.used += t->own[i].length;
+		p->part.copied = p->part.used;
+		part_set_why(&p->part, "it holds the table of the logical partitions");
+	} else if (!p->volume) {
+		p->part.how = USAGE_NONE;
+		part_set_why(&p->part, "it lies outside the disk");
+	} else if (e->size > whole - e->offset) {
+		(void)snprintf(p->raw_why, sizeof(p->raw_why),
+			       "it reaches past the end of the disk");
+	}
+	return 0;
+}
+
+/* A space outside all partitions. */
+static int add_area(struct scan *s, struct place *disk, uint64_t offset, uint64_t end,
+		    const char *in_use, struct err *err)
+{
+	struct table_entry e = {.offset = offset, .size = end - offset};
+	struct place *p;
+
+	if (offset >= end)
+		return 0;
+	p = add_part(s, PLACE_AREA, disk, &e, err);
+	if (!p)
+		return err->code;
+	(void)snprintf(p->part.name, sizeof(p->part.name), "unpartitioned");
+	p->part.content = "";
+	if (in_use) {
+		place_set_raw(p, "%s", in_use);
+	} else {
+		p->part.how = USAGE_NONE;
+		part_set_why(&p->part, "no partition is there, and the table is sane");
+	}
+	return 0;
+}
+
+/* What is after the last partition. */
+static int add_tail(struct scan *s, struct place *disk, uint64_t offset, const char *in_use,
+		    struct err *err)
+{
+	uint64_t end = volume_size(disk->volume);
+	int r;
+
+	if (in_use || end - offset <= USAGE_TAIL_MAX)
+		return add_area(s, disk, offset, end, in_use ? in_use : "after the last partition",
+				err);
+	r = add_area(s, disk, offset, offset + USAGE_GAP_MAX, "right after the last partition",
+		     err);
+	if (r == 0 && end - USAGE_TAIL_MAX > offset + USAGE_GAP_MAX)
+		r = add_area(s, disk, offset + USAGE_GAP_MAX, end - USAGE_TAIL_MAX, NULL, err);
+	if (r == 0) {
+		r = add_area(s, disk,
+			     end - USAGE_TAIL_MAX > offset + USAGE_GAP_MAX ? end - USAGE_TAIL_MAX
+									   : offset + USAGE_GAP_MAX,
+			     end, "the end of the disk", err);
+	}
+	return r;
+}
+
+static int add_areas(struct scan *s, struct place *disk, const struct table *t, struct err *err)
+{
+	const char *doubtful = t->is_sane ? NULL : t->why;
+	uint64_t whole = volume_size(disk->volume);
+	uint64_t end = 0;
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < t->len; i++) {
+		const struct table_entry *e = &t->entries[i];
+		const char *why = doubtful;
+		uint64_t gap;
+
+		if (e->is_extended || e->offset >= whole)
+			continue;
+		gap = e->offset - end;
+		if (end == 0) {
+			why = "before the first partition: table and boot code";
+		} else if (!why && gap <= USAGE_GAP_MAX) {
+			why = "a small space between partitions";
+		}
+		r = add_area(s, disk, end, e->offset, why, err);
+		end = e->size < whole - e->offset ? e->offset + e->size : whole;
+	}
+	if (r == 0 && end == 0) {
+		end = USAGE_GAP_MAX < whole ? USAGE_GAP_MAX : whole;
+		r = add_area(s, disk, 0, end, "table and boot code", err);
+	}
+	return r < 0 ? r : add_tail(s, disk, end, doubtful, err);
+}
+
+static void look_table(struct scan *s, struct place *p, const struct table *t)
+{
+	struct err err;
+	int r = 0;
+
+	p->table = t->name;
+	p->part.content = t->name;
+	p->part.how = USAGE_MAP;
+	part_set_why(&p->part, "partition table%s%s", t->is_sane ? "" : ": ", t->why);
+	for (size_t i = 0; i < t->own_len; i++)
+		volume_mark(p->volume, t->own[i].offset, t->own[i].length);
+	for (size_t i = 0; r == 0 && i < t->len; i++)
+		r = add_partition(s, p, t, &t->entries[i], &err);
+	if (r == 0)
+		r = add_areas(s, p, t, &err);
+	if (r < 0)
+		place_set_raw(p, "%s", err.msg);
+}
+
+static void look_content(struct scan *s, struct place *p, const struct format *format)
+{
+	struct err err;
+
+	if (!format && strcmp(p->part.content, "unknown") == 0) {
+		place_set_raw(p, "nothing that is known is on it");
+		return;
+	}
+	if (!format) {
+		place_set_raw(p, "content of this kind is not looked into");
+		return;
+	}
+	p->part.how = USAGE_MAP;
+	if (format->map(s, p, &err) < 0)
+		place_set_raw(p, "%s", err.msg);
+}
+
+static void look(struct scan *s, struct place *p)
+{
+	CLEANUP(table_done) struct table table = {0};
+	const struct format *format = NULL;
+	struct err err;
+	int r;
+
+	if (p->kind == PLACE_AREA || !p->volume)
+		return;
+	if (p->raw_why[0] != '\0' || p->is_boot || p->depth > SCAN_DEPTH_MAX) {
+		place_set_raw(p, "%s",
+			      p->raw_why[0] != '\0' ? p->raw_why
+			      : p->is_boot	    ? "boot code"
+						    : "too many layers below it");
+		return;
+	}
+	r = formats_find(p->volume, &p->part, &format, &err);
+	if (r == 0 && place_may_have_table(p))
+		r = table_read(p->volume, &table, &err);
+	if (r < 0) {
+		place_set_raw(p, "%s", err.msg);
+	} else if (r > 0 && strcmp(p->part.content, "unknown") != 0) {
+		place_set_raw(p, "there are a partition table and signatures of %s on it",
+			      p->part.content);
+	} else if (r > 0) {
+		look_table(s, p, &table);
+	} else {
+		look_content(s, p, format);
+	}
+}
+
+void scan_look(struct scan *s)
+{
+	while (s->looked < s->places_len)
+		look(s, s->places[s->looked++]);
+}
+
+void part_set_why(struct usage_part *part, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void)vsnprintf(part->why, sizeof(part->why), fmt, ap);
+	va_end(ap);
+}
+
+void part_set_label(struct usage_part *part, const void *bytes, size_t size)
+{
+	(void)text_clean(part->label, sizeof(part->label), bytes, size);
+}
+
+/* UTF-16 to UTF-8; halves of pairs become what is not valid, for text_clean. */
+void part_set_label_utf16(struct usage_part *part, const uint8_t *bytes, size_t units)
+{
+	uint8_t utf8[192];
+	size_t n = 0;
+
+	for (size_t i = 0; i < units && n + 4 <= sizeof(utf8); i++) {
+		uint32_t c = (uint32_t)bytes[2 * i] | (uint32_t)bytes[2 * i + 1] << 8;
+		uint32_t low =
+			i + 1 < units ? (uint32_t)bytes[2 * i + 2] | (uint32_t)bytes[2 * i + 3] << 8
+				      : 0;
+
+		if (c == 0)
+			break;
+		if (c >= 0xd800 && c < 0xdc00 && low >= 0xdc00 && low < 0xe000) {
+			c = 0x10000 + ((c - 0xd800) << 10) + (low - 0xdc00);
+			i++;
+			utf8[n++] = (uint8_t)(0xf0 | c >> 18);
+			utf8[n++] = (uint8_t)(0x80 | (c >> 12 & 0x3f));
+			utf8[n++] = (uint8_t)(0x80 | (c >> 6 & 0x3f));
+			utf8[n++] = (uint8_t)(0x80 | (c & 0x3f));
+		} else if (c >= 0x800) {
+			utf8[n++] = (uint8_t)(0xe0 | c >> 12);
+			utf8[n++] = (uint8_t)(0x80 | (c >> 6 & 0x3f));
+			utf8[n++] = (uint8_t)(0x80 | (c & 0x3f));
+		} else if (c >= 0x80) {
+			utf8[n++] = (uint8_t)(0xc0 | c >> 6);
+			utf8[n++] = (uint8_t)(0x80 | (c & 0x3f));
+		} else {
+			utf8[n++] = (uint8_t)c;
+		}
+	}
+	part_set_label(part, utf8, n);
+}
+
+void part_set_uuid(struct usage_part *part, const uint8_t bytes[static 16])
+{
+	size_t n = 0;
+
+	part->uuid[0] = '\0';
+	if (bytes_are_zero(bytes, 16))
+		return;
+	for (unsigned i = 0; i < 16; i++) {
+		n += (size_t)snprintf(part->uuid + n, sizeof(part->uuid) - n, "%s%02x",
+				      i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", bytes[i]);
+	}
+}

@@ -1,0 +1,75 @@
+/* scan.h - one run of usage_map: the places found so far, and what readers of formats need.  Internal to agent/usage/. */
+#ifndef AGENT_USAGE_SCAN_H
+#define AGENT_USAGE_SCAN_H
+#include "agent/usage/usage.h"
+#include "agent/usage/view.h"
+#include "agent/usage/volume.h"
+
+#define SCAN_DEPTH_MAX \
+	8u /* of layers: disk, partition, array, logical volume, partition on it, ... */
+#define SCAN_PLACES_MAX 4096u /* of all disks together */
+
+struct scan;
+struct format;
+
+enum place_kind { PLACE_DISK, PLACE_PARTITION, PLACE_AREA, PLACE_VOLUME };
+
+/* A space with content: a disk, a partition, a volume. */
+struct place {
+	enum place_kind kind;
+	struct volume *
+		volume; /* owned; NULL for areas, and for partitions of which nothing is on the disk */
+	struct place *
+		parent; /* the place whose table names it; NULL for disks, arrays and logical volumes */
+	unsigned depth;
+	bool is_boot;	   /* boot code, by its type in the table: not looked into */
+	char raw_why[128]; /* not looked into, and why; empty otherwise */
+	struct usage_part part;
+	const char *table; /* of disks and other places that may have a table */
+	void *state;	   /* of a member of a group (LVM, MD): what its format has read */
+	void (*free_state)(void *state);
+};
+
+/* Content of one kind, one for each format; formats.c lists them. */
+struct format {
+	const char *name; /* for messages */
+	/* Does it claim this space?  1, after setting part->content, label and uuid; 0; or a negative errno when it cannot be read. */
+	int (*probe)(struct volume *v, struct usage_part *part, struct err *err);
+	/* Mark what is in use, and set part.used and, unless it is USAGE_MAP, part.how.  Any error is a doubt: the place becomes raw, and the message is the reason.
+	 * -EUCLEAN is for what is wrong in the content itself. */
+	int (*map)(struct scan *s, struct place *p, struct err *err);
+};
+
+extern const struct format format_ext, format_swap;
+
+struct scan {
+	struct cache *cache;
+	struct place **disks; /* borrowed from places */
+	size_t disks_len;
+	struct place **places; /* owned; those with a volume after all that it is made of */
+	size_t places_len, places_cap;
+	size_t looked;	/* so many have been looked into */
+	bool is_failed; /* out of memory */
+};
+
+/* A new place, which takes `take_volume` also on failure.  NULL: out of memory or too many; `err` says which. */
+struct place *scan_add(struct scan *s, enum place_kind kind, struct volume *take_volume,
+		       struct place *parent, struct err *err) MUST_CHECK;
+/* All of it is in use, for that reason. */
+void place_set_raw(struct place *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Look into every place that has not been looked into, and those found thereby. */
+void scan_look(struct scan *s);
+bool place_may_have_table(const struct place *p);
+
+/* doubt(err, format, ...): -EUCLEAN and the sentence.  The value is for the analyzer to see. */
+#define doubt(err, ...) (doubt_say((err), __VA_ARGS__), -EUCLEAN)
+void doubt_say(struct err *err, const char *fmt, ...) __attribute__((format(printf, 2, 3), cold));
+
+void part_set_why(struct usage_part *part, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+/* `size` bytes that are a label in UTF-8, up to the first NUL, or UTF-16 (little-endian). */
+void part_set_label(struct usage_part *part, const void *bytes, size_t size);
+void part_set_label_utf16(struct usage_part *part, const uint8_t *bytes, size_t units);
+/* 16 bytes in the order in which they are printed; all zeros is no UUID. */
+void part_set_uuid(struct usage_part *part, const uint8_t bytes[static 16]);
+#endif

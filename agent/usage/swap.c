@@ -1,0 +1,90 @@
+/* swap.c - Linux swap areas: include/linux/swap.h, union swap_header, and mkswap(8).
+ *
+ * The magic is in the last ten bytes of the first page, whose size (that of the machine that made it) is not written anywhere else.  The header
+ * page holds all that swapon and /etc/fstab need; the rest is only ever read by the kernel that wrote it, unless it hibernated: then the magic
+ * is another, and the image is everywhere. */
+#include <string.h>
+
+#include "agent/usage/scan.h"
+
+#define MAGIC_SIZE 10u
+#define PAGE_MIN   4096u
+#define PAGE_MAX   65536u
+
+#define MAGIC(text) (text), sizeof(text) - 1
+
+static const struct {
+	const char *magic;
+	size_t size;
+	const char *content;
+	bool is_image; /* of a machine that sleeps */
+} magics[] = {
+	{MAGIC("SWAPSPACE2"), "swap", false},
+	{MAGIC("SWAP-SPACE"), "swap", false},
+	{MAGIC("S1SUSPEND"), "swsuspend", true},
+	{MAGIC("S2SUSPEND"), "swsuspend", true},
+	{MAGIC("ULSUSPEND"), "swsuspend", true},
+	{MAGIC("LINHIB0001"), "swsuspend", true},
+	{MAGIC("\xed\xc3\x02\xe9\x98\x56\xe5\x0c"), "swsuspend", true}, /* TuxOnIce */
+};
+
+/* The index of the magic, and the page it is at the end of; -ENOENT. */
+static int find(struct volume *v, uint32_t *ret_page, struct err *err)
+{
+	for (uint32_t page = PAGE_MIN; page <= PAGE_MAX; page *= 2) {
+		char magic[MAGIC_SIZE];
+		int r;
+
+		if (page > volume_size(v))
+			break;
+		r = volume_read(v, magic, sizeof(magic), page - MAGIC_SIZE, err);
+		if (r < 0)
+			return r;
+		for (size_t i = 0; i < sizeof(magics) / sizeof(magics[0]); i++) {
+			if (memcmp(magic, magics[i].magic, magics[i].size) == 0) {
+				*ret_page = page;
+				return (int)i;
+			}
+		}
+	}
+	return -ENOENT;
+}
+
+static int swap_probe(struct volume *v, struct usage_part *part, struct err *err)
+{
+	uint8_t header[1024];
+	uint32_t page;
+	int i = find(v, &page, err);
+	int r;
+
+	if (i < 0)
+		return i == -ENOENT ? 0 : i;
+	r = volume_read(v, header, sizeof(header), 1024, err);
+	if (r < 0)
+		return r;
+	part->content = magics[i].content;
+	if (strcmp(magics[i].magic, "SWAP-SPACE") != 0) {
+		part_set_uuid(part, header + 12);
+		part_set_label(part, header + 28, 16);
+	}
+	return 1;
+}
+
+static int swap_map(struct scan *s, struct place *p, struct err *err)
+{
+	uint32_t page;
+	int i = find(p->volume, &page, err);
+
+	(void)s;
+	if (i < 0)
+		return i;
+	if (magics[i].is_image)
+		return doubt(err, "it holds the image of a hibernated system");
+	volume_mark(p->volume, 0, page);
+	p->part.how = USAGE_HEADER;
+	p->part.used = page;
+	part_set_why(&p->part, "swap space: what was swapped out is of no use");
+	return 0;
+}
+
+const struct format format_swap = {.name = "swap", .probe = swap_probe, .map = swap_map};

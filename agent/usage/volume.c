@@ -1,0 +1,293 @@
+/* volume.c - reading and marking through the layers.
+ *
+ * Stripes: the bytes of area j below the volume's byte x are one consecutive range of the area, whatever the stripe size (area_pos).
+ * So a range of the volume is one range of each area, and marking costs the same for a block and for a terabyte. */
+#include "agent/usage/volume.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <string.h>
+
+static struct volume *volume_of(struct blk *b)
+{
+	return (struct volume *)b;
+}
+
+static size_t find_segment(const struct volume *v, uint64_t offset)
+{
+	size_t low = 0;
+	size_t high = v->segments_len;
+
+	while (high - low > 1) {
+		size_t mid = low + (high - low) / 2;
+
+		if (v->segments[mid].at <= offset) {
+			low = mid;
+		} else {
+			high = mid;
+		}
+	}
+	return low;
+}
+
+/* From the first copy that can be read. */
+static int read_area(const struct segment *s, uint32_t stripe, void *buf, size_t size,
+		     uint64_t offset, struct err *err)
+{
+	const struct area *areas = s->areas + (size_t)stripe * s->mirrors;
+	int r = err_set(err, -ENXIO, "it lies on a disk that is not there");
+
+	for (uint32_t i = 0; r < 0 && i < s->mirrors; i++) {
+		if (areas[i].on)
+			r = volume_read(areas[i].on, buf, size, areas[i].offset + offset, err);
+	}
+	return r;
+}
+
+static int composed_read_at(struct blk *b, void *buf, size_t size, uint64_t offset, struct err *err)
+{
+	const struct volume *v = volume_of(b);
+	uint8_t *to = buf;
+	size_t i = find_segment(v, offset);
+
+	while (size > 0) {
+		const struct segment *s = &v->segments[i];
+		uint64_t at = offset - s->at;
+		uint64_t n = s->length - at;
+		uint64_t in_area = at;
+		uint32_t stripe = 0;
+		int r;
+
+		if (s->stripes > 1) {
+			uint64_t number = at / s->stripe_size;
+
+			stripe = (uint32_t)(number % s->stripes);
+			in_area = number / s->stripes * s->stripe_size + at % s->stripe_size;
+			n = s->stripe_size - at % s->stripe_size;
+		}
+		if (n > size)
+			n = size;
+		r = read_area(s, stripe, to, (size_t)n, in_area, err);
+		if (r < 0)
+			return err_prefix(err, "%s at byte %" PRIu64, v->blk.name, offset);
+		to += n;
+		size -= (size_t)n;
+		offset += n;
+		i += offset - s->at == s->length;
+	}
+	return 0;
+}
+
+static void composed_close(struct blk *b)
+{
+	segments_free(volume_of(b)->segments, volume_of(b)->segments_len);
+}
+
+static int disk_read_at(struct blk *b, void *buf, size_t size, uint64_t offset, struct err *err)
+{
+	return cache_read(volume_of(b)->cache, volume_of(b)->disk, buf, size, offset, err);
+}
+
+static void disk_close(struct blk *b)
+{
+	runs_done(&volume_of(b)->runs);
+}
+
+/* No writing: of mode BLK_READ, so that blk.c refuses before it comes here. */
+static const struct blk_ops disk_ops = {.read_at = disk_read_at, .close = disk_close};
+static const struct blk_ops composed_ops = {.read_at = composed_read_at, .close = composed_close};
+
+int volume_new_disk(struct blk *disk, struct cache *cache, size_t runs_max, struct volume **ret,
+		    struct err *err)
+{
+	struct volume *v = calloc(1, sizeof(*v));
+
+	if (!v || blk_init(&v->blk, &disk_ops, blk_name(disk), err) < 0) {
+		free(v);
+		return err_set(err, -ENOMEM, "map '%s': out of memory", blk_name(disk));
+	}
+	v->blk.size = blk_size(disk);
+	v->blk.sector_size = blk_sector_size(disk);
+	v->blk.physical_sector_size = blk_physical_sector_size(disk);
+	v->disk = disk;
+	v->cache = cache;
+	runs_init(&v->runs, runs_max);
+	*ret = v;
+	return 0;
+}
+
+int volume_new_composed(const char *name, uint32_t sector_size, struct segment *take_segments,
+			size_t len, struct volume **ret, struct err *err)
+{
+	struct volume *v = calloc(1, sizeof(*v));
+
+	if (!v || blk_init(&v->blk, &composed_ops, name, err) < 0) {
+		free(v);
+		segments_free(take_segments, len);
+		return err_set(err, -ENOMEM, "map '%s': out of memory", name);
+	}
+	v->segments = take_segments;
+	v->segments_len = len;
+	for (size_t i = 0; i < len; i++) {
+		assert(take_segments[i].at == v->blk.size && take_segments[i].length > 0);
+		v->blk.size += take_segments[i].length;
+	}
+	v->blk.sector_size = sector_size;
+	v->blk.physical_sector_size = sector_size;
+	*ret = v;
+	return 0;
+}
+
+int volume_new_slice(const char *name, struct volume *on, uint64_t offset, uint64_t size,
+		     struct volume **ret, struct err *err)
+{
+	struct segment *s = calloc(1, sizeof(*s));
+	struct area *a = calloc(1, sizeof(*a));
+
+	assert(size > 0 && offset <= volume_size(on) && size <= volume_size(on) - offset);
+	if (!s || !a) {
+		free(s);
+		free(a);
+		return err_set(err, -ENOMEM, "map '%s': out of memory", name);
+	}
+	*a = (struct area){on, offset};
+	*s = (struct segment){.length = size, .stripes = 1, .mirrors = 1, .areas = a};
+	return volume_new_composed(name, on->blk.sector_size, s, 1, ret, err);
+}
+
+void volume_free(struct volume *v)
+{
+	if (v)
+		blk_free(&v->blk);
+}
+
+void segments_free(struct segment *s, size_t len)
+{
+	for (size_t i = 0; s && i < len; i++)
+		free(s[i].areas);
+	free(s);
+}
+
+int volume_read(struct volume *v, void *buf, size_t size, uint64_t offset, struct err *err)
+{
+	return blk_read(&v->blk, buf, size, offset, err);
+}
+
+/* What to do with a range of a disk. */
+typedef bool range_fn(struct volume *disk, uint64_t offset, uint64_t length, void *ctx);
+
+/* Bytes of area `stripe` that lie below the segment's byte `x`. */
+static uint64_t area_pos(const struct segment *s, uint32_t stripe, uint64_t x)
+{
+	uint64_t row, rest;
+
+	if (s->stripes == 1)
+		return x;
+	row = s->stripe_size * s->stripes;
+	rest = x % row;
+	if (rest <= s->stripe_size * stripe) {
+		rest = 0;
+	} else {
+		rest -= s->stripe_size * stripe;
+	}
+	return x / row * s->stripe_size + (rest < s->stripe_size ? rest : s->stripe_size);
+}
+
+/* Call `fn` for what the range is on the disks, until it returns false.  The range is inside the volume.  The depth of recursion is that of
+ * the layers, which scan.c limits. */
+static bool each_range(struct volume *v, uint64_t offset, uint64_t length, range_fn *fn, void *ctx)
+{
+	uint64_t end = offset + length;
+
+	if (v->disk)
+		return fn(v, offset, length, ctx);
+	for (size_t i = find_segment(v, offset); i < v->segments_len; i++) {
+		const struct segment *s = &v->segments[i];
+		uint64_t from = offset > s->at ? offset - s->at : 0;
+		uint64_t to = end - s->at < s->length ? end - s->at : s->length;
+
+		if (s->at >= end)
+			break;
+		for (size_t j = 0; j < (size_t)s->stripes * s->mirrors; j++) {
+			const struct area *a = &s->areas[j];
+			uint64_t low = area_pos(s, (uint32_t)(j / s->mirrors), from);
+			uint64_t high = area_pos(s, (uint32_t)(j / s->mirrors), to);
+
+			if (a->on && low < high &&
+			    !each_range(a->on, a->offset + low, high - low, fn, ctx))
+				return false;
+		}
+	}
+	return true;
+}
+
+static bool range_mark(struct volume *disk, uint64_t offset, uint64_t length, void *ctx)
+{
+	(void)ctx;
+	runs_add(&disk->runs, offset, length);
+	return true;
+}
+
+static bool range_is_marked(struct volume *disk, uint64_t offset, uint64_t length, void *ctx)
+{
+	(void)ctx;
+	return runs_cover(&disk->runs, offset, length);
+}
+
+struct copied {
+	const struct volume *disk;
+	uint64_t sum;
+};
+
+static bool range_copied(struct volume *disk, uint64_t offset, uint64_t length, void *ctx)
+{
+	struct copied *c = ctx;
+
+	if (!c->disk || c->disk == disk)
+		c->sum += runs_overlap(&disk->runs, offset, length);
+	return true;
+}
+
+void volume_mark(struct volume *v, uint64_t offset, uint64_t length)
+{
+	if (offset >= volume_size(v))
+		return;
+	if (length > volume_size(v) - offset)
+		length = volume_size(v) - offset;
+	if (length > 0)
+		(void)each_range(v, offset, length, range_mark, NULL);
+}
+
+void volume_mark_all(struct volume *v)
+{
+	volume_mark(v, 0, volume_size(v));
+}
+
+bool volume_is_marked(struct volume *v, uint64_t offset, uint64_t length)
+{
+	if (offset > volume_size(v) || length > volume_size(v) - offset)
+		return false;
+	return length == 0 || each_range(v, offset, length, range_is_marked, NULL);
+}
+
+uint64_t volume_copied(struct volume *v, const struct volume *disk)
+{
+	struct copied c = {disk, 0};
+
+	if (volume_size(v) > 0)
+		(void)each_range(v, 0, volume_size(v), range_copied, &c);
+	return c.sum;
+}
+
+static bool range_is_elsewhere(struct volume *disk, uint64_t offset, uint64_t length, void *ctx)
+{
+	(void)offset;
+	(void)length;
+	return disk != ctx;
+}
+
+bool volume_touches(struct volume *v, const struct volume *disk)
+{
+	return volume_size(v) > 0 &&
+	       !each_range(v, 0, volume_size(v), range_is_elsewhere, (void *)disk);
+}

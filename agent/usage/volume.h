@@ -1,0 +1,75 @@
+/* volume.h - a space of bytes that content is looked for in: a disk, a part of one, or what LVM or MD make of several.
+ *
+ * A volume is a struct blk that can be read and not written.  What its reader finds in use is marked with volume_mark and arrives, through
+ * all layers, in the runs of the disks beneath.  Nothing here is locked, unlike other disks: one thread at a time. */
+#ifndef AGENT_USAGE_VOLUME_H
+#define AGENT_USAGE_VOLUME_H
+#include "agent/usage/cache.h"
+#include "agent/usage/runs.h"
+#include "common/blk.h"
+
+struct volume;
+
+/* Where a stripe of a segment begins.  `on` NULL: on a disk that was not given. */
+struct area {
+	struct volume *on;
+	uint64_t offset;
+};
+
+/* Consecutive bytes of a volume.  They go round `stripes` areas in pieces of `stripe_size` bytes; each area is there `mirrors` times with
+ * the same content and is length / stripes bytes. */
+struct segment {
+	uint64_t at;	      /* in the volume */
+	uint64_t length;      /* > 0; a multiple of stripes * stripe_size if stripes > 1 */
+	uint64_t stripe_size; /* of use only if stripes > 1 */
+	uint32_t stripes;     /* >= 1 */
+	uint32_t mirrors;     /* >= 1 */
+	struct area *areas;   /* heap; [stripes][mirrors] */
+};
+
+struct volume {
+	struct blk blk; /* first; of mode BLK_READ */
+	/* a disk: */
+	struct blk *disk; /* not owned */
+	struct cache *cache;
+	struct runs runs;
+	/* or composed: */
+	struct segment *segments; /* heap; ascending, without a gap from 0 to the volume's size */
+	size_t segments_len;
+};
+
+/* A whole disk, of which at most `runs_max` runs are held.  `disk` and `cache` must outlive it.  -ENOMEM. */
+int volume_new_disk(struct blk *disk, struct cache *cache, size_t runs_max, struct volume **ret,
+		    struct err *err) MUST_CHECK;
+/* Takes the segments and their areas, also on failure.  -ENOMEM; the volumes named in areas must outlive it. */
+int volume_new_composed(const char *name, uint32_t sector_size, struct segment *take_segments,
+			size_t len, struct volume **ret, struct err *err) MUST_CHECK;
+/* `size` bytes of `on` from `offset`; they must be inside (asserted) and not be none. */
+int volume_new_slice(const char *name, struct volume *on, uint64_t offset, uint64_t size,
+		     struct volume **ret, struct err *err) MUST_CHECK;
+void volume_free(struct volume *v);
+static inline void volume_freep(struct volume **v)
+{
+	volume_free(*v);
+}
+void segments_free(struct segment *s, size_t len);
+
+static inline uint64_t volume_size(const struct volume *v)
+{
+	return v->blk.size;
+}
+
+/* As blk_read.  -ENXIO when it lies on a disk that was not given. */
+int volume_read(struct volume *v, void *buf, size_t size, uint64_t offset,
+		struct err *err) MUST_CHECK;
+
+/* The range is in use.  What lies outside the volume is left out. */
+void volume_mark(struct volume *v, uint64_t offset, uint64_t length);
+void volume_mark_all(struct volume *v);
+/* Has the whole range been marked, on every disk that it lies on?  False for a range not inside. */
+bool volume_is_marked(struct volume *v, uint64_t offset, uint64_t length);
+/* How much of the volume is marked on `disk` (a volume that is one), or on all disks together if NULL. */
+uint64_t volume_copied(struct volume *v, const struct volume *disk);
+/* Does any of it lie on `disk`? */
+bool volume_touches(struct volume *v, const struct volume *disk);
+#endif

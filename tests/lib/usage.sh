@@ -1,0 +1,58 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+# For tests of `hoist-agent map`; after tap.sh.
+#
+#	map IMAGE... [OPTION...]	run it, the result in $MAP
+#	get JQ			a value from the result
+#	keep IMAGE OUT [N]	OUT: what a capture by $MAP of IMAGE (the Nth disk, from 0) gives back, 5Ah where it copied nothing
+#	peer TYPE IMAGE		what partclone.TYPE calls used, in $PEER
+#	fill DIR SEED COUNT	COUNT files of all sizes in some folders
+#	is_map CONTENT NAME	the first partition was mapped, and is of that content
+#	is_raw REGEX NAME	the first partition is raw, whole, for a reason that matches
+#	like_peer NAME [OFFSET SIZE]	nothing that $PEER calls used is missing, and there is at most 1 MiB + 3 % more
+AGENT=${HOIST_AGENT:-$TOP/build/release/agent/hoist-agent}
+MAP=$TAP_TMP/map.json
+PEER=$TAP_TMP/peer.domain
+
+requires jq perl
+[ -x "$AGENT" ] || bail_out "there is no $AGENT: run make"
+
+map() { "$AGENT" map --json --extents "$@" >"$MAP"; }
+get() { jq -r "$1" "$MAP"; }
+keep() { "$TOP/tests/lib/extents-keep" "$MAP" "${3:-0}" "$1" "$2" 90; }
+peer() { rm -f "$PEER" && "partclone.$1" -D -s "$2" -o "$PEER" -q -L "$TAP_TMP/partclone.log" >/dev/null 2>&1; }
+
+fill()
+{
+	perl -e '
+		my ($dir, $seed, $count) = @ARGV;
+		srand($seed);
+		for my $i (0 .. $count - 1) {
+			my $sub = "$dir/d" . int(rand(20));
+			mkdir $sub;
+			my $size = rand() < 0.9 ? int(rand(20000)) : int(rand(400000));
+			open my $f, ">", "$sub/f$i" or die "$sub/f$i: $!";
+			my $line = "file $i of $seed, " . int(rand(1e9)) . "\n";
+			print $f substr($line x (1 + $size / length $line), 0, $size);
+			close $f or die;
+		}' "$@"
+}
+
+is_map()
+{
+	is "$(get '.partitions[0] | .how + " " + .content + ": " + .why')" "map $1: " "$2"
+}
+
+is_raw()
+{
+	like "$(get '.partitions[0] | .how + ": " + .why')" "^raw: .*$1" "$2" &&
+		is "$(get '.partitions[0] | .copied == .size and .used == .size')" true "... and it is copied whole"
+}
+
+like_peer()
+{
+	local missing extra common
+	read -r missing extra common < <("$TOP/tests/lib/extents-diff" "$MAP" "$PEER" "${@:2}")
+	is "${missing:-none}" 0 "$1: nothing that partclone copies is left out"
+	ok "... and little is added (${extra:-?} bytes to ${common:-?})" test "${extra:-999999999999}" -le $((1048576 + ${common:-0} * 3 / 100))
+}
