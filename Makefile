@@ -89,6 +89,7 @@ COMMON_SRC := \
 	common/index.c \
 	common/json.c \
 	common/log.c \
+	common/man.c \
 	common/medium.c \
 	common/message.c \
 	common/node.c \
@@ -125,6 +126,7 @@ AGENT_SRC := \
 	agent/job.c \
 	agent/link.c \
 	agent/machine_id.c \
+	agent/man.c \
 	agent/nic.c \
 	agent/outbox.c \
 	agent/partitions.c \
@@ -251,6 +253,7 @@ SERVER_SRC := \
 	server/http/http.c \
 	server/http/route.c \
 	server/listen.c \
+	server/man.c \
 	server/notify.c \
 	server/rate.c \
 	server/rumours.c \
@@ -272,8 +275,8 @@ UNIT  := $(patsubst tests/unit/%.c,$(O)/tests/%,$(UNIT_SRC))
 FUZZ  := $(patsubst tests/fuzz/%.c,$(O)/fuzz/%,$(FUZZ_SRC))
 REPLAY := $(patsubst tests/fuzz/%.c,$(O)/replay/%,$(FUZZ_SRC))
 
-.PHONY: all bench check check-e2e check-fuzz-corpus check-qemu check-unit clean demo deps FORCE fuzz help lint \
-	list-tests tests
+.PHONY: all bench check check-e2e check-fuzz-corpus check-qemu check-unit clean demo deps FORCE fuzz help install lint \
+	list-tests man tests
 all: $(O)/libcommon.a $(O)/libstore.a $(O)/agent/hoist-agent $(O)/server/hoist-server $(O)/server/hoist
 
 deps:
@@ -436,12 +439,39 @@ bench: all
 # A whole migration in virtual machines, while you watch.
 demo:
 	scripts/demo
+# The manual pages are made by the programs from their tables and committed, so that they can be read without building.
+man: all
+	@mkdir -p docs/man
+	$(O)/server/hoist --print-man >docs/man/hoist.1
+	$(O)/server/hoist-server --print-man >docs/man/hoist-server.8
+	$(O)/agent/hoist-agent --print-man >docs/man/hoist-agent.8
+
+PREFIX  ?= /usr/local
+BINDIR  ?= $(PREFIX)/bin
+SBINDIR ?= $(PREFIX)/sbin
+MANDIR  ?= $(PREFIX)/share/man
+UNITDIR ?= $(if $(filter /usr,$(PREFIX)),/lib,$(PREFIX)/lib)/systemd/system
+COMPLETIONDIR ?= $(PREFIX)/share/bash-completion/completions
+DATADIR ?= $(PREFIX)/share/hoist
+# build/hoist.iso goes along when it was built.
+install: all
+	install -d $(addprefix $(DESTDIR),$(BINDIR) $(SBINDIR) $(MANDIR)/man1 $(MANDIR)/man8 $(UNITDIR) $(COMPLETIONDIR) $(DATADIR))
+	install -m 755 $(O)/server/hoist $(DESTDIR)$(BINDIR)
+	install -m 755 $(O)/server/hoist-server $(O)/agent/hoist-agent $(DESTDIR)$(SBINDIR)
+	install -m 644 docs/man/hoist.1 $(DESTDIR)$(MANDIR)/man1
+	install -m 644 docs/man/hoist-server.8 docs/man/hoist-agent.8 $(DESTDIR)$(MANDIR)/man8
+	$(O)/server/hoist completion bash >$(DESTDIR)$(COMPLETIONDIR)/hoist
+	chmod 644 $(DESTDIR)$(COMPLETIONDIR)/hoist
+	sed 's#@SBINDIR@#$(SBINDIR)#' server/hoist-server.service.in >$(DESTDIR)$(UNITDIR)/hoist-server.service
+	chmod 644 $(DESTDIR)$(UNITDIR)/hoist-server.service
+	[ ! -e $(ISO) ] || install -m 644 $(ISO) $(DESTDIR)$(DATADIR)/hoist.iso
 help:
 	@echo 'make demo         a whole migration in virtual machines, while you watch'
 	@echo 'make check        install what is needed, build everything, run all tests'
 	@echo 'make              programs in build/release (B=asan: with sanitizers in build/asan; CC=clang)'
 	@echo 'make iso          build/hoist.iso (KERNEL=source: with a kernel of our own)'
 	@echo 'make install      programs, manual pages, unit and completion (DESTDIR=, PREFIX=)'
+	@echo 'make man          docs/man anew, after a change of options'
 	@echo 'make check-unit   also check-e2e, check-qemu, check-fuzz-corpus, lint; T=word picks tests'
 	@echo 'make bench        figures beside those of peers'
 	@echo 'make B=fuzz fuzz  fuzz targets in build/fuzz/fuzz'

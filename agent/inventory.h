@@ -7,6 +7,7 @@
 #include "agent/disk.h"
 #include "agent/machine.h"
 #include "common/err.h"
+#include "common/setting.h"
 
 struct inventory_options {
 	const char *sysroot; /* NULL: this machine */
@@ -56,4 +57,6 @@ void disk_list_settle(struct disk_list *l);
 
 /* hoist-agent inventory */
 int inventory_main(int argc, char **argv);
+/* Its options. */
+extern const struct setting_table inventory_table;
 #endif

@@ -23,11 +23,11 @@ static const struct setting settings[] = {
 	{"id", SETTING_TEXT, SETTING_ARGV, offsetof(struct config, id), 0, 0, NULL, "TEXT",
 	 "the machine's id, in place of the one that its hardware gives", NULL},
 };
-static const struct setting_table table = {settings, sizeof(settings) / sizeof(*settings)};
+const struct setting_table inventory_table = {settings, sizeof(settings) / sizeof(*settings)};
 
 static void config_done(struct config *c)
 {
-	settings_done(&table, c);
+	settings_done(&inventory_table, c);
 }
 
 static int print_json(const struct inventory *i, struct err *err)
@@ -73,7 +73,7 @@ static void print_help(void)
 		"List this machine's disks and what is on them, its firmware, memory and network\n"
 		"cards.  Nothing is written to any disk.\n\n",
 		stdout);
-	settings_print_help(&table, stdout);
+	settings_print_help(&inventory_table, stdout);
 	(void)fputs("\nExamples:\n"
 		    "  hoist-agent inventory\n"
 		    "  hoist-agent inventory --json --disk a.img --disk b.img,sector=4096\n",
@@ -84,12 +84,12 @@ int inventory_main(int argc, char **argv)
 {
 	CLEANUP(config_done) struct config c = {0};
 	struct err err = {0};
-	int first = 0, r = settings_init(&table, &c, &err);
+	int first = 0, r = settings_init(&inventory_table, &c, &err);
 
 	argc--; /* the subcommand */
 	argv++;
 	if (r == 0)
-		r = settings_parse_argv(&table, &c, argc, argv, &first, &err);
+		r = settings_parse_argv(&inventory_table, &c, argc, argv, &first, &err);
 	if (r == 1) {
 		print_help();
 		return EXIT_SUCCESS;

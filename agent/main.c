@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "agent/inventory.h"
+#include "agent/man.h"
 #include "agent/run.h"
 #include "agent/usage/map.h"
 
@@ -35,6 +36,10 @@ int main(int argc, char **argv)
 	}
 	if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) {
 		print_help(stdout);
+		return EXIT_SUCCESS;
+	}
+	if (strcmp(name, "--print-man") == 0) { /* for `make man` */
+		agent_print_man(stdout);
 		return EXIT_SUCCESS;
 	}
 	if (strcmp(name, "--version") == 0) {

@@ -47,8 +47,7 @@ static int check_yes_no(const char *text, struct err *err)
 	return err_set(err, -EINVAL, "'%.32s' is neither yes nor no", text);
 }
 
-#define AT(field)   .sources = SETTING_ARGV | SETTING_FILE, .offset = offsetof(struct config, field)
-#define ARGV(field) .sources = SETTING_ARGV, .offset = offsetof(struct config, field)
+#define AT(field) .sources = SETTING_ARGV, .offset = offsetof(struct config, field)
 
 static const struct setting settings[] = {
 	{.key = "data",
@@ -156,16 +155,13 @@ static const struct setting settings[] = {
 	 .help = "error, warn, info or debug; the log goes to standard error"},
 	{.key = "rebuild-index",
 	 .type = SETTING_BOOL,
-	 ARGV(rebuild_index),
+	 AT(rebuild_index),
 	 .help = "Read all packs and make the index of objects anew, then serve"},
 	{.key = "print-fingerprint",
 	 .type = SETTING_BOOL,
-	 ARGV(print_fingerprint),
+	 AT(print_fingerprint),
 	 .help = "Print the fingerprint of the server's key and end"},
-	{.key = "version",
-	 .type = SETTING_BOOL,
-	 ARGV(version),
-	 .help = "Print the version and end"},
+	{.key = "version", .type = SETTING_BOOL, AT(version), .help = "Print the version and end"},
 };
 
 const struct setting_table config_table = {settings, sizeof(settings) / sizeof(settings[0])};

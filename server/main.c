@@ -25,6 +25,7 @@
 #include "server/discover.h"
 #include "server/files.h"
 #include "server/listen.h"
+#include "server/man.h"
 #include "server/notify.h"
 #include "server/server.h"
 
@@ -429,6 +430,11 @@ int main(int argc, char **argv)
 {
 	struct config config = {0};
 	int status = EXIT_SUCCESS;
+
+	if (argc == 2 && strcmp(argv[1], "--print-man") == 0) { /* for `make man` */
+		server_print_man(stdout);
+		return EXIT_SUCCESS;
+	}
 
 	umask(077);
 	block_signals();

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/man.h"
 #include "server/cli/cli.h"
 
 #define WIDTH 80
@@ -75,90 +76,72 @@ void print_help(FILE *f)
 
 /* ---- man page */
 
-static void man_text(FILE *f, const char *text)
-{
-	bool line_begins = true;
-
-	for (; *text; text++) {
-		if (line_begins && (*text == '.' || *text == '\''))
-			(void)fputs("\\&", f);
-		line_begins = *text == '\n';
-		if (*text == '\n')
-			(void)fputs("\n.PP\n", f);
-		else if (*text == '-')
-			(void)fputs("\\-", f);
-		else if (*text == '\\')
-			(void)fputs("\\e", f);
-		else
-			(void)fputc(*text, f);
-	}
-}
-
-static void man_command(FILE *f, const struct command *cmd)
+static void man_command(const struct command *cmd, FILE *f)
 {
 	struct setting buf[COMMAND_OPTIONS_MAX];
 	struct command own = *cmd;
 	struct setting_table table;
+	char head[128], text[2048];
 
-	(void)fputs(".SS \"hoist ", f);
-	man_text(f, cmd->name);
-	(void)fprintf(f, "%s", *cmd->operands ? " " : "");
-	man_text(f, cmd->operands);
-	(void)fputs("\"\n", f);
-	man_text(f, cmd->summary);
-	(void)fputs(".\n.PP\n", f);
-	man_text(f, cmd->text);
-	(void)fputc('\n', f);
 	own.takes &= TAKES_WAIT; /* those of all commands stand at the top */
 	table = command_options(&own, buf);
-	settings_print_man(&table, f);
-	if (cmd->example) {
-		(void)fputs(".PP\nExample:\n.PP\n.RS\n.EX\n", f);
-		man_text(f, cmd->example);
-		(void)fputs("\n.EE\n.RE\n", f);
-	}
+	(void)snprintf(head, sizeof(head), "hoist %s%s%s", cmd->name, *cmd->operands ? " " : "",
+		       cmd->operands);
+	(void)snprintf(text, sizeof(text), "%s.\n%s%s%s", cmd->summary, cmd->text,
+		       cmd->example ? "\n  " : "", cmd->example ? cmd->example : "");
+	man_print_part(&(struct man_part){head, text, &table}, f);
 }
+
+static const struct man_part before[] = {
+	{"DESCRIPTION",
+	 "Machines that were booted from Hoist's boot medium register with hoist-server(8). hoist lists "
+	 "them, captures their disks as images, writes images onto the disks of other machines, and looks "
+	 "after images, jobs and enrolment tokens.\n"
+	 "What is long may be shortened as long as it stays unambiguous: ids of machines, jobs and disks to "
+	 "4 characters, fingerprints of disks to 16.",
+	 NULL},
+	{"OPTIONS",
+	 "Of all commands that talk to the server; they may stand before the command as well. --json prints "
+	 "the server's answer as it is, --help explains a command, --version without a command prints the "
+	 "version. Where key=value is given, too, it may stand in the configuration file.",
+	 &server_options},
+	{"COMMANDS", NULL, NULL},
+};
+
+static const struct man_part after[] = {
+	{"EXIT STATUS",
+	 "0: done; without --wait: the server has taken the job.\n"
+	 "1: failed, cancelled or refused; the sentence on standard error says why.\n"
+	 "2: wrong usage; nothing was done.",
+	 NULL},
+	{"FILES",
+	 "~/.config/hoist/config: lines key=value for server, pin, token-file and data, so that they need not "
+	 "be given.\n"
+	 "/var/lib/hoist: the data folder of the service, taken when nothing else is given and it can be read.",
+	 NULL},
+	{"ENVIRONMENT",
+	 "HOIST_SERVER, HOIST_PIN, HOIST_TOKEN_FILE and HOIST_DATA stand for the options of these names. Options "
+	 "are stronger, the configuration file is weaker.",
+	 NULL},
+	{"SEE ALSO", "hoist-server(8), hoist-agent(8)", NULL},
+};
 
 void print_man(FILE *f)
 {
-	(void)fputs(
-		".\\\" Made by `hoist --print-man`.\n"
-		".TH HOIST 1 \"\" \"Hoist " HOIST_VERSION "\" \"Hoist\"\n"
-		".SH NAME\nhoist \\- lift physical machines into virtual ones\n"
-		".SH SYNOPSIS\n.B hoist\n.I COMMAND\n.RI [ OPERAND ]...\n.RI [ OPTION ]...\n"
-		".SH DESCRIPTION\n"
-		"Machines that were booted from Hoist's boot medium register with a\n"
-		".BR hoist\\-server (8).\n"
-		".B hoist\n"
-		"lists them, captures their disks as images, writes images onto the disks of other\n"
-		"machines, and looks after images, jobs and enrolment tokens.\n"
-		".PP\nWhat is long may be shortened as long as it stays unambiguous: ids of machines,\n"
-		"jobs and disks to 4 characters, fingerprints of disks to 16.\n"
-		".SH OPTIONS\nOf all commands that talk to the server:\n",
-		f);
-	settings_print_man(&server_options, f);
-	(void)fputs(".TP\n\\fB\\-\\-json\\fR\nPrint the server's answer as JSON.\n"
-		    ".TP\n\\fB\\-\\-help\\fR\nExplain the command.\n"
-		    ".TP\n\\fB\\-\\-version\\fR\nIn the place of a command: print the version.\n"
-		    ".SH COMMANDS\n",
-		    f);
+	static const struct man_page page = {
+		.name = "hoist",
+		.section = 1,
+		.summary = "lift physical machines into virtual ones",
+		.synopsis = "hoist COMMAND [OPERAND]... [OPTION]...",
+		.parts = before,
+		.parts_len = sizeof(before) / sizeof(before[0]),
+	};
+
+	man_print(&page, f);
 	for (size_t i = 0; i < commands_len; i++)
-		man_command(f, &commands[i]);
-	(void)fputs(
-		".SH EXIT STATUS\n"
-		".TP\n0\ndone; without \\fB\\-\\-wait\\fR: the server has taken the job\n"
-		".TP\n1\nfailed, cancelled or refused; the sentence on standard error says why\n"
-		".TP\n2\nwrong usage; nothing was done\n"
-		".SH FILES\n.TP\n.I ~/.config/hoist/config\n"
-		"Lines \\fIkey\\fR=\\fIvalue\\fR for server, pin, token\\-file and data, so that they need\n"
-		"not be given.\n"
-		".TP\n.I /var/lib/hoist\n"
-		"The data folder of the service: taken when nothing else is given and it can be read.\n"
-		".SH ENVIRONMENT\n"
-		".BR HOIST_SERVER ,\n.BR HOIST_PIN ,\n.BR HOIST_TOKEN_FILE ,\n.B HOIST_DATA\n"
-		"stand for the options of these names; options are stronger, the file is weaker.\n"
-		".SH SEE ALSO\n.BR hoist\\-server (8),\n.BR hoist\\-agent (8)\n",
-		f);
+		man_command(&commands[i], f);
+	for (size_t i = 0; i < sizeof(after) / sizeof(after[0]); i++)
+		man_print_part(&after[i], f);
 }
 
 /* ---- completion */

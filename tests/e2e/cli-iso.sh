@@ -15,7 +15,13 @@ head -c 50000000 /dev/urandom >tree/boot/initramfs.img
 ok "a medium" xorriso -as mkisofs -quiet -V HOIST -r -o base.iso tree
 before=$(sha256sum <base.iso)
 # settings FILE: the settings as cpio takes them out of the file on the ISO.
-settings() { rm -rf out; mkdir out; xorriso -osirrox on -indev "$1" -extract /boot/settings.cpio out/cpio >/dev/null 2>&1; (cd out && cpio --quiet -idm <cpio && cat hoist.d/settings); }
+settings()
+{
+	rm -rf out
+	mkdir out
+	xorriso -osirrox on -indev "$1" -extract /boot/settings.cpio out/area >/dev/null 2>&1
+	(cd out && cpio --quiet -idm <area && cat hoist.d/settings)
+}
 outside() { cmp -l "$1" "$2" | awk -v from="$3" '$1 <= from || $1 > from + 65536' | wc -l; }
 
 HOIST_DATA='' cli iso --in base.iso --out my.iso --server hoist.example:4648 --pin "$(printf 'ab%.0s' {1..32})" --token tok3n --set name=hall3 \
@@ -63,7 +69,7 @@ refused()
 	cli iso "$@"
 	like "$STATUS_CLI:$ERR" "^$status:.*$sentence" "refused: $(printf '%q ' "$@")"
 }
-HOIST_DATA=
+export HOIST_DATA=
 cat base.iso >two.iso
 dd if=base.iso of=two.iso bs=2048 skip=$(((at - 110) / 2048)) count=32 seek=8 conv=notrunc status=none
 head -c $((at + 30000)) base.iso >cut.iso
@@ -86,7 +92,7 @@ for i in {1..20}; do big+=(--set "k$i=$(head -c 4000 /dev/zero | tr '\0' x)"); d
 cli iso --in base.iso --out bad.iso "${big[@]}"
 like "$STATUS_CLI:$ERR" "^1:.*do not fit" "refused: more than 64 KiB"
 is "$(find . -name 'bad.iso*' | wc -l)" 0 "nothing was written"
-HOIST_DATA=$DATA
+export HOIST_DATA=$DATA
 
 # ---- with a server: the agent registers with nothing but these settings
 start_server
@@ -96,12 +102,12 @@ token=" "by --data: fingerprint and token, no address"
 cli token list
 like "$OUT" " 7  +7 " "the server made that token"
 cli iso --in base.iso --out wan.iso --new-token --server "$URL"
-settings wan.iso >settings
-like "$(cat settings)" "^server=$URL
+settings wan.iso >wan.settings
+like "$(cat wan.settings)" "^server=$URL
 pin=$FINGERPRINT
 token=[0-9a-f]{64}$" "with --server: its address as well"
 truncate -s 1M disk.img
-"$AGENT" run --settings settings --disk disk.img --discovery=no --id one --name one --state "$TAP_TMP/state" >agent.log 2>&1 &
+"$AGENT" run --settings wan.settings --disk disk.img --discovery=no --id one --name one --state "$TAP_TMP/state" >agent.log 2>&1 &
 cleanup_fn kill $!
 ok "a machine with these settings registers" wait_for 30 machine_is_idle one
 echo "tok-from-stdin" | HOIST_DATA='' "$HOIST" iso --in base.iso --out stdin.iso --token - >/dev/null 2>&1

@@ -9,6 +9,7 @@ requires curl jq xxd cmp script
 
 cd "$TAP_TMP" || exit
 start_server
+# shellcheck disable=SC2034 # start_agent uses it
 TOKEN=$("$HOIST" token create --uses 10 2>/dev/null)
 truncate -s $((20 << 20)) a.img b.img
 fill a.img 0 3000000

@@ -1,0 +1,44 @@
+#include "agent/man.h"
+
+#include "agent/config.h"
+#include "agent/inventory.h"
+#include "common/man.h"
+
+static const struct man_part parts[] = {
+	{"DESCRIPTION",
+	 "Runs on the machine whose disks are captured or restored: in Hoist's live image, or on any Linux. "
+	 "A disk that is captured is opened for reading only and set read-only while it is read.",
+	 NULL},
+	{"COMMANDS", NULL, NULL},
+	{"hoist-agent run",
+	 "Finds the server, registers this machine, and does what is ordered there. Ends only when told to.\n"
+	 "Settings come from the kernel line (hoist.KEY=VALUE), from a file of lines KEY=VALUE, and from the "
+	 "command line, which counts most. In the live image the file is /hoist.d/settings, which 'hoist iso' "
+	 "writes onto the medium; there the kernel line counts more than the file.",
+	 &config_table},
+	{"hoist-agent inventory",
+	 "Lists this machine's disks and what is on them, its firmware, memory and network cards. Nothing is "
+	 "written to any disk.",
+	 &inventory_table},
+	{"EXAMPLE",
+	 "Plain files in place of disks, without privileges:\n"
+	 "  hoist-agent run --server https://127.0.0.1:4647 --pin FINGERPRINT \\\n"
+	 "      --token TOKEN --disk a.img --disk b.img",
+	 NULL},
+	{"EXIT STATUS", "0 done; 1 failed; 2 wrong usage.", NULL},
+	{"SEE ALSO", "hoist(1), hoist-server(8)", NULL},
+};
+
+void agent_print_man(FILE *f)
+{
+	static const struct man_page page = {
+		.name = "hoist-agent",
+		.section = 8,
+		.summary = "capture or restore the disks of this machine as a server orders",
+		.synopsis = "hoist-agent COMMAND [OPTION]...",
+		.parts = parts,
+		.parts_len = sizeof(parts) / sizeof(parts[0]),
+	};
+
+	man_print(&page, f);
+}
