@@ -2,6 +2,7 @@
 
 #include "agent/config.h"
 #include "agent/inventory.h"
+#include "agent/usage/map.h"
 #include "common/man.h"
 
 static const struct man_part parts[] = {
@@ -20,6 +21,10 @@ static const struct man_part parts[] = {
 	 "Lists this machine's disks and what is on them, its firmware, memory and network cards. Nothing is "
 	 "written to any disk.",
 	 &inventory_table},
+	{"hoist-agent map DEVICE...",
+	 "Prints what a capture would copy of the disks (devices or plain files), and why. Nothing is written "
+	 "to any disk. All disks of a volume group or array are to be named together.",
+	 &map_table},
 	{"EXAMPLE",
 	 "Plain files in place of disks, without privileges:\n"
 	 "  hoist-agent run --server https://127.0.0.1:4647 --pin FINGERPRINT \\\n"

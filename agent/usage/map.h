@@ -9,6 +9,8 @@
 
 /* argv[0] is the subcommand; returns the exit status. */
 int map_main(int argc, char **argv);
+/* Its options. */
+extern const struct setting_table map_table;
 
 /* One disk, as docs/inventory.md describes it; NULL when out of memory. */
 json_t *map_to_json(const struct usage_map *m, const char *path, bool with_extents) MUST_CHECK;

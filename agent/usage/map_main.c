@@ -20,7 +20,7 @@ static const struct setting settings[] = {
 	{"sector", SETTING_U64, SETTING_ARGV, offsetof(struct config, sector), BLK_SECTOR_SIZE_MIN,
 	 BLK_SECTOR_SIZE_MAX, "512", "BYTES", "the sector size of plain files", NULL},
 };
-static const struct setting_table table = {settings, sizeof(settings) / sizeof(*settings)};
+const struct setting_table map_table = {settings, sizeof(settings) / sizeof(*settings)};
 
 static void print_size(FILE *f, uint64_t n)
 {
@@ -137,7 +137,7 @@ static void print_help(void)
 		"Print what a capture would copy of the disks, and why.  Nothing is written to any\n"
 		"disk.  Name all disks of a volume group or array together.\n\n",
 		stdout);
-	settings_print_help(&table, stdout);
+	settings_print_help(&map_table, stdout);
 	(void)fputs("\nExamples:\n"
 		    "  hoist-agent map /dev/sda\n"
 		    "  hoist-agent map --json --extents a.img b.img\n",
@@ -149,12 +149,12 @@ int map_main(int argc, char **argv)
 	struct config c = {0};
 	struct err err = {0};
 	int first = 0;
-	int r = settings_init(&table, &c, &err);
+	int r = settings_init(&map_table, &c, &err);
 
 	argc--; /* the subcommand */
 	argv++;
 	if (r == 0)
-		r = settings_parse_argv(&table, &c, argc, argv, &first, &err);
+		r = settings_parse_argv(&map_table, &c, argc, argv, &first, &err);
 	if (r == 1) {
 		print_help();
 		return EXIT_SUCCESS;
