@@ -16,17 +16,19 @@
 #include "common/cleanup.h"
 #include "common/id.h"
 
-#define SECRET_NAME "session-secret"
-#define SECRET_MAX  128u
-#define POLL_MAX    30u
-#define REPEAT_MS   60000u /* the same trouble is mentioned again after that */
-#define OTHER_MS    10000u /* and another one */
+#define MOVE_AGAIN_MS 20000u
+#define SECRET_NAME   "session-secret"
+#define SECRET_MAX    128u
+#define POLL_MAX      30u
+#define REPEAT_MS     60000u /* the same trouble is mentioned again after that */
+#define OTHER_MS      10000u /* and another one */
 
 struct session {
 	struct session_setup setup; /* strings are heap; fixed */
 	pthread_mutex_t lock;	    /* over all below */
 	struct http_target target;  /* url "" while unknown; secret "" or the one last given */
 	unsigned generation;
+	uint64_t moved_ms; /* when an offer last changed the url; 0: never */
 	bool registered, registering;
 	json_t *inventory;
 	unsigned poll_s;
@@ -161,8 +163,11 @@ void session_offer(struct session *s, const char *url)
 	if (http_target_set_url(&t, url, &err) < 0)
 		return; /* we made it ourselves from an address */
 	(void)pthread_mutex_lock(&s->lock);
-	if (!s->up && strcmp(s->target.url, t.url) != 0) {
+	/* A server answers from several addresses: each gets its time to connect. */
+	if (!s->up && strcmp(s->target.url, t.url) != 0 &&
+	    (s->moved_ms == 0 || clock_ms() - s->moved_ms >= MOVE_AGAIN_MS)) {
 		(void)snprintf(s->target.url, sizeof(s->target.url), "%s", t.url);
+		s->moved_ms = clock_ms();
 		s->generation++;
 		moved = true;
 	}

@@ -428,8 +428,11 @@ static void take_numbers(struct job *j, const struct progress *p)
 	if (new_phase || p->done != j->row.done || p->data != j->row.data || p->sent != j->row.sent)
 		j->progress_ms = fleet_now_ms();
 	(void)snprintf(j->row.phase, sizeof(j->row.phase), "%s", p->phase);
-	j->row.done = p->done;
-	j->row.total = p->total;
+	/* A phase with nothing to count, as the last one, leaves the numbers of the one before: they are what the job's summary shows. */
+	if (p->total > 0) {
+		j->row.done = p->done;
+		j->row.total = p->total;
+	}
 	j->row.data = p->data;
 	j->row.sent = p->sent;
 	j->disk = p->disk;
