@@ -115,6 +115,15 @@ struct recovery {
 	struct err *err;
 };
 
+static bool is_known(struct state *state, const struct version_row *v)
+{
+	CLEANUP(version_row_done) struct version_row there = {0};
+	struct err ignored;
+
+	return state_get_version(state, v->image, v->version, &there, &ignored) == 0 &&
+	       id_equal(&there.manifest, &v->manifest);
+}
+
 static int recover_one(void *arg, const struct id *id, const char *data, size_t size)
 {
 	CLEANUP(version_row_done) struct version_row v = {0};
@@ -126,6 +135,8 @@ static int recover_one(void *arg, const struct id *id, const char *data, size_t 
 
 	if (r == 0)
 		r = version_from_manifest(m, id, &v, &why);
+	if (r == 0 && is_known(rec->state, &v))
+		return 0;
 	if (r == 0)
 		r = state_add_version(rec->state, &v, &why);
 	if (r == 0) {

@@ -1,0 +1,313 @@
+/* The commit of a capture, ended by a crash after each of its steps, and two at once; what is told to whom after a restart. */
+#include <pthread.h>
+#include <string.h>
+
+#include "common/cleanup.h"
+#include "common/json.h"
+#include "common/log.h"
+#include "server/fleet/private.h"
+#include "tests/lib/store_fixture.h"
+#include "tests/unit/tap.h"
+
+#define MACHINE_A "0000000000000000000000000000000a"
+#define MACHINE_B "0000000000000000000000000000000b"
+#define KEY	  "sample"
+
+static char path[128];
+static struct sample *sample;
+static struct state *state;
+static struct store *store;
+static struct fleet *fleet;
+static struct err err;
+
+static void open_all(void)
+{
+	struct fleet_config config = {.poll_s = 1, .stall_s = 100, .away_s = 100};
+	bool is_new;
+
+	store = fixture_open(false);
+	if (state_open(path, &state, &is_new, &err) < 0)
+		abort();
+	config.state = state;
+	config.store = store;
+	if (fleet_open(&config, &fleet, &err) < 0) {
+		printf("# %s\n", err.msg);
+		abort();
+	}
+}
+
+static void close_all(void)
+{
+	fleet_stop(fleet);
+	fleet_close(fleet);
+	store_close(store);
+	state_close(state);
+}
+
+/* All that is not on disk is lost; what a killed server would have written later, too. */
+static void restart(void)
+{
+	close_all();
+	open_all();
+}
+
+static void enrol(const char *machine)
+{
+	CLEANUP_JSON json_t *inventory = json_pack(
+		"{s:[{s:s, s:I, s:i, s:b, s:b, s:s}]}", "disks", "id", "file:a", "size",
+		(json_int_t)sample->geometry.size, "sector_size", 512, "read_only", 0, "empty", 1,
+		"fingerprint", "0000000000000000000000000000000000000000000000000000000000000000");
+	struct registration reg = {.token = machine,
+				   .machine = machine,
+				   .name = machine,
+				   .agent_version = "1",
+				   .address = "x",
+				   .inventory = inventory};
+	struct token_row t = {.uses = 1, .uses_left = 1};
+	struct id hash = id_of(machine, strlen(machine));
+	char secret[SECRET_TEXT_SIZE];
+
+	(void)snprintf(t.id, sizeof(t.id), "%s", machine + 26);
+	if (state_add_token(state, &t, &hash, &err) < 0 ||
+	    fleet_register(fleet, &reg, secret, &err) < 0) {
+		printf("# %s\n", err.msg);
+		abort();
+	}
+}
+
+static void order(const char *machine, char ret_job[static JOB_ID_SIZE])
+{
+	CLEANUP_JSON json_t *body =
+		json_pack("{s:s, s:s, s:s}", "kind", "capture", "machine", machine, "image", "web");
+	CLEANUP_JSON json_t *job = NULL;
+
+	if (fleet_create_job(fleet, body, &job, &err) < 0) {
+		printf("# %s\n", err.msg);
+		abort();
+	}
+	(void)snprintf(ret_job, JOB_ID_SIZE, "%s", json_string_value(json_object_get(job, "id")));
+}
+
+/* All but `done`. */
+static void capture(const char *machine, const char *id)
+{
+	struct job_disk_row sealed = {.geometry = sample->geometry,
+				      .root = sample->root,
+				      .data_bytes = sample->data_bytes};
+	struct index_info info = {.geometry = sample->geometry};
+	struct seal_result result = {0};
+	struct partial *p = NULL;
+	struct job *j = NULL;
+	int r;
+
+	r = fleet_acquire(fleet, machine, id, JOB_CAPTURE, &j, &err);
+	if (r == 0)
+		r = job_get_partial(fleet, j, 0, &p, &err);
+	for (uint32_t i = 0; r == 0 && i < sample->windows; i++)
+		r = partial_set(p, i, &sample->nodes[i], &err);
+	if (r == 0)
+		r = partial_seal(p, &info, &sample->root, &result, &err);
+	if (r == 0)
+		r = job_set_sealed(fleet, j, 0, &sealed, &err);
+	if (r < 0 || result.missing_len > 0) {
+		printf("# %s\n", err.msg);
+		abort();
+	}
+	fleet_release(fleet, j);
+}
+
+static bool shows(const char *id, const char *want_state, int want_version)
+{
+	CLEANUP_JSON json_t *job = NULL;
+	const char *got;
+
+	if (fleet_show_job(fleet, id, 0, 0, &job, &err) < 0) {
+		printf("# %s\n", err.msg);
+		return false;
+	}
+	got = json_string_value(json_object_get(job, "state"));
+	if (strcmp(got, want_state) == 0 &&
+	    json_integer_value(json_object_get(job, "version")) == want_version)
+		return true;
+	printf("# is %s, version %d\n", got,
+	       (int)json_integer_value(json_object_get(job, "version")));
+	return false;
+}
+
+static size_t versions(void)
+{
+	CLEANUP_JSON json_t *image = NULL;
+
+	if (fleet_show_image(fleet, "web", &image, &err) < 0)
+		return 0;
+	return json_array_size(json_object_get(image, "versions"));
+}
+
+static int count(void *arg, const struct id *id, const char *data, size_t size)
+{
+	(void)id;
+	(void)data;
+	(void)size;
+	++*(size_t *)arg;
+	return 0;
+}
+
+static size_t manifests(void)
+{
+	size_t n = 0;
+
+	(void)!store_each_manifest(store, count, &n, &err);
+	return n;
+}
+
+/* ---- */
+
+static void test_plain(void)
+{
+	CLEANUP_JSON json_t *report = json_pack("{s:i}", "reads", 7);
+	char id[JOB_ID_SIZE];
+
+	order(MACHINE_A, id);
+	ok(fleet_job_done(fleet, MACHINE_A, id, report, &err) == API_INCOMPLETE,
+	   "done before the disk is sealed");
+	capture(MACHINE_A, id);
+	ok(fleet_job_done(fleet, MACHINE_B, id, report, &err) == API_NOT_FOUND,
+	   "done by another machine");
+	restart();
+	ok(shows(id, "running", 0), "a sealed disk outlives a restart");
+	ok(fleet_job_done(fleet, MACHINE_A, id, report, &err) == 0 && shows(id, "done", 1), "done");
+	ok(fleet_job_done(fleet, MACHINE_A, id, report, &err) == 0, "done again");
+	ok(versions() == 1 && manifests() == 1, "one version, one manifest");
+	restart();
+	ok(fleet_job_done(fleet, MACHINE_A, id, report, &err) == 0, "and again after a restart");
+	ok(fleet_job_failed(fleet, MACHINE_A, id, "x", "y", NULL, &err) == API_CONFLICT,
+	   "but it cannot fail any more");
+	ok(versions() == 1 && manifests() == 1, "still one");
+}
+
+/* The crash is made: the state is put back to what it was after step 1, or after step 2. */
+static void test_crash(bool after_manifest)
+{
+	struct job_row row = {.seq = 0};
+	char id[JOB_ID_SIZE];
+	size_t had = versions(), had_manifests = manifests();
+	struct id manifest;
+	struct job *j = NULL;
+	char *text = NULL;
+
+	order(MACHINE_A, id);
+	capture(MACHINE_A, id);
+	/* step 1 as job_commit does it, from a commit that cannot go on: its version is taken */
+	if (fleet_acquire(fleet, MACHINE_A, id, JOB_CAPTURE, &j, &err) < 0)
+		abort();
+	if (asprintf(&text,
+		     "{\"hoist\":1,\"image\":\"web\",\"version\":%zu,\"created\":"
+		     "\"2026-01-31T12:00:00Z\",\"job\":\"%s\",\"machine\":\"" MACHINE_A
+		     "\",\"machine_name\":\"n\",\"disks\":[]}",
+		     had + 1, id) < 0)
+		abort();
+	fleet_release(fleet, j);
+	if (state_get_job(state, id, &row, &err) < 0)
+		abort();
+	row.version = (uint32_t)had + 1;
+	row.manifest = text;
+	if (state_save_job(state, &row, &err) < 0)
+		abort();
+	job_row_done(&row);
+	if (after_manifest) {
+		text = NULL;
+		if (state_get_job(state, id, &row, &err) < 0 ||
+		    store_put_manifest(store, row.manifest, strlen(row.manifest), &manifest, &err) <
+			    0)
+			abort();
+		job_row_done(&row);
+	}
+	restart();
+	ok(shows(id, "done", (int)had + 1), "the server ends the commit at its start");
+	ok(versions() == had + 1, "one version more");
+	ok(manifests() == had_manifests + 1, "one manifest more");
+	ok(fleet_job_done(fleet, MACHINE_A, id, NULL, &err) == 0,
+	   "the agent, whose answer was lost, asks again");
+	ok(versions() == had + 1, "nothing comes of it");
+}
+
+static void *done_thread(void *arg)
+{
+	struct err mine;
+
+	return (void *)(intptr_t)fleet_job_done(fleet, *(char *)arg == 'a' ? MACHINE_A : MACHINE_B,
+						(char *)arg + 1, NULL, &mine);
+}
+
+static void test_two(void)
+{
+	char a[JOB_ID_SIZE + 1] = "a", b[JOB_ID_SIZE + 1] = "b";
+	size_t had = versions();
+	pthread_t t[2];
+	void *r[2];
+
+	order(MACHINE_A, a + 1);
+	order(MACHINE_B, b + 1);
+	capture(MACHINE_A, a + 1);
+	capture(MACHINE_B, b + 1);
+	if (pthread_create(&t[0], NULL, done_thread, a) != 0 ||
+	    pthread_create(&t[1], NULL, done_thread, b) != 0)
+		abort();
+	(void)pthread_join(t[0], &r[0]);
+	(void)pthread_join(t[1], &r[1]);
+	ok(!r[0] && !r[1], "two captures into one image commit at once");
+	ok(versions() == had + 2, "and are two versions");
+}
+
+static void test_removed_machine(void)
+{
+	CLEANUP_JSON json_t *job = NULL;
+	char id[JOB_ID_SIZE];
+
+	order(MACHINE_B, id);
+	ok(fleet_remove_machine(fleet, MACHINE_B, &err) == API_CONFLICT,
+	   "a machine that has a job stays");
+	if (state_remove_machine(state, MACHINE_B, &err) < 0)
+		abort();
+	restart();
+	ok(shows(id, "failed", 0), "a job whose machine is gone fails at the start");
+	ok(fleet_show_job(fleet, id, 0, 0, &job, &err) == 0 &&
+		   strcmp(json_string_value(json_object_get(job, "code")), "agent_lost") == 0,
+	   "and says why");
+}
+
+static void test_recovery(void)
+{
+	size_t had = versions(), n = 0;
+
+	close_all();
+	if (unlink(path) < 0)
+		abort();
+	open_all();
+	ok(fleet_recover_images(state, store, &n, &err) == 0 && n == had && versions() == had,
+	   "without its database the images are found again");
+	n = 99;
+	ok(fleet_recover_images(state, store, &n, &err) == 0 && n == 0, "once");
+}
+
+int main(void)
+{
+	log_set_level(LOG_ERROR);
+	fixture_begin();
+	(void)snprintf(path, sizeof(path), "%s/state.db", fixture_dir);
+	sample = sample_new(1, &sample_small);
+	open_all();
+	ok(fixture_put_all(store, sample), "the sample's packs");
+	enrol(MACHINE_A);
+	enrol(MACHINE_B);
+	test_plain();
+	test_crash(false);
+	test_crash(true);
+	test_two();
+	test_removed_machine();
+	test_recovery();
+	close_all();
+	sample_free(sample);
+	fixture_end();
+	return done();
+}

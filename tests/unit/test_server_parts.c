@@ -1,0 +1,284 @@
+/* The small pure parts of the server: routes, escapes, rates, rumours, addresses, codes. */
+#include <errno.h>
+#include <string.h>
+
+#include "server/api_error.h"
+#include "server/fleet/pace.h"
+#include "server/http/route.h"
+#include "server/listen.h"
+#include "server/rate.h"
+#include "server/rumours.h"
+#include "tests/unit/tap.h"
+
+/* ---- routes */
+
+static const struct route routes[] = {
+	{HTTP_GET, AUTH_ANYONE, "/v1/a", BODY_NONE, 0, NULL},
+	{HTTP_GET, AUTH_ANYONE, "/v1/a/{}", BODY_NONE, 0, NULL},
+	{HTTP_DELETE, AUTH_ANYONE, "/v1/a/{}", BODY_NONE, 0, NULL},
+	{HTTP_GET, AUTH_ANYONE, "/v1/a/{}/b/{}", BODY_NONE, 0, NULL},
+	{HTTP_GET, AUTH_ANYONE, "/v1/a/{}/c", BODY_NONE, 0, NULL},
+};
+
+static void test_routes(void)
+{
+	static const struct {
+		const char *method, *path;
+		enum route_result result;
+		int route;
+		const char *first, *second;
+	} cases[] = {
+		{"GET", "/v1/a", ROUTE_FOUND, 0, "", ""},
+		{"GET", "/v1/a/x", ROUTE_FOUND, 1, "x", ""},
+		{"DELETE", "/v1/a/x", ROUTE_FOUND, 2, "x", ""},
+		{"GET", "/v1/a/x/b/y", ROUTE_FOUND, 3, "x", "y"},
+		{"GET", "/v1/a/x/c", ROUTE_FOUND, 4, "x", ""},
+		{"GET", "/v1/a/a%20b%2Fc", ROUTE_FOUND, 1, "a b/c", ""},
+		{"GET", "/v1/a/%25", ROUTE_FOUND, 1, "%", ""},
+		{"POST", "/v1/a", ROUTE_OTHER_METHOD, 0, "", ""},
+		{"get", "/v1/a", ROUTE_OTHER_METHOD, 0, "", ""},
+		{"PUT", "/v1/a/x", ROUTE_OTHER_METHOD, 0, "", ""},
+		{"GET", "/v1/a/", ROUTE_NOT_FOUND, 0, "", ""},
+		{"GET", "/v1/", ROUTE_NOT_FOUND, 0, "", ""},
+		{"GET", "/v1", ROUTE_NOT_FOUND, 0, "", ""},
+		{"GET", "", ROUTE_NOT_FOUND, 0, "", ""},
+		{"GET", "/", ROUTE_NOT_FOUND, 0, "", ""},
+		{"GET", "v1/a", ROUTE_NOT_FOUND, 0, "", ""},
+		{"GET", "/v1/a/x/b/", ROUTE_NOT_FOUND, 0, "", ""},
+		{"GET", "/v1/a//b/y", ROUTE_NOT_FOUND, 0, "", ""},
+		{"GET", "/v1/a/x/b/y/z", ROUTE_NOT_FOUND, 0, "", ""},
+		{"GET", "/v1/%61", ROUTE_NOT_FOUND, 0, "", ""},
+		{"GET", "/v1/a/%00", ROUTE_NOT_FOUND, 0, "", ""},
+		{"GET", "/v1/a/x%00y", ROUTE_NOT_FOUND, 0, "", ""},
+		{"GET", "/v1/a/%0a", ROUTE_NOT_FOUND, 0, "", ""},
+		{"GET", "/v1/a/%7f", ROUTE_NOT_FOUND, 0, "", ""},
+		{"GET", "/v1/a/%", ROUTE_NOT_FOUND, 0, "", ""},
+		{"GET", "/v1/a/%2", ROUTE_NOT_FOUND, 0, "", ""},
+		{"GET", "/v1/a/%2g", ROUTE_NOT_FOUND, 0, "", ""},
+		{"GET", "/v1/ab", ROUTE_NOT_FOUND, 0, "", ""},
+		{"GET", "/v1/A", ROUTE_NOT_FOUND, 0, "", ""},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct route_match m = {.route = NULL};
+		enum route_result r =
+			route_find(routes, sizeof(routes) / sizeof(routes[0]),
+				   http_method_from_name(cases[i].method), cases[i].path, &m);
+		bool good = r == cases[i].result;
+
+		if (good && r == ROUTE_FOUND)
+			good = m.route == &routes[cases[i].route] &&
+			       (!*cases[i].first || strcmp(m.params[0], cases[i].first) == 0) &&
+			       (!*cases[i].second || strcmp(m.params[1], cases[i].second) == 0);
+		else if (good)
+			good = m.route == NULL;
+		ok(good, cases[i].path);
+	}
+}
+
+static void test_percent_decode(void)
+{
+	char buf[5] = "----";
+
+	ok(percent_decode("abcd", 4, buf, sizeof(buf)) && strcmp(buf, "abcd") == 0, "it just fits");
+	ok(!percent_decode("abcde", 5, buf, sizeof(buf)), "one more does not");
+	ok(percent_decode("%61%62%63%64", 12, buf, sizeof(buf)) && strcmp(buf, "abcd") == 0,
+	   "decoded it counts");
+	ok(percent_decode("", 0, buf, sizeof(buf)) && !*buf, "nothing");
+	ok(!percent_decode("%6", 2, buf, sizeof(buf)), "the end is not read beyond");
+	ok(percent_decode("\xc3\xa9", 2, buf, sizeof(buf)) && strcmp(buf, "\xc3\xa9") == 0,
+	   "bytes above 127 stay");
+}
+
+/* ---- rates */
+
+static void test_pace(void)
+{
+	struct pace p = {0};
+
+	ok(pace_rate(&p, 0) == 0, "pace: nothing is known at first");
+	pace_add(&p, 1000, 0);
+	ok(pace_rate(&p, 2000) == 0, "pace: nor after one word");
+	pace_add(&p, 2000, 1000000);
+	ok(pace_rate(&p, 2000) == 1000000, "pace: two words a second apart");
+	ok(pace_rate(&p, 6000) == 200000, "pace: silence makes it slower");
+	for (uint64_t s = 3; s <= 100; s++)
+		pace_add(&p, s * 1000, (s - 1) * 1000000);
+	ok(pace_rate(&p, 100000) == 1000000, "pace: a steady stream");
+	for (uint64_t s = 101; s <= 140; s++)
+		pace_add(&p, s * 1000, 99000000 + (s - 100) * 2000000);
+	ok(pace_rate(&p, 140000) == 2000000, "pace: what is older than the window is forgotten");
+	pace_add(&p, 141000, 5);
+	ok(pace_rate(&p, 141000) == 0, "pace: a smaller number begins anew");
+	pace_reset(&p);
+	for (uint64_t ms = 0; ms <= 20000; ms += 10)
+		pace_add(&p, ms, ms * 1000);
+	ok(pace_rate(&p, 20000) > 900000 && pace_rate(&p, 20000) < 1100000,
+	   "pace: many words a second");
+	ok(pace_rate(&p, 20000 + PACE_WINDOW_MS + 60000) == 0, "pace: long silence");
+	ok(pace_eta(0, 0) == 0 && pace_eta(10, 0) == -1 && pace_eta(10, 3) == 4 &&
+		   pace_eta(UINT64_MAX, 1) == -1,
+	   "pace: what is left");
+}
+
+static void test_rate(void)
+{
+	static struct rate r;
+	uint8_t one[16] = {1}, two[16] = {2};
+	unsigned n = 0;
+
+	rate_init(&r, 1000);
+	for (unsigned i = 0; i < 100; i++)
+		n += rate_allow(&r, one, 1000);
+	ok(n == r.burst, "rate: a burst, then no more");
+	ok(rate_allow(&r, two, 1000), "rate: another source has its own");
+	ok(!rate_allow(&r, one, 1000 + 400), "rate: not yet");
+	ok(rate_allow(&r, one, 1000 + 500), "rate: after half a second one more");
+	ok(!rate_allow(&r, one, 1000 + 500), "rate: and one only");
+	n = 0;
+	for (unsigned i = 0; i < 100; i++)
+		n += rate_allow(&r, one, 1ull << 60);
+	ok(n == r.burst, "rate: after an age no more than a burst");
+	rate_init(&r, 0);
+	n = 0;
+	for (uint32_t i = 0; i < 100000; i++) {
+		uint8_t source[16] = {3};
+
+		memcpy(source + 4, &i, sizeof(i));
+		n += rate_allow(&r, source, 0);
+	}
+	ok(n == r.all_burst, "rate: forged sources do not help");
+	ok(r.len == RATE_SOURCES, "rate: and take no more room");
+	n = 0;
+	for (uint64_t ms = 0; ms < 10000; ms++) {
+		uint8_t source[16] = {4};
+
+		memcpy(source + 4, &ms, sizeof(ms));
+		n += rate_allow(&r, source, ms);
+	}
+	ok(n >= 990 && n <= 1010, "rate: so many a second in all");
+}
+
+static void test_rumours(void)
+{
+	static struct rumour got[RUMOURS_MAX];
+	static struct rumours r;
+	struct rumour m = {.name = "n"};
+	size_t len;
+
+	rumours_init(&r);
+	ok(rumours_copy(&r, got) == 0, "rumours: none at first");
+	for (int i = 0; i < 100; i++) {
+		(void)snprintf(m.machine, sizeof(m.machine), "%d", i);
+		m.last_seen = i;
+		rumours_add(&r, &m);
+	}
+	len = rumours_copy(&r, got);
+	ok(len == RUMOURS_MAX && strcmp(got[0].machine, "99") == 0 &&
+		   strcmp(got[RUMOURS_MAX - 1].machine, "36") == 0,
+	   "rumours: the latest are kept, latest first");
+	(void)snprintf(m.machine, sizeof(m.machine), "40");
+	m.last_seen = 1000;
+	rumours_add(&r, &m);
+	len = rumours_copy(&r, got);
+	ok(len == RUMOURS_MAX && strcmp(got[0].machine, "40") == 0 && got[0].last_seen == 1000 &&
+		   strcmp(got[1].machine, "99") == 0 &&
+		   strcmp(got[RUMOURS_MAX - 1].machine, "36") == 0,
+	   "rumours: one that comes again moves to the front");
+	len = 0;
+	for (size_t i = 0; i < RUMOURS_MAX; i++)
+		len += strcmp(got[i].machine, "40") == 0;
+	ok(len == 1, "rumours: and is there once");
+	rumours_done(&r);
+}
+
+/* ---- addresses, codes */
+
+static void test_listen(void)
+{
+	static const struct {
+		const char *text;
+		int family; /* 0: refused */
+		unsigned port;
+	} cases[] = {
+		{"127.0.0.1:80", AF_INET, 80},
+		{"127.0.0.1", AF_INET, 4647},
+		{"127.0.0.1:0", AF_INET, 0},
+		{"[::1]:65535", AF_INET6, 65535},
+		{"[::1]", AF_INET6, 4647},
+		{"::1", AF_INET6, 4647},
+		{":4648", AF_INET6, 4648},
+		{"", AF_INET6, 4647},
+		{"[::]:1", AF_INET6, 1},
+		{"localhost:1", 0, 0},
+		{"127.0.0.1:65536", 0, 0},
+		{"127.0.0.1:", 0, 0},
+		{"127.0.0.1:-1", 0, 0},
+		{"127.0.0.1:8 0", 0, 0},
+		{"127.0.0.1:000001", 0, 0},
+		{"[::1", 0, 0},
+		{"[::1]x", 0, 0},
+		{"[127.0.0.1]:1", AF_INET, 1},
+		{"256.0.0.1:1", 0, 0},
+		{"1.2.3:1", 0, 0},
+		{"[1:2:3:4:5:6:7:8:9]:1", 0, 0},
+		{"::1:99999", 0, 0},
+		{"https://127.0.0.1:1", 0, 0},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct listen_addr a = {.sa_size = 0};
+		struct err err = {0};
+		int r = listen_parse(cases[i].text, &a, &err);
+		bool good;
+
+		if (cases[i].family == 0)
+			good = r == -EINVAL && strstr(err.msg, "listen at") && a.sa_size == 0;
+		else if (cases[i].family == AF_INET)
+			good = r == 0 && a.sa.ss_family == AF_INET &&
+			       ntohs(((struct sockaddr_in *)(void *)&a.sa)->sin_port) ==
+				       cases[i].port;
+		else
+			good = r == 0 && a.sa.ss_family == AF_INET6 &&
+			       ntohs(((struct sockaddr_in6 *)(void *)&a.sa)->sin6_port) ==
+				       cases[i].port;
+		ok(good, cases[i].text);
+	}
+}
+
+static void test_codes(void)
+{
+	bool good = true;
+
+	for (int c = API_BAD_REQUEST; c < API_END; c++) {
+		enum api_code code = api_code_of(c);
+		const char *name = api_code_name(code);
+
+		good = good && (int)code == c && name && *name && api_code_status(code) >= 400 &&
+		       api_code_status(code) < 600 &&
+		       (api_code_retry_after(code) > 0) ==
+			       (api_code_status(code) == 503 || api_code_status(code) == 507 ||
+				api_code_status(code) == 429);
+	}
+	ok(good, "codes: each has a name and a status; those to be repeated say when");
+	ok(api_code_of(-ENOSPC) == API_NO_SPACE && api_code_of(-ENOENT) == API_NOT_FOUND &&
+		   api_code_of(-EBADMSG) == API_STORE_DAMAGED &&
+		   api_code_of(-EIO) == API_INTERNAL && api_code_of(-ENOMEM) == API_BUSY &&
+		   api_code_of(-EPROTO) == API_BAD_REQUEST,
+	   "codes: of errnos");
+	ok(strcmp(api_code_name(API_NO_SPACE), "no_space") == 0 &&
+		   api_code_status(API_NO_SPACE) == 507,
+	   "codes: no_space");
+}
+
+int main(void)
+{
+	test_routes();
+	test_percent_decode();
+	test_pace();
+	test_rate();
+	test_rumours();
+	test_listen();
+	test_codes();
+	return done();
+}

@@ -1,0 +1,433 @@
+/* The server's state: what is written is there after opening again, what must not be is refused, a newer schema too. */
+#include <errno.h>
+#include <sqlite3.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "server/state/state.h"
+#include "tests/lib/sample.h"
+#include "tests/unit/tap.h"
+
+static char dir[] = "/var/tmp/hoist-test-state-XXXXXX";
+static char path[64];
+static struct err err;
+
+static struct state *open_state(void)
+{
+	struct state *s = NULL;
+	bool is_new;
+
+	if (state_open(path, &s, &is_new, &err) < 0)
+		printf("# %s\n", err.msg);
+	return s;
+}
+
+static struct state *reopen(struct state *s)
+{
+	state_close(s);
+	return open_state();
+}
+
+static struct id id_at(uint8_t n)
+{
+	return id_of(&n, 1);
+}
+
+/* ---- opening */
+
+static void run_sql(const char *sql)
+{
+	sqlite3 *db;
+
+	if (sqlite3_open(path, &db) != SQLITE_OK ||
+	    sqlite3_exec(db, sql, NULL, NULL, NULL) != SQLITE_OK)
+		printf("# %s\n", sqlite3_errmsg(db));
+	(void)sqlite3_close(db);
+}
+
+static void test_open(void)
+{
+	struct state *s = NULL, *none = NULL;
+	bool is_new = false;
+
+	ok(state_open(path, &s, &is_new, &err) == 0 && is_new, "a new database");
+	state_close(s);
+	ok(state_open(path, &s, &is_new, &err) == 0 && !is_new, "and an old one");
+	state_close(s);
+	run_sql("PRAGMA user_version = 2");
+	ok(state_open(path, &none, &is_new, &err) == -EPROTO && !none &&
+		   strstr(err.msg, "version 2") && strstr(err.msg, "newer"),
+	   "a later version is refused, with a sentence");
+	run_sql("PRAGMA user_version = 1; PRAGMA application_id = 7");
+	ok(state_open(path, &none, &is_new, &err) == -EPROTO && strstr(err.msg, "another program"),
+	   "another program's is refused");
+	run_sql("PRAGMA application_id = 1215261043");
+	ok(state_open("/var/tmp/hoist-no-such-dir/x.db", &none, &is_new, &err) < 0 && !none,
+	   "a folder that is not there");
+}
+
+/* ---- machines, tokens */
+
+static int last_machine(void *arg, const struct machine_row *m)
+{
+	struct machine_row *ret = arg;
+
+	ret->first_seen += 1000; /* counts */
+	memcpy(ret->id, m->id, sizeof(m->id));
+	memcpy(ret->name, m->name, sizeof(m->name));
+	ret->last_seen = m->last_seen;
+	ret->secret_hash = m->secret_hash;
+	return strcmp(m->inventory, "{\"a\":1}") == 0 ? 0 : -EILSEQ;
+}
+
+static void test_machines(void)
+{
+	struct machine_row m = {.id = "aa",
+				.name = "n",
+				.agent_version = "1",
+				.address = "::1",
+				.first_seen = 5,
+				.last_seen = 6,
+				.inventory = (char *)"{\"a\":1}"};
+	struct machine_row got = {.first_seen = 0};
+	struct state *s = open_state();
+
+	m.secret_hash = id_at(1);
+	ok(state_put_machine(s, &m, &err) == 0, "a machine is written");
+	memcpy(m.name, "o", 2);
+	m.secret_hash = id_at(2);
+	ok(state_put_machine(s, &m, &err) == 0, "and again");
+	ok(state_touch_machine(s, "aa", 99, "::2", &err) == 0, "and touched");
+	s = reopen(s);
+	ok(state_each_machine(s, last_machine, &got, &err) == 0 && got.first_seen == 1000 &&
+		   strcmp(got.name, "o") == 0 && got.last_seen == 99,
+	   "it is there once, as it was last");
+	m.secret_hash = id_at(2);
+	ok(id_equal(&got.secret_hash, &m.secret_hash), "with its last secret");
+	m.inventory = (char *)"{}";
+	ok(state_put_machine(s, &m, &err) == 0 &&
+		   state_each_machine(s, last_machine, &got, &err) == -EILSEQ,
+	   "what a callback returns ends the walk");
+	ok(state_remove_machine(s, "aa", &err) == 0 &&
+		   state_remove_machine(s, "aa", &err) == -ENOENT,
+	   "it can be removed once");
+	state_close(s);
+}
+
+static int count_token(void *arg, const struct token_row *t)
+{
+	uint32_t *left = arg;
+
+	left[0]++;
+	left[1] = t->uses_left;
+	left[2] = t->revoked;
+	return 0;
+}
+
+static void test_tokens(void)
+{
+	struct token_row t = {.id = "t1", .note = "it's", .uses = 2, .uses_left = 2, .created = 10};
+	struct id hash = id_at(7), other = id_at(8);
+	struct state *s = open_state();
+	uint32_t seen[3] = {0};
+
+	ok(state_add_token(s, &t, &hash, &err) == 0, "a token");
+	memcpy(t.id, "t2", 3);
+	ok(state_add_token(s, &t, &hash, &err) == -EEXIST, "the same one twice");
+	ok(state_use_token(s, &other, "m1", true, 11, &err) == -EACCES, "an unknown one");
+	ok(state_use_token(s, &hash, "m1", false, 11, &err) == -EACCES,
+	   "one that may not enrol takes no use");
+	ok(state_use_token(s, &hash, "m1", true, 11, &err) == 0, "the first machine");
+	ok(state_use_token(s, &hash, "m1", false, 11, &err) == 0, "comes back, uncounted");
+	ok(state_use_token(s, &hash, "m2", true, 11, &err) == 0, "the second");
+	s = reopen(s);
+	ok(state_use_token(s, &hash, "m3", true, 11, &err) == -EACCES, "the third: used up");
+	ok(state_use_token(s, &hash, "m2", true, 11, &err) == 0, "the second comes back");
+	ok(state_each_token(s, count_token, seen, &err) == 0 && seen[0] == 1 && seen[1] == 0,
+	   "no use is left");
+	ok(state_revoke_token(s, "t1", &err) == 0 && state_revoke_token(s, "tx", &err) == -ENOENT,
+	   "revoked");
+	ok(state_use_token(s, &hash, "m1", true, 11, &err) == -EACCES && strstr(err.msg, "revoked"),
+	   "it brings nobody back");
+	t.expires = 100;
+	ok(state_add_token(s, &t, &other, &err) == 0 &&
+		   state_use_token(s, &other, "m1", true, 99, &err) == 0,
+	   "one that expires, before");
+	ok(state_use_token(s, &other, "m1", true, 100, &err) == -EACCES &&
+		   strstr(err.msg, "expired"),
+	   "and then");
+	state_close(s);
+}
+
+/* ---- versions */
+
+static struct version_row version(const char *image, uint32_t n)
+{
+	struct version_row v = {.version = n,
+				.created = 100 + n,
+				.job = "0011223344556677",
+				.machine = "m",
+				.machine_name = "mn",
+				.size = 1ull << 46,
+				.data_bytes = 77,
+				.disks = (char *)"[]"};
+
+	(void)snprintf(v.image, sizeof(v.image), "%s", image);
+	v.manifest = id_at((uint8_t)n);
+	return v;
+}
+
+static int note_version(void *arg, const struct version_row *v)
+{
+	char *list = arg;
+	size_t n = strlen(list);
+
+	(void)snprintf(list + n, 256 - n, "%s%u%s%s ", v->image, v->version, v->damaged ? "d" : "",
+		       v->removing ? "r" : "");
+	return 0;
+}
+
+static bool listed(struct state *s, const char *image, const char *want)
+{
+	char list[256] = "";
+	int r = state_each_version(s, image, note_version, list, &err);
+
+	if (r < 0 || strcmp(list, want) != 0)
+		printf("# got '%s'\n", list);
+	return r == 0 && strcmp(list, want) == 0;
+}
+
+static void test_versions(void)
+{
+	struct version_row v = version("b", 1), got = {.version = 0};
+	struct state *s = open_state();
+	uint32_t next = 0;
+
+	ok(state_next_version(s, "b", &next, &err) == 0 && next == 1, "the first number is 1");
+	ok(state_add_version(s, &v, &err) == 0 && state_add_version(s, &v, &err) == -EEXIST,
+	   "a version is there once");
+	v = version("b", 2);
+	ok(state_add_version(s, &v, &err) == 0, "a second");
+	v = version("a", 1);
+	ok(state_add_version(s, &v, &err) == 0, "another image");
+	s = reopen(s);
+	ok(listed(s, NULL, "a1 b1 b2 "), "all are listed");
+	ok(listed(s, "b", "b1 b2 "), "those of one image are");
+	ok(state_get_version(s, "b", 0, &got, &err) == 0 && got.version == 2 &&
+		   got.size == 1ull << 46 && strcmp(got.disks, "[]") == 0,
+	   "the latest");
+	version_row_done(&got);
+	ok(state_get_version(s, "b", 3, &got, &err) == -ENOENT && strstr(err.msg, "version 3"),
+	   "one that is not there");
+	ok(state_get_version(s, "c", 0, &got, &err) == -ENOENT && strstr(err.msg, "'c'"),
+	   "an image that is not there");
+	ok(state_set_damaged(s, "b", 1, true, &err) == 0 && listed(s, "b", "b1d b2 "), "damaged");
+	ok(state_remove_version(s, "b", 2, &err) == 0 && listed(s, "b", "b1d b2 "),
+	   "what is not marked is not removed");
+	ok(state_begin_removal(s, "b", 2, &err) == 0 && listed(s, "b", "b1d b2r "), "marked");
+	ok(state_get_version(s, "b", 0, &got, &err) == 0 && got.version == 1,
+	   "what is being removed is not there");
+	version_row_done(&got);
+	ok(state_remove_version(s, "b", 2, &err) == 0 && listed(s, "b", "b1d "), "removed");
+	ok(state_next_version(s, "b", &next, &err) == 0 && next == 3,
+	   "its number is not given again");
+	ok(state_begin_removal(s, "b", 9, &err) == -ENOENT, "one that is not there");
+	ok(state_begin_removal(s, "b", 0, &err) == 0 &&
+		   state_remove_version(s, "b", 1, &err) == 0 && listed(s, "b", ""),
+	   "the whole image");
+	ok(state_next_version(s, "b", &next, &err) == 0 && next == 3, "nor then");
+	state_close(s);
+}
+
+/* ---- jobs */
+
+static int note_job(void *arg, const struct job_row *j)
+{
+	char *list = arg;
+	size_t n = strlen(list);
+
+	(void)snprintf(list + n, 256 - n, "%s ", j->id);
+	return 0;
+}
+
+static bool jobs_listed(struct state *s, const struct job_filter *f, const char *want)
+{
+	char list[256] = "";
+	int r = state_each_job(s, f, note_job, list, &err);
+
+	if (r < 0 || strcmp(list, want) != 0)
+		printf("# got '%s'\n", list);
+	return r == 0 && strcmp(list, want) == 0;
+}
+
+static int note_leftover(void *arg, const char *job, uint32_t n)
+{
+	(void)snprintf(arg, 64, "%s.%u", job, n);
+	return 0;
+}
+
+static void test_jobs(void)
+{
+	struct job_row j = {.id = "j1",
+			    .kind = JOB_RESTORE,
+			    .machine = "m",
+			    .machine_name = "mn",
+			    .image = "i",
+			    .version = 3,
+			    .created = 50,
+			    .end_action = END_REBOOT,
+			    .level = 7,
+			    .seq = 1};
+	struct job_row got = {.seq = 0};
+	struct job_disk_row disks[2] = {
+		{.disk = "d0",
+		 .size = 1ull << 46,
+		 .source_disk = "s0",
+		 .geometry = {4096, 512, 4096}},
+		{.disk = "d1", .size = 7, .overwrite = true},
+	};
+	struct job_disk_row *rows = NULL;
+	struct job_filter all = {.machine = NULL}, active = {.active = true};
+	struct job_filter mine = {.machine = "m", .limit = 1};
+	struct job_filter failed = {.by_state = true, .state = JOB_FAILED};
+	struct state *s = open_state();
+	char left[64] = "";
+	size_t len = 0;
+
+	disks[0].fingerprint = disks[0].root = id_at(3);
+	ok(state_add_job(s, &j, disks, 2, &err) == 0, "a job");
+	ok(state_add_job(s, &j, disks, 2, &err) == -EEXIST, "once");
+	memcpy(j.id, "j2", 3);
+	j.kind = JOB_GC;
+	j.machine[0] = '\0';
+	ok(state_add_job(s, &j, NULL, 0, &err) == 0, "one without disks");
+	s = reopen(s);
+	ok(state_get_job(s, "j1", &got, &err) == 0 && got.kind == JOB_RESTORE &&
+		   got.state == JOB_WAITING && got.version == 3 && got.end_action == END_REBOOT &&
+		   got.level == 7 && !got.log && !got.report && !got.manifest,
+	   "it is as it was");
+	ok(state_get_job_disks(s, "j1", &rows, &len, &err) == 0 && len == 2 &&
+		   rows[0].size == 1ull << 46 && id_equal(&rows[0].root, &disks[0].root) &&
+		   id_equal(&rows[0].fingerprint, &disks[0].root) &&
+		   rows[0].geometry.physical_sector_size == 4096 && id_is_zero(&rows[1].root) &&
+		   rows[1].overwrite && !rows[1].begun,
+	   "and its disks");
+	rows[1].begun = rows[1].partial = true;
+	ok(state_save_job_disk(s, "j1", 1, &rows[1], &err) == 0, "a disk is begun");
+	free(rows);
+	ok(state_get_job_disks(s, "j1", &rows, &len, &err) == 0 && rows[1].begun && !rows[0].begun,
+	   "that one alone");
+	free(rows);
+	ok(state_get_job_disks(s, "j2", &rows, &len, &err) == 0 && !rows && len == 0, "no disks");
+	ok(state_each_leftover(s, note_leftover, left, &err) == 0 && !*left,
+	   "a job that lives leaves nothing");
+	got.state = JOB_FAILED;
+	got.ended = 60;
+	got.done = 1ull << 45;
+	got.log = strdup("[\"x\"]");
+	got.manifest = strdup("{}");
+	(void)snprintf(got.message, sizeof(got.message), "It's \"broken\"; DROP TABLE jobs");
+	ok(state_save_job(s, &got, &err) == 0, "it ends");
+	job_row_done(&got);
+	ok(state_get_job(s, "j1", &got, &err) == 0 && got.state == JOB_FAILED &&
+		   got.done == 1ull << 45 && strcmp(got.log, "[\"x\"]") == 0 &&
+		   strcmp(got.manifest, "{}") == 0 && strstr(got.message, "DROP TABLE"),
+	   "with all that is said of it");
+	job_row_done(&got);
+	ok(jobs_listed(s, &all, "j2 j1 ") && jobs_listed(s, &active, "j2 ") &&
+		   jobs_listed(s, &mine, "j1 ") && jobs_listed(s, &failed, "j1 "),
+	   "lists");
+	ok(state_each_leftover(s, note_leftover, left, &err) == 0 && strcmp(left, "j1.1") == 0,
+	   "what it may have left");
+	ok(state_clear_partial(s, "j1", 1, &err) == 0, "is cleared");
+	*left = '\0';
+	ok(state_each_leftover(s, note_leftover, left, &err) == 0 && !*left, "and gone");
+	ok(state_get_job(s, "j3", &got, &err) == -ENOENT, "a job that is not there");
+	state_close(s);
+}
+
+static void test_commit(void)
+{
+	struct job_row j = {.id = "c1",
+			    .kind = JOB_CAPTURE,
+			    .state = JOB_RUNNING,
+			    .image = "z",
+			    .version = 1,
+			    .seq = 1};
+	struct version_row v = version("z", 1);
+	struct job_row got = {.seq = 0};
+	struct state *s = open_state();
+	uint32_t next;
+
+	j.manifest = (char *)"{}";
+	ok(state_add_job(s, &j, NULL, 0, &err) == 0, "a job that is about to commit");
+	ok(state_next_version(s, "z", &next, &err) == 0 && next == 2, "has taken its number");
+	j.state = JOB_DONE;
+	j.manifest = NULL;
+	ok(state_add_version(s, &v, &err) == 0, "the version is there already");
+	ok(state_commit_job(s, &j, &v, &err) == -EEXIST, "so it cannot be committed");
+	ok(state_get_job(s, "c1", &got, &err) == 0 && got.state == JOB_RUNNING && got.manifest,
+	   "and the job has not ended");
+	job_row_done(&got);
+	v = version("z", 2);
+	ok(state_commit_job(s, &j, &v, &err) == 0 && listed(s, "z", "z1 z2 "), "another one can");
+	ok(state_get_job(s, "c1", &got, &err) == 0 && got.state == JOB_DONE && !got.manifest,
+	   "and the job has");
+	job_row_done(&got);
+	state_close(s);
+}
+
+/* ---- events */
+
+static int note_event(void *arg, const struct event_row *e)
+{
+	uint64_t *n = arg;
+
+	n[0]++;
+	n[1] = e->id;
+	return strcmp(e->event, "tick") == 0 ? 0 : -EILSEQ;
+}
+
+static void test_events(void)
+{
+	struct event_row e = {.at = 1, .event = "tick", .machine = "", .job = "", .text = "t"};
+	struct state *s = open_state();
+	uint64_t seen[2] = {0};
+	bool good = true;
+
+	for (int i = 0; i < 250; i++)
+		good = good && state_add_event(s, &e, &err) == 0;
+	ok(good && state_each_event(s, 0, 100, note_event, seen, &err) == 0 && seen[0] == 100 &&
+		   seen[1] == 100,
+	   "events, a hundred");
+	seen[0] = 0;
+	ok(state_each_event(s, 200, 100, note_event, seen, &err) == 0 && seen[0] == 50 &&
+		   seen[1] == 250,
+	   "and those after the 200th");
+	state_close(s);
+	run_sql("INSERT INTO events(id, at, event, machine, job, text) VALUES(20000,1,'tick','','','')");
+	s = open_state();
+	for (int i = 0; i < 100; i++)
+		good = good && state_add_event(s, &e, &err) == 0;
+	seen[0] = 0;
+	ok(good && state_each_event(s, 0, 20000, note_event, seen, &err) == 0 && seen[0] == 101 &&
+		   seen[1] == 20100,
+	   "the oldest go when there are too many");
+	state_close(s);
+}
+
+int main(void)
+{
+	if (!mkdtemp(dir))
+		return EXIT_FAILURE;
+	(void)snprintf(path, sizeof(path), "%s/state.db", dir);
+	test_open();
+	test_machines();
+	test_tokens();
+	test_versions();
+	test_jobs();
+	test_commit();
+	test_events();
+	tree_remove(dir);
+	return done();
+}
