@@ -144,15 +144,16 @@ struct job_row {
 void job_row_done(struct job_row *j);
 
 struct job_disk_row {
-	char disk[DISK_ID_MAX + 1]; /* on the machine */
 	uint64_t size;
-	struct id fingerprint; /* restore: of the target */
-	bool overwrite, begun, partial;
-	char source_disk[DISK_ID_MAX + 1]; /* restore */
-	struct geometry geometry;	   /* restore: the source's; capture: once sealed */
-	struct id root;
+	struct geometry geometry; /* restore: the source's; capture: once sealed */
 	uint64_t data_bytes, unreadable_bytes;
-	bool sealed;
+	struct id fingerprint; /* restore: of the target */
+	struct id root;
+	char disk[DISK_ID_MAX + 1];	   /* on the machine */
+	char source_disk[DISK_ID_MAX + 1]; /* restore */
+	bool overwrite, begun;		   /* restore */
+	bool partial,
+		sealed; /* capture: an index in the making may lie about; its index is in the store */
 };
 
 int state_add_job(struct state *s, const struct job_row *j, const struct job_disk_row *disks,

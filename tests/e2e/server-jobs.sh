@@ -96,7 +96,7 @@ progress "{\"phase\":\"capture\",\"done\":$((n + 1)),\"total\":100000000}"
 ok "progress ends it" wait_for 5 stalled false
 is "$(field '.message')" null "with its reason"
 api GET /v1/events
-is "$(field '[.events[].event | select(. == "job_stalled" or . == "job_recovered")] | join(",")')" "job_stalled,job_recovered" "events tell of both"
+is "$(field "[.events[] | select(.job == \"$job\" and (.event | test(\"stalled|recovered\"))).event] | join(\",\")")" "job_stalled,job_recovered" "events tell of both"
 
 # ---- what was ordered outlives the server
 seq=$(api GET "/v1/jobs/$job"; field .seq)
@@ -187,7 +187,9 @@ before=$(find "$many" -name 'order.*' | wc -l)
 is "$before" 3 "only they were woken"
 memory=$(awk '/^VmRSS/ { print int($2 / 1024) }' "/proc/$SERVER_PID/status")
 note "the server has $memory MiB"
-ok "200 waiting machines fit into 200 MiB" test "$memory" -lt 200
+limit=200
+[ "${B:-release}" = release ] || limit=2000 # sanitizers keep what was freed
+ok "200 waiting machines fit into 200 MiB" test "$memory" -lt $limit
 start=$(now_ms)
 stop_server
 ok "it stops at once" test $(($(now_ms) - start)) -lt 6000

@@ -249,6 +249,7 @@ static int cmd_want(const char *nodes, const char *first, const char *out)
 struct chunk {
 	struct id id;
 	uint8_t *data;
+	uint8_t *plain; /* of the first chunk of a pack: the memory of all of them */
 	uint32_t length;
 };
 
@@ -273,8 +274,9 @@ static void take_pack(struct chunks *all, struct codec_ctx *ctx, const uint8_t *
 		die("pack", &err);
 	for (uint32_t i = 0; i < p.count; i++)
 		all->items[all->len++] = (struct chunk){
-			p.entries[i].id, plain + p.entries[i].offset, p.entries[i].length};
-	pack_done(&p); /* plain stays until the end */
+			p.entries[i].id, plain + p.entries[i].offset, NULL, p.entries[i].length};
+	all->items[all->len - p.count].plain = plain;
+	pack_done(&p);
 }
 
 static void put_entry(FILE *f, const struct chunks *all, const struct node_entry *e)
@@ -321,6 +323,12 @@ static int cmd_join(const char *nodes, const char *packs, const char *out)
 	}
 	close_out(f);
 	printf("%zu\n", all.len);
+	for (size_t i = 0; i < all.len; i++)
+		free(all.items[i].plain);
+	free(all.items);
+	free(data);
+	free(nodes_data);
+	codec_ctx_free(ctx);
 	return 0;
 }
 

@@ -21,6 +21,7 @@ export DATA
 
 start_server()
 {
+	: >"$TAP_TMP/server.out" # of the one before
 	"$SERVER" --data "$DATA" --listen 127.0.0.1:0 --discovery no --reserve 1M --log-level debug "$@" \
 		>"$TAP_TMP/server.out" 2>>"$TAP_TMP/server.log" &
 	SERVER_PID=$!

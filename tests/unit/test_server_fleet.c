@@ -231,31 +231,38 @@ static void test_crash(bool after_manifest)
 	ok(versions() == had + 1, "nothing comes of it");
 }
 
+struct doing {
+	const char *machine;
+	char job[JOB_ID_SIZE];
+	int result;
+};
+
 static void *done_thread(void *arg)
 {
+	struct doing *d = arg;
 	struct err mine;
 
-	return (void *)(intptr_t)fleet_job_done(fleet, *(char *)arg == 'a' ? MACHINE_A : MACHINE_B,
-						(char *)arg + 1, NULL, &mine);
+	d->result = fleet_job_done(fleet, d->machine, d->job, NULL, &mine);
+	return NULL;
 }
 
 static void test_two(void)
 {
-	char a[JOB_ID_SIZE + 1] = "a", b[JOB_ID_SIZE + 1] = "b";
+	struct doing d[2] = {{.machine = MACHINE_A}, {.machine = MACHINE_B}};
 	size_t had = versions();
 	pthread_t t[2];
-	void *r[2];
 
-	order(MACHINE_A, a + 1);
-	order(MACHINE_B, b + 1);
-	capture(MACHINE_A, a + 1);
-	capture(MACHINE_B, b + 1);
-	if (pthread_create(&t[0], NULL, done_thread, a) != 0 ||
-	    pthread_create(&t[1], NULL, done_thread, b) != 0)
-		abort();
-	(void)pthread_join(t[0], &r[0]);
-	(void)pthread_join(t[1], &r[1]);
-	ok(!r[0] && !r[1], "two captures into one image commit at once");
+	for (int i = 0; i < 2; i++)
+		order(d[i].machine, d[i].job);
+	for (int i = 0; i < 2; i++)
+		capture(d[i].machine, d[i].job);
+	for (int i = 0; i < 2; i++) {
+		if (pthread_create(&t[i], NULL, done_thread, &d[i]) != 0)
+			abort();
+	}
+	for (int i = 0; i < 2; i++)
+		(void)pthread_join(t[i], NULL);
+	ok(d[0].result == 0 && d[1].result == 0, "two captures into one image commit at once");
 	ok(versions() == had + 2, "and are two versions");
 }
 

@@ -66,12 +66,13 @@ static void test_routes(void)
 				   http_method_from_name(cases[i].method), cases[i].path, &m);
 		bool good = r == cases[i].result;
 
-		if (good && r == ROUTE_FOUND)
+		if (good && r == ROUTE_FOUND) {
 			good = m.route == &routes[cases[i].route] &&
 			       (!*cases[i].first || strcmp(m.params[0], cases[i].first) == 0) &&
 			       (!*cases[i].second || strcmp(m.params[1], cases[i].second) == 0);
-		else if (good)
+		} else if (good) {
 			good = m.route == NULL;
+		}
 		ok(good, cases[i].path);
 	}
 }
@@ -234,14 +235,15 @@ static void test_listen(void)
 
 		if (cases[i].family == 0)
 			good = r == -EINVAL && strstr(err.msg, "listen at") && a.sa_size == 0;
-		else if (cases[i].family == AF_INET)
+		else if (cases[i].family == AF_INET) {
 			good = r == 0 && a.sa.ss_family == AF_INET &&
 			       ntohs(((struct sockaddr_in *)(void *)&a.sa)->sin_port) ==
 				       cases[i].port;
-		else
+		} else {
 			good = r == 0 && a.sa.ss_family == AF_INET6 &&
 			       ntohs(((struct sockaddr_in6 *)(void *)&a.sa)->sin6_port) ==
 				       cases[i].port;
+		}
 		ok(good, cases[i].text);
 	}
 }

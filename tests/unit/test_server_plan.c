@@ -168,7 +168,7 @@ static void test_restore(const struct restore_case *c)
 	memset(rows, 0, sizeof(rows));
 	r = plan_restore(inv, src, pairs, overwrite, rows, &len, &err);
 	check(c->name, r, c->want, &err, c->says);
-	if (r == 0)
+	if (r == 0) {
 		ok(len == 1 && strcmp(rows[0].disk, "t") == 0 &&
 			   strcmp(rows[0].source_disk, "s") == 0 &&
 			   rows[0].geometry.size == 1048576 &&
@@ -176,8 +176,9 @@ static void test_restore(const struct restore_case *c)
 			   rows[0].data_bytes == 77 && rows[0].root.b[5] == 0xab &&
 			   !rows[0].begun && rows[0].overwrite == (c->overwrite != NULL),
 		   "all of it is noted");
-	else
+	} else {
 		ok(len == 99, "nothing is written");
+	}
 	json_decref(inv);
 	json_decref(src);
 	json_decref(pairs);
