@@ -60,7 +60,7 @@ int cmd_images(struct ctx *c, struct err *err)
 		print_json(answer);
 		return 0;
 	}
-	table_init(&t, columns, sizeof(columns) / sizeof(columns[0]));
+	columns_init(&t, columns, sizeof(columns) / sizeof(columns[0]));
 	json_array_foreach(json_object_get(answer, "images"), k, i)
 	{
 		char size[SIZE_TEXT_SIZE], created[WHEN_TEXT_SIZE];
@@ -68,17 +68,17 @@ int cmd_images(struct ctx *c, struct err *err)
 
 		size_to_text(json_number(i, "size"), size);
 		when_to_text(json_text(i, "created"), created);
-		table_add(&t, "%s", json_text(i, "name"));
-		table_add(&t, "%" PRIu64,
-			  json_is_array(versions) ? (uint64_t)json_array_size(versions)
-						  : json_number(i, "versions"));
-		table_add(&t, "%" PRIu64, json_number(i, "latest"));
-		table_add(&t, "%s", size);
-		table_add(&t, "%s", created);
-		table_add(&t, "%s", state_of(i));
+		columns_add(&t, "%s", json_text(i, "name"));
+		columns_add(&t, "%" PRIu64,
+			    json_is_array(versions) ? (uint64_t)json_array_size(versions)
+						    : json_number(i, "versions"));
+		columns_add(&t, "%" PRIu64, json_number(i, "latest"));
+		columns_add(&t, "%s", size);
+		columns_add(&t, "%s", created);
+		columns_add(&t, "%s", state_of(i));
 	}
-	good = table_print(&t, stdout);
-	table_done(&t);
+	good = columns_print(&t, stdout);
+	columns_done(&t);
 	return good ? 0 : OUT_OF_MEMORY(err);
 }
 
@@ -108,7 +108,7 @@ static bool print_versions(const json_t *versions)
 	size_t i;
 	bool good;
 
-	table_init(&t, columns, sizeof(columns) / sizeof(columns[0]));
+	columns_init(&t, columns, sizeof(columns) / sizeof(columns[0]));
 	json_array_foreach((json_t *)versions, i, v)
 	{
 		const json_t *disks = json_object_get(v, "disks");
@@ -117,16 +117,16 @@ static bool print_versions(const json_t *versions)
 		when_to_text(json_text(v, "created"), created);
 		size_to_text(sum_of(disks, "size"), size);
 		size_to_text(json_number(v, "data_bytes"), data);
-		table_add(&t, "%" PRIu64, json_number(v, "version"));
-		table_add(&t, "%s", created);
-		table_add(&t, "%s", json_text(v, "machine_name"));
-		table_add(&t, "%zu", json_array_size(disks));
-		table_add(&t, "%s", size);
-		table_add(&t, "%s", data);
-		table_add(&t, "%s", state_of(v));
+		columns_add(&t, "%" PRIu64, json_number(v, "version"));
+		columns_add(&t, "%s", created);
+		columns_add(&t, "%s", json_text(v, "machine_name"));
+		columns_add(&t, "%zu", json_array_size(disks));
+		columns_add(&t, "%s", size);
+		columns_add(&t, "%s", data);
+		columns_add(&t, "%s", state_of(v));
 	}
-	good = table_print(&t, stdout);
-	table_done(&t);
+	good = columns_print(&t, stdout);
+	columns_done(&t);
 	return good;
 }
 
@@ -141,7 +141,7 @@ static bool print_version_disks(const json_t *disks)
 	size_t i;
 	bool good;
 
-	table_init(&t, columns, sizeof(columns) / sizeof(columns[0]));
+	columns_init(&t, columns, sizeof(columns) / sizeof(columns[0]));
 	json_array_foreach((json_t *)disks, i, d)
 	{
 		char size[SIZE_TEXT_SIZE], data[SIZE_TEXT_SIZE], unreadable[SIZE_TEXT_SIZE];
@@ -149,15 +149,15 @@ static bool print_version_disks(const json_t *disks)
 		size_to_text(json_number(d, "size"), size);
 		size_to_text(json_number(d, "data_bytes"), data);
 		size_to_text(json_number(d, "unreadable_bytes"), unreadable);
-		table_add(&t, "%s", json_text(d, "disk"));
-		table_add(&t, "%s", size);
-		table_add(&t, "%" PRIu64, json_number(d, "sector_size"));
-		table_add(&t, "%s", data);
-		table_add(&t, "%s", unreadable);
-		table_add(&t, "%.16s", json_text(d, "root"));
+		columns_add(&t, "%s", json_text(d, "disk"));
+		columns_add(&t, "%s", size);
+		columns_add(&t, "%" PRIu64, json_number(d, "sector_size"));
+		columns_add(&t, "%s", data);
+		columns_add(&t, "%s", unreadable);
+		columns_add(&t, "%.16s", json_text(d, "root"));
 	}
-	good = table_print(&t, stdout);
-	table_done(&t);
+	good = columns_print(&t, stdout);
+	columns_done(&t);
 	return good;
 }
 

@@ -45,14 +45,14 @@ static void add_job(struct table *t, const json_t *job, size_t width)
 	when_to_text(json_text(job, "created"), created);
 	describe_image(job, image, sizeof(image));
 	describe_progress(job, progress, sizeof(progress));
-	table_add(t, "%.*s", (int)width, json_text(job, "id"));
-	table_add(t, "%s", json_text(job, "kind"));
-	table_add(t, "%s", stalled ? "stalled" : json_text(job, "state"));
-	table_add(t, "%s", json_text(job, "machine_name"));
-	table_add(t, "%s", image);
-	table_add(t, "%s", progress);
-	table_add(t, "%s", created);
-	table_add(t, "%s", json_text(job, "message"));
+	columns_add(t, "%.*s", (int)width, json_text(job, "id"));
+	columns_add(t, "%s", json_text(job, "kind"));
+	columns_add(t, "%s", stalled ? "stalled" : json_text(job, "state"));
+	columns_add(t, "%s", json_text(job, "machine_name"));
+	columns_add(t, "%s", image);
+	columns_add(t, "%s", progress);
+	columns_add(t, "%s", created);
+	columns_add(t, "%s", json_text(job, "message"));
 }
 
 static void jobs_path(const struct ctx *c, char path[static PATH_SIZE])
@@ -91,13 +91,13 @@ int cmd_jobs(struct ctx *c, struct err *err)
 	}
 	list = json_object_get(answer, "jobs");
 	width = id_width(list, "id");
-	table_init(&t, columns, sizeof(columns) / sizeof(columns[0]));
+	columns_init(&t, columns, sizeof(columns) / sizeof(columns[0]));
 	json_array_foreach((json_t *)list, i, job)
 	{
 		add_job(&t, job, width);
 	}
-	good = table_print(&t, stdout);
-	table_done(&t);
+	good = columns_print(&t, stdout);
+	columns_done(&t);
 	return good ? 0 : OUT_OF_MEMORY(err);
 }
 

@@ -25,7 +25,7 @@ static void add_firmware(struct table *t, const json_t *machine)
 	const json_t *f = json_object_get(machine, "firmware");
 	bool secure = json_is_true(json_object_get(f, "secure_boot"));
 
-	table_add(t, "%s%s", json_text(f, "kind"), secure ? ", secure boot" : "");
+	columns_add(t, "%s%s", json_text(f, "kind"), secure ? ", secure boot" : "");
 }
 
 static void add_machine(struct table *t, const json_t *m, size_t width)
@@ -36,15 +36,15 @@ static void add_machine(struct table *t, const json_t *m, size_t width)
 	size_to_text(disks_size(disks), size);
 	size_to_text(json_number(m, "memory"), memory);
 	when_to_text(json_text(m, "last_seen"), seen);
-	table_add(t, "%.*s", (int)width, json_text(m, "id"));
-	table_add(t, "%s", json_text(m, "name"));
-	table_add(t, "%s", json_text(m, "state"));
-	table_add(t, "%s", json_text(m, "address"));
+	columns_add(t, "%.*s", (int)width, json_text(m, "id"));
+	columns_add(t, "%s", json_text(m, "name"));
+	columns_add(t, "%s", json_text(m, "state"));
+	columns_add(t, "%s", json_text(m, "address"));
 	add_firmware(t, m);
-	table_add(t, "%s", memory);
-	table_add(t, "%zu", json_array_size(disks));
-	table_add(t, "%s", size);
-	table_add(t, "%s", seen);
+	columns_add(t, "%s", memory);
+	columns_add(t, "%zu", json_array_size(disks));
+	columns_add(t, "%s", size);
+	columns_add(t, "%s", seen);
 }
 
 int cmd_machines(struct ctx *c, struct err *err)
@@ -69,13 +69,13 @@ int cmd_machines(struct ctx *c, struct err *err)
 	}
 	list = json_object_get(answer, "machines");
 	width = id_width(list, "id");
-	table_init(&t, columns, sizeof(columns) / sizeof(columns[0]));
+	columns_init(&t, columns, sizeof(columns) / sizeof(columns[0]));
 	json_array_foreach((json_t *)list, i, m)
 	{
 		add_machine(&t, m, width);
 	}
-	good = table_print(&t, stdout);
-	table_done(&t);
+	good = columns_print(&t, stdout);
+	columns_done(&t);
 	return good ? 0 : err_set(err, -ENOMEM, "out of memory");
 }
 
@@ -127,7 +127,7 @@ static bool print_disks(const json_t *disks)
 	size_t i;
 	bool good;
 
-	table_init(&t, columns, sizeof(columns) / sizeof(columns[0]));
+	columns_init(&t, columns, sizeof(columns) / sizeof(columns[0]));
 	json_array_foreach((json_t *)disks, i, d)
 	{
 		char size[SIZE_TEXT_SIZE], content[256];
@@ -135,16 +135,16 @@ static bool print_disks(const json_t *disks)
 
 		size_to_text(json_number(d, "size"), size);
 		describe_content(d, content, sizeof(content));
-		table_add(&t, "%s", json_text(d, "id"));
-		table_add(&t, "%s", json_text(d, "name"));
-		table_add(&t, "%s", size);
-		table_add(&t, "%" PRIu64, json_number(d, "sector_size"));
-		table_add(&t, "%s", json_text(d, "model"));
-		table_add(&t, "%.16s", json_text(d, "fingerprint"));
-		table_add(&t, "%s%s", content, read_only ? " (read-only)" : "");
+		columns_add(&t, "%s", json_text(d, "id"));
+		columns_add(&t, "%s", json_text(d, "name"));
+		columns_add(&t, "%s", size);
+		columns_add(&t, "%" PRIu64, json_number(d, "sector_size"));
+		columns_add(&t, "%s", json_text(d, "model"));
+		columns_add(&t, "%.16s", json_text(d, "fingerprint"));
+		columns_add(&t, "%s%s", content, read_only ? " (read-only)" : "");
 	}
-	good = table_print(&t, stdout);
-	table_done(&t);
+	good = columns_print(&t, stdout);
+	columns_done(&t);
 	return good;
 }
 

@@ -151,23 +151,23 @@ int cmd_token_list(struct ctx *c, struct err *err)
 		print_json(answer);
 		return 0;
 	}
-	table_init(&table, columns, sizeof(columns) / sizeof(columns[0]));
+	columns_init(&table, columns, sizeof(columns) / sizeof(columns[0]));
 	json_array_foreach(json_object_get(answer, "tokens"), i, t)
 	{
 		char created[WHEN_TEXT_SIZE], expires[WHEN_TEXT_SIZE];
 
 		when_to_text(json_text(t, "created"), created);
 		when_to_text(json_text(t, "expires"), expires);
-		table_add(&table, "%s", json_text(t, "id"));
-		table_add(&table, "%" PRIu64, json_number(t, "uses_left"));
-		table_add(&table, "%" PRIu64, json_number(t, "uses"));
-		table_add(&table, "%s", created);
-		table_add(&table, "%s", strcmp(expires, "-") == 0 ? "never" : expires);
-		table_add(&table, "%s", token_state(t));
-		table_add(&table, "%s", json_text(t, "note"));
+		columns_add(&table, "%s", json_text(t, "id"));
+		columns_add(&table, "%" PRIu64, json_number(t, "uses_left"));
+		columns_add(&table, "%" PRIu64, json_number(t, "uses"));
+		columns_add(&table, "%s", created);
+		columns_add(&table, "%s", strcmp(expires, "-") == 0 ? "never" : expires);
+		columns_add(&table, "%s", token_state(t));
+		columns_add(&table, "%s", json_text(t, "note"));
 	}
-	good = table_print(&table, stdout);
-	table_done(&table);
+	good = columns_print(&table, stdout);
+	columns_done(&table);
 	return good ? 0 : OUT_OF_MEMORY(err);
 }
 

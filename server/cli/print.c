@@ -100,12 +100,12 @@ size_t id_width(const json_t *array, const char *key)
 
 /* ---- tables */
 
-void table_init(struct table *t, const struct column *columns, size_t len)
+void columns_init(struct table *t, const struct column *columns, size_t len)
 {
 	*t = (struct table){.columns = columns, .columns_len = len};
 }
 
-void table_done(struct table *t)
+void columns_done(struct table *t)
 {
 	for (size_t i = 0; i < t->cells_len; i++)
 		free(t->cells[i]);
@@ -113,7 +113,7 @@ void table_done(struct table *t)
 	*t = (struct table){0};
 }
 
-void table_add(struct table *t, const char *format, ...)
+void columns_add(struct table *t, const char *format, ...)
 {
 	char raw[512], clean[512];
 	char **cells = reallocarray(t->cells, t->cells_len + 1, sizeof(*cells));
@@ -166,7 +166,7 @@ static void print_cell(const struct table *t, const char *text, size_t column, s
 		(void)fprintf(f, "%s%*s", text, last ? 0 : pad + 2, "");
 }
 
-bool table_print(const struct table *t, FILE *f)
+bool columns_print(const struct table *t, FILE *f)
 {
 	size_t rows = t->cells_len / t->columns_len + 1;
 	size_t *widths = calloc(t->columns_len, sizeof(*widths));

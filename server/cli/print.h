@@ -38,12 +38,12 @@ struct table {
 	size_t cells_len;
 	bool bad; /* out of memory */
 };
-void table_init(struct table *t, const struct column *columns, size_t len);
-void table_done(struct table *t);
+void columns_init(struct table *t, const struct column *columns, size_t len);
+void columns_done(struct table *t);
 /* The next cell; cleaned. */
-void table_add(struct table *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void columns_add(struct table *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* False: out of memory. */
-bool table_print(const struct table *t, FILE *f);
+bool columns_print(const struct table *t, FILE *f);
 /* Number of terminal columns of a text. */
 size_t text_columns(const char *text);
 

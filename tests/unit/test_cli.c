@@ -113,20 +113,20 @@ static void test_table(void)
 	FILE *f = fmemopen(text, sizeof(text), "w");
 	struct table t;
 
-	table_init(&t, columns, 3);
-	table_add(&t, "b\xc3\xa4r");
-	table_add(&t, "%d", 12345);
-	table_add(&t, "a\x1b[2Jb");
-	table_add(&t, "\xe6\xbc\xa2"); /* two columns wide */
-	table_add(&t, "1");
-	table_add(&t, "x");
-	ok(table_print(&t, f), "table: printed");
+	columns_init(&t, columns, 3);
+	columns_add(&t, "b\xc3\xa4r");
+	columns_add(&t, "%d", 12345);
+	columns_add(&t, "a\x1b[2Jb");
+	columns_add(&t, "\xe6\xbc\xa2"); /* two columns wide */
+	columns_add(&t, "1");
+	columns_add(&t, "x");
+	ok(columns_print(&t, f), "table: printed");
 	(void)fclose(f);
 	ok(same(text, "NAME   SIZE  NOTE\n"
 		      "b\xc3\xa4r   12345  a\xef\xbf\xbd[2Jb\n"
 		      "\xe6\xbc\xa2        1  x\n"),
 	   "table: aligned by columns of the terminal, control characters tamed");
-	table_done(&t);
+	columns_done(&t);
 }
 
 static void test_path(void)
