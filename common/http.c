@@ -27,6 +27,7 @@
 #define CONNECT_TIMEOUT_S 15
 #define SEND_BUFFER	  (2L << 20) /* the most that libcurl takes */
 #define RECEIVE_BUFFER	  (512L << 10)
+#define JSON_ANSWER_MAX	  (8u << 20)  /* a manifest */
 #define ERROR_MAX	  (64u << 10) /* of an answer with a status >= 400 */
 #define RETRY_AFTER_MAX	  3600
 
@@ -435,7 +436,7 @@ int http_json(struct http *h, const struct http_call *call, json_t **ret,
 		.content_type = "application/json",
 		.body = text,
 		.body_size = text ? strlen(text) : 0,
-		.answer_max = JSON_BIG_MAX,
+		.answer_max = JSON_ANSWER_MAX,
 		.timeout_s = call->timeout_s,
 	};
 	struct http_answer a = {0};
@@ -454,7 +455,7 @@ int http_json(struct http *h, const struct http_call *call, json_t **ret,
 		*ret = NULL;
 		return 0;
 	}
-	r = json_parse((const char *)a.data, a.size, JSON_BIG_MAX, ret, err);
+	r = json_parse((const char *)a.data, a.size, JSON_ANSWER_MAX, ret, err);
 	return r < 0 ? err_prefix(err, "%s %s: the server's answer", q.method, q.path) : 0;
 }
 

@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "agent/usage/usage.h"
+#include "common/setting.h"
 
 /* argv[0] is the subcommand; returns the exit status. */
 int map_main(int argc, char **argv);

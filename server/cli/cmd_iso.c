@@ -335,6 +335,9 @@ static int personalise(struct ctx *c, struct err *err)
 		explicit_bzero(text, size);
 	if (r < 0)
 		return r;
+	if (!json_object_get(settings, "pin"))
+		(void)fprintf(stderr, "hoist: note: without a fingerprint (--pin) machines that "
+				      "boot from it talk to no server\n");
 	if (!json_object_get(settings, "token")) {
 		(void)fprintf(stderr,
 			      "hoist: note: without a token (--new-token) machines that boot "

@@ -76,6 +76,11 @@ int cmd_machines(struct ctx *c, struct err *err)
 	}
 	good = columns_print(&t, stdout);
 	columns_done(&t);
+	if (json_array_size(list) == 0) {
+		(void)fprintf(stderr,
+			      "No machine has registered yet; 'hoist server info' shows those that "
+			      "were heard by broadcast.\n");
+	}
 	return good ? 0 : err_set(err, -ENOMEM, "out of memory");
 }
 

@@ -12,6 +12,22 @@
 
 #define OUT_OF_MEMORY(err) err_set((err), -ENOMEM, "out of memory")
 
+/* Who was heard by broadcast: anybody can send such a thing, it says only that something is there. */
+static void print_rumours(const json_t *rumours)
+{
+	const json_t *m;
+	size_t i;
+
+	json_array_foreach((json_t *)rumours, i, m)
+	{
+		char seen[WHEN_TEXT_SIZE];
+
+		when_to_text(json_text(m, "last_seen"), seen);
+		print_property("heard", "%s at %s, %s, machine %.8s", json_text(m, "name"),
+			       json_text(m, "address"), seen, json_text(m, "machine"));
+	}
+}
+
 int cmd_server_info(struct ctx *c, struct err *err)
 {
 	CLEANUP_JSON json_t *s = NULL;
@@ -37,6 +53,7 @@ int cmd_server_info(struct ctx *c, struct err *err)
 		       json_number(store, "packs"), json_number(store, "objects"), room);
 	print_property("machines", "%" PRIu64, json_number(s, "machines"));
 	print_property("jobs running", "%" PRIu64, json_number(s, "jobs_running"));
+	print_rumours(json_object_get(s, "rumours"));
 	return 0;
 }
 

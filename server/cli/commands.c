@@ -410,7 +410,9 @@ const struct command commands[] = {
 		.name = "server info",
 		.operands = "",
 		.summary = "Show the server: version, fingerprint, store, load",
-		.text = "Also a way to try address, fingerprint and token.",
+		.text = "Also a way to try address, fingerprint and token. Machines that were heard by "
+			"broadcast are listed whether or not they have registered: that is where to look "
+			"when one does not come.",
 		.takes = ALL,
 		.run = cmd_server_info,
 	},

@@ -260,6 +260,20 @@ static int follow(struct ctx *c, const char *id, struct show *s, json_t **ret, s
 	return has_state(job, "done") ? 0 : EXIT_FAILED;
 }
 
+/* What a verify found, line by line. */
+static void print_damage(const json_t *job)
+{
+	const char *p =
+		json_string_value(json_object_get(json_object_get(job, "report"), "damage"));
+
+	for (; p && *p; p += strcspn(p, "\n"), p += *p == '\n') {
+		char clean[LINE_SIZE];
+
+		(void)text_clean(clean, sizeof(clean), p, strcspn(p, "\n"));
+		(void)fprintf(stderr, "  %s\n", clean);
+	}
+}
+
 int job_follow(struct ctx *c, const char *id, json_t **ret, struct err *err)
 {
 	struct show s = {.terminal = isatty(STDERR_FILENO)};
@@ -280,9 +294,10 @@ int job_follow(struct ctx *c, const char *id, json_t **ret, struct err *err)
 		return r;
 	progress_summary(job, text, sizeof(text));
 	(void)text_clean(clean, sizeof(clean), text, strlen(text));
-	if (r > 0)
+	if (r > 0) {
 		(void)fprintf(stderr, "hoist: %s\n", clean);
-	else if (!c->o.json)
+		print_damage(job);
+	} else if (!c->o.json)
 		(void)printf("%s\n", clean);
 	*ret = job;
 	return r;

@@ -42,6 +42,7 @@ is "$STATUS_CLI" 1 "a data folder without a server"
 like "$ERR" "is '$DATA' the data folder of a hoist-server, and was it started" "says so"
 start_server
 ok "by HOIST_DATA" cli machines
+like "$ERR" "No machine has registered yet" "an empty list says where to look"
 HOIST_DATA='' cli --data "$DATA" server info
 is "$STATUS_CLI" 0 "by --data, before the command as well"
 like "$OUT" "fingerprint: +$FINGERPRINT" "server info has the fingerprint"

@@ -113,5 +113,5 @@ ok "a machine with these settings registers" wait_for 30 machine_is_idle one
 echo "tok-from-stdin" | HOIST_DATA='' "$HOIST" iso --in base.iso --out stdin.iso --token - >/dev/null 2>&1
 is "$(settings stdin.iso)" "token=tok-from-stdin" "--token - reads standard input"
 HOIST_DATA='' cli iso --in base.iso --out note.iso --set a=b
-like "$ERR" "without a token" "a medium without a token: a note"
+like "$ERR" "without a fingerprint.*without a token" "a medium without fingerprint and token: a note"
 done_testing

@@ -123,6 +123,8 @@ printf x | dd of="$pack" bs=1 seek=50000 conv=notrunc status=none
 cli image verify big --wait
 is "$STATUS_CLI" 1 "image verify of a damaged image: status 1"
 like "$ERR" "hoist: verify failed: .*damage" "with the sentence"
+id=${pack##*/}
+like "$ERR" $'\n  .*'"${id:0:16}" "and what is damaged" || diag "$ERR"
 cli images
 like "$OUT" "big .* damaged" "images says it, too"
 done_testing
