@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # One machine with a disk on every bus and a card of every kind that QEMU has: all of them get their drivers.  A USB disk
 # that is plugged in later and a link that comes up later are noticed.
+# shellcheck disable=SC2016 # the machine expands what is typed
 . "$(dirname "$0")/../lib/tap.sh"
 . "$(dirname "$0")/../lib/lan.sh"
 requires_root
@@ -26,24 +27,26 @@ cards=(e1000e rtl8139 virtio-net-pci vmxnet3 ne2k_pci pcnet tulip i82550)
 drivers=(e1000e 8139cp virtio_net vmxnet3 ne2k-pci pcnet32 tulip e100)
 options+=(--mem 512 -- -device 'pci-bridge,id=bridge,chassis_nr=1')
 for card in "${cards[@]}"; do options+=(-device "$card,bus=bridge"); done
-options+=(-device sdhci-pci,bus=bridge -device sd-card,drive=sd -drive "id=sd,if=none,format=raw,file=$TAP_TMP/sd.img")
+options+=(-device 'sdhci-pci,bus=bridge' -device 'sd-card,drive=sd' -drive "id=sd,if=none,format=raw,file=$TAP_TMP/sd.img")
 
 ok "started with ${#buses[@]} kinds of disks and ${#cards[@]} more cards" vm_start zoo lan --iso "$iso" "${options[@]}"
 # The menu's second entry has the shell on the serial line.
 ok "the menu" vm_wait zoo 120 'Automatic boot|Press .Tab.'
-vm_type zoo $'s'
+vm_type zoo s
 ok "hardware has settled" vm_wait zoo 400 'hoist: starting the agent'
 
 vm_type zoo 'for d in /sys/block/*; do echo "DISK $(cat $d/size) $(cat $d/queue/logical_block_size) ${d##*/} END"; done'
+vm_type zoo 'for n in /sys/class/net/*; do echo "CARD $(basename $(readlink $n/device/driver)) END"; done; echo "ALL" LISTED'
+ok "disks and cards are listed" vm_wait zoo 120 'ALL LISTED'
+seen() { ok "$2" grep -qaE "$1" "$(vm_log zoo)"; }
 for i in "${!buses[@]}"; do
-	size=$(((11 + i) * 2048)) sector=512
+	sector=512
 	[ "${buses[i]}" != scsi ] || sector=4096
-	ok "a disk on ${buses[i]}" vm_wait zoo 30 "DISK $size $sector [a-z0-9]+ END"
+	seen "DISK $(((11 + i) * 2048)) $sector [a-z0-9]+ END" "a disk on ${buses[i]}"
 done
-ok "an SD card" vm_wait zoo 30 'DISK 65536 512 mmcblk0 END'
-vm_type zoo 'for n in /sys/class/net/*; do echo "CARD $(basename $(readlink $n/device/driver)) END"; done'
+seen 'DISK 65536 512 mmcblk0 END' "an SD card"
 for driver in e1000 "${drivers[@]}"; do
-	ok "a card for $driver" vm_wait zoo 30 "CARD $driver END"
+	seen "CARD $driver END" "a card for $driver"
 done
 
 ok "a USB disk is plugged in" vm_qmp zoo blockdev-add "{\"driver\":\"raw\",\"node-name\":\"late\",\"file\":{\"driver\":\"file\",\"filename\":\"$TAP_TMP/late.img\"}}"
@@ -51,8 +54,10 @@ ok "and there" vm_qmp zoo device_add '{"driver":"usb-storage","bus":"usb.0","id"
 vm_type zoo 'until grep -qx 20480 /sys/block/sd*/size; do sleep 1; done; echo "LATE DISK" SEEN'
 ok "it is seen" vm_wait zoo 120 'LATE DISK SEEN'
 
-ok "the cable is pulled" vm_qmp zoo set_link '{"name":"net0","up":false}'
-ok "which is noticed" vm_wait zoo 60 'hoist: eth[0-9]+: no link'
+card=$(grep -ao 'eth[0-9]*: address' "$(vm_log zoo)" | head -n 1)
+card=${card%:*}
+ok "the cable of $card is pulled" vm_qmp zoo set_link '{"name":"net0","up":false}'
+ok "which is noticed" vm_wait zoo 60 "hoist: $card: no link"
 ok "and plugged in again" vm_qmp zoo set_link '{"name":"net0","up":true}'
 acks=$(grep -c DHCPACK "$TAP_TMP/dhcp-lan.log")
 asked_again() { [ "$(grep -c DHCPACK "$TAP_TMP/dhcp-lan.log")" -gt "$acks" ]; }
