@@ -32,7 +32,7 @@
 #define JSON_BIG_MAX	 (4u << 20)
 #define JSON_MAX	 (256u << 10)
 #define JSON_VALUES_MAX	 524288u /* values, and opening brackets, in one document */
-#define NAME_MAX_LEN	 64u /* image, machine, server names */
+#define NAME_MAX_LEN	 64u	 /* image, machine, server names */
 
 #define HOIST_PORT 4647 /* TCP and UDP */
 
