@@ -326,16 +326,16 @@ $(O)/tests/%: $(O)/tests/unit/%.o $(O)/libtest.a $(O)/libagent.a $(O)/libcli.a $
 	$(call say,LD)
 	$(Q)$(CC) $(ALL_LDFLAGS) -Wl,--as-needed -o $@ $^ $(AGENT_LIBS) $(STORE_LIBS) $(SERVER_LIBS) $(TEST_LIBS)
 
-$(O)/fuzz/%: $(O)/tests/fuzz/%.o $(O)/libcommon.a
+$(O)/fuzz/%: $(O)/tests/fuzz/%.o $(O)/libserver.a $(O)/libstore.a $(O)/libcommon.a
 	@mkdir -p $(@D)
 	$(call say,LD)
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(COMMON_LIBS)
+	$(Q)$(CC) $(ALL_LDFLAGS) -Wl,--as-needed -o $@ $^ $(STORE_LIBS) $(SERVER_LIBS) $(COMMON_LIBS)
 
 # The same target with a plain main that runs its corpus, tests/fuzz/corpus/X for fuzz_X.c.
-$(O)/replay/%: $(O)/tests/fuzz/%.o $(O)/tests/fuzz/replay_main.o $(O)/libcommon.a
+$(O)/replay/%: $(O)/tests/fuzz/%.o $(O)/tests/fuzz/replay_main.o $(O)/libserver.a $(O)/libstore.a $(O)/libcommon.a
 	@mkdir -p $(@D)
 	$(call say,LD)
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(COMMON_LIBS)
+	$(Q)$(CC) $(ALL_LDFLAGS) -Wl,--as-needed -o $@ $^ $(STORE_LIBS) $(SERVER_LIBS) $(COMMON_LIBS)
 
 # The loops of the BLAKE3 kernels keep more vectors in registers when gcc allocates for the whole
 # function at once: AVX2 and SSE4.1 gain 10 % and more.
