@@ -8,8 +8,11 @@
 #include "agent/source.h"
 #include "common/codec.h"
 
-/* What one worker needs at most, buffers and library state together: for whoever divides the memory. */
-#define CAPTURE_WORKER_MEMORY (12u << 20)
+/* What one worker needs, buffers and library state together, measured: for whoever divides the memory. */
+static inline uint64_t capture_worker_memory(int level)
+{
+	return (uint64_t)(level <= 6 ? 9 : level <= 12 ? 20 : 30) << 20;
+}
 
 struct capture_setup {
 	struct job *job;

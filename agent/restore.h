@@ -13,7 +13,7 @@
 #include "common/message.h"
 
 /* What one worker needs at most: for whoever divides the memory. */
-#define RESTORE_WORKER_MEMORY (14u << 20)
+#define RESTORE_WORKER_MEMORY (13u << 20)
 
 struct restore_setup {
 	struct job *job;

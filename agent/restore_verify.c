@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "agent/buffer.h"
 #include "agent/restore_work.h"
 #include "agent/wire.h"
 #include "common/bytes.h"
@@ -83,7 +84,7 @@ static int work(struct verifier *v, struct err *err)
 int restore_verify_run(void *ctx, unsigned worker, struct err *err)
 {
 	struct restore *r = ctx;
-	CLEANUP_FREE uint8_t *buf = aligned_alloc(BLK_DIRECT_ALIGN, WINDOW_SIZE);
+	CLEANUP_FREE uint8_t *buf = buffer_new(WINDOW_SIZE);
 	CLEANUP_FREE struct node *node = malloc(sizeof(*node));
 	CLEANUP_FREE uint8_t *encoding = malloc(NODE_SIZE_MAX);
 	struct verifier v = {r, r->setup.peers[worker], buf, node, encoding};

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/buffer.h"
 #include "agent/restore_work.h"
 #include "agent/wire.h"
 #include "common/bytes.h"
@@ -300,7 +301,7 @@ int restore_write_run(void *ctx, unsigned worker, struct err *err)
 	CLEANUP_FREE uint8_t *nodes = malloc((size_t)GROUP_WINDOWS * (4 + NODE_SIZE_MAX));
 	CLEANUP_FREE struct node *node = malloc(sizeof(*node));
 	CLEANUP_FREE uint8_t *todo = malloc(NODE_ENTRIES_MAX);
-	CLEANUP_FREE uint8_t *buf = aligned_alloc(BLK_DIRECT_ALIGN, WINDOW_SIZE);
+	CLEANUP_FREE uint8_t *buf = buffer_new(WINDOW_SIZE);
 	CLEANUP_FREE uint8_t *plain = malloc(WINDOW_SIZE);
 	CLEANUP_FREE struct peer_window *wanted = calloc(NODE_ENTRIES_MAX, sizeof(*wanted));
 	struct writer_state s = {.r = r,

@@ -11,7 +11,7 @@
 #include "agent/clock.h"
 #include "agent/peer_http.h"
 
-#define BASE_MEMORY (16u << 20) /* the program, its libraries, the outbox, the tables of flight.c */
+#define BASE_MEMORY (20u << 20) /* the program, its libraries, the outbox, the tables of flight.c */
 
 static unsigned wanted_workers(const struct config *c)
 {

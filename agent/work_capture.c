@@ -84,6 +84,11 @@ static int report_disk(struct work *w, const struct source_disk *s, const struct
 			  counters_report(w, s)));
 }
 
+static int level_of(const struct work *w)
+{
+	return w->order->level ? w->order->level : (int)w->config->level;
+}
+
 static int capture_one(struct work *w, uint32_t n, const struct source_disk *s,
 		       const struct crew_peers *peers, struct err *err)
 {
@@ -97,7 +102,7 @@ static int capture_one(struct work *w, uint32_t n, const struct source_disk *s,
 		.peers = peers->peers,
 		.workers = peers->len,
 		.codec = w->codec,
-		.level = w->order->level ? w->order->level : (int)w->config->level,
+		.level = level_of(w),
 		.ids_max = UINT64_MAX, /* work_open_peers has looked at that */
 	};
 	char size[CONSOLE_AMOUNT_SIZE];
@@ -158,7 +163,7 @@ int work_capture(struct work *w, struct err *err)
 		r = open_source(w, &o->disks[n], &disks[n], err);
 	}
 	if (r == 0)
-		r = work_open_peers(w, CAPTURE_WORKER_MEMORY, ids_size, &peers, err);
+		r = work_open_peers(w, capture_worker_memory(level_of(w)), ids_size, &peers, err);
 	if (r == 0)
 		r = capture_all(w, disks, &peers, err);
 	work_close_peers(w, &peers);
