@@ -102,7 +102,8 @@ int fleet_job_failed(struct fleet *f, const char *machine, const char *id, const
 /* What is fixed about disk `n` of an acquired job.  API_NOT_FOUND */
 int job_get_disk(struct fleet *f, struct job *j, uint64_t n, struct job_disk_row *ret,
 		 struct err *err) MUST_CHECK;
-/* Capture: the index in the making of disk `n`; as long as the job is held.  API_CONFLICT when the disk is sealed. */
+/* Capture: the index in the making of disk `n`; as long as the job is held.  A disk that was sealed is open again: its agent was
+ * restarted, and reads it once more. */
 int job_get_partial(struct fleet *f, struct job *j, uint64_t n, struct partial **ret,
 		    struct err *err) MUST_CHECK;
 /* Capture: the disk is sealed. Durable on return. */

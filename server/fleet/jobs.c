@@ -602,19 +602,20 @@ int job_get_partial(struct fleet *f, struct job *j, uint64_t n, struct partial *
 {
 	char key[32];
 	LOCK_FLEET(f);
+	struct job_disk_row old;
 	int r = check_disk(j, n, err);
 
 	if (r < 0)
 		return r;
-	if (j->disks[n].sealed)
-		return err_set(err, API_CONFLICT, "Disk %llu is finished.", (unsigned long long)n);
 	if (!is_active(j))
 		return err_set(err, API_CONFLICT, "The job has ended.");
-	if (!j->disks[n].partial) {
+	if (!j->disks[n].partial || j->disks[n].sealed) {
+		old = j->disks[n];
 		j->disks[n].partial = true;
+		j->disks[n].sealed = false;
 		r = state_save_job_disk(f->config.state, j->row.id, (uint32_t)n, &j->disks[n], err);
 		if (r < 0) {
-			j->disks[n].partial = false;
+			j->disks[n] = old;
 			return r;
 		}
 	}

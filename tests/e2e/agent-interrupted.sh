@@ -63,6 +63,27 @@ ok "the target is the source, byte for byte" cmp src.img dst.img
 is "$(field '.report.disks[0].kept_bytes > 14000000')" true "what was there was not written again"
 is "$(field '.report.disks[0] | .fetched_bytes < .size - 14000000')" true "nor fetched"
 
+# ---- a disk that is finished already is read again, in case the machine was elsewhere meanwhile
+truncate -s 1M tiny.img
+fill tiny.img 0 500000
+start_agent two --workers 1 --disk tiny.img --disk src.img
+ok "a machine with two disks appears" wait_for 30 machine_is_idle two
+ok "its capture is ordered" order '{"kind":"capture","machine":"two","image":"both","options":{"level":9}}'
+fill src.img 0 60000000
+ok "the second disk is at work" valve "$(agent_pid two)" 60 job_is '.disk == 1'
+stop_agent two KILL
+fill tiny.img 700000 1000
+start_agent two --workers 1 --disk tiny.img --disk src.img
+ok "killed and started again it ends" job_wait 120
+is "$(field .state)" "done" "well" || diag "$BODY"
+truncate -s 1M tiny2.img
+start_agent one --disk tiny2.img
+ok "another machine appears" wait_for 30 machine_is_idle one
+ok "the first disk is restored" order \
+	'{"kind":"restore","machine":"one","image":"both","end":"stay","disks":[{"source":"file:tiny.img","target":"file:tiny2.img"}]}'
+ok "it ends" job_wait 60
+ok "it is as it was last" cmp tiny.img tiny2.img
+
 # ---- cancelled
 fill src.img 0 60000000
 ok "a slow capture is ordered" order '{"kind":"capture","machine":"src","image":"web2","options":{"level":19}}'
