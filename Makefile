@@ -144,7 +144,7 @@ AGENT_SRC := \
 	agent/source.c \
 	agent/sysroot.c \
 	agent/target.c \
-	agent/usage.c \
+	agent/used.c \
 	agent/wire.c \
 	agent/work.c \
 	agent/work_capture.c \

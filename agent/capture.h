@@ -11,7 +11,7 @@
 /* What one worker needs, buffers and library state together, measured: for whoever divides the memory. */
 static inline uint64_t capture_worker_memory(int level)
 {
-	return (uint64_t)(level <= 6 ? 9 : level <= 12 ? 20 : 30) << 20;
+	return (uint64_t)(level <= 3 ? 9 : level <= 6 ? 11 : level <= 9 ? 19 : 40) << 20;
 }
 
 struct capture_setup {

@@ -20,11 +20,11 @@
 #define FINE_LIST_MAX (EXTENTS_MAX / 2) /* up to so many places, down to a sector */
 #define COARSE_MIN    65536u		/* beyond, no smaller than that */
 
-void source_init(struct source *s, struct blk *blk, const struct usage *usage, bool is_serial)
+void source_init(struct source *s, struct blk *blk, const struct used *used, bool is_serial)
 {
 	memset(s, 0, sizeof(*s));
 	s->blk = blk;
-	s->usage = usage;
+	s->used = used;
 	s->is_serial = is_serial;
 	s->patience_ms = PATIENCE_MS;
 	s->patience_total_ms = PATIENCE_ALL;
@@ -163,7 +163,7 @@ static uint64_t least_of(uint64_t a, uint64_t b)
 
 /* Where the used run that begins in extent `*ret_i` at or after `offset` ends, short gaps included; at most at `end`.  *ret_i: the
  * extent behind. */
-static uint64_t run_end(const struct usage *u, size_t *ret_i, uint64_t end)
+static uint64_t run_end(const struct used *u, size_t *ret_i, uint64_t end)
 {
 	size_t i = *ret_i;
 	uint64_t to = least_of(u->extents[i].offset + u->extents[i].length, end);
@@ -177,11 +177,11 @@ static uint64_t run_end(const struct usage *u, size_t *ret_i, uint64_t end)
 }
 
 /* Zero what lies between the used places of a range that was read whole. */
-static void zero_gaps(const struct usage *u, uint8_t *buf, uint64_t offset, uint64_t end)
+static void zero_gaps(const struct used *u, uint8_t *buf, uint64_t offset, uint64_t end)
 {
 	uint64_t at = offset;
 
-	for (size_t i = usage_find(u, offset); at < end; i++) {
+	for (size_t i = used_find(u, offset); at < end; i++) {
 		uint64_t from = i < u->len ? least_of(u->extents[i].offset, end) : end;
 
 		if (from > at)
@@ -209,11 +209,11 @@ static int read_run(struct source *s, uint8_t *buf, uint64_t offset, uint64_t en
 
 static int read_used(struct source *s, uint8_t *buf, uint64_t offset, uint64_t end, struct err *err)
 {
-	const struct usage *u = s->usage;
+	const struct used *u = s->used;
 	uint64_t at = offset;
 	int r = 0;
 
-	for (size_t i = usage_find(u, offset); r == 0 && at < end;) {
+	for (size_t i = used_find(u, offset); r == 0 && at < end;) {
 		uint64_t from = i < u->len ? least_of(u->extents[i].offset, end) : end;
 		uint64_t to;
 

@@ -8,12 +8,12 @@
 #include <stdint.h>
 
 #include "agent/extents.h"
-#include "agent/usage.h"
+#include "agent/used.h"
 #include "common/blk.h"
 
 struct source {
-	struct blk *blk;	   /* not owned */
-	const struct usage *usage; /* not owned */
+	struct blk *blk;	 /* not owned */
+	const struct used *used; /* not owned */
 	/* Read it from one place at a time: a disk whose head has to move. */
 	bool is_serial;
 	/* How long to try on unreadable places of one read and of the whole disk, before larger pieces are given up at once. */
@@ -27,7 +27,7 @@ struct source {
 	uint64_t errors; /* reads that failed */
 };
 
-void source_init(struct source *s, struct blk *blk, const struct usage *usage, bool is_serial);
+void source_init(struct source *s, struct blk *blk, const struct used *used, bool is_serial);
 void source_done(struct source *s);
 
 /* Fill `buf` (aligned to BLK_DIRECT_ALIGN) with the disk's bytes.  Unreadable places found there before are forgotten first, so that the list

@@ -1,24 +1,24 @@
-#include "agent/usage.h"
+#include "agent/used.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
-int usage_init_whole(struct usage *u, uint64_t size)
+int used_init_whole(struct used *u, uint64_t size)
 {
-	*u = (struct usage){calloc(1, sizeof(*u->extents)), 1};
+	*u = (struct used){calloc(1, sizeof(*u->extents)), 1};
 	if (!u->extents)
 		return -ENOMEM;
 	u->extents[0] = (struct extent){0, size};
 	return 0;
 }
 
-void usage_done(struct usage *u)
+void used_done(struct used *u)
 {
 	free(u->extents);
-	*u = (struct usage){0};
+	*u = (struct used){0};
 }
 
-size_t usage_find(const struct usage *u, uint64_t offset)
+size_t used_find(const struct used *u, uint64_t offset)
 {
 	size_t low = 0, high = u->len;
 
@@ -34,7 +34,7 @@ size_t usage_find(const struct usage *u, uint64_t offset)
 	return low;
 }
 
-uint64_t usage_bytes(const struct usage *u)
+uint64_t used_bytes(const struct used *u)
 {
 	uint64_t n = 0;
 

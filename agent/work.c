@@ -31,6 +31,11 @@ void work_close_peers(struct work *w, struct crew_peers *p)
 	p->len = 0;
 }
 
+bool work_has_room(const struct work *w, uint64_t worker_size, uint64_t ids_size)
+{
+	return w->config->memory >= BASE_MEMORY + ids_size + worker_size;
+}
+
 int work_open_peers(struct work *w, uint64_t worker_size, uint64_t ids_size, struct crew_peers *ret,
 		    struct err *err)
 {
@@ -39,7 +44,7 @@ int work_open_peers(struct work *w, uint64_t worker_size, uint64_t ids_size, str
 	int r = 0;
 
 	ret->len = 0;
-	if (memory < BASE_MEMORY + ids_size + worker_size) {
+	if (!work_has_room(w, worker_size, ids_size)) {
 		r = err_set(
 			err, -E2BIG,
 			"this job needs %" PRIu64 " MiB of memory, and only %" PRIu64
@@ -128,6 +133,8 @@ static const char *remains(const struct work *w)
 
 static void conclude(struct work *w, int r, const struct err *err, struct outcome *ret)
 {
+	size_t len;
+
 	if (r == 0) {
 		ret->kind = OUTCOME_DONE;
 		return;
@@ -139,7 +146,9 @@ static void conclude(struct work *w, int r, const struct err *err, struct outcom
 	job_get_code(w->job, ret->code);
 	if (ret->code[0] == '\0')
 		(void)snprintf(ret->code, sizeof(ret->code), "internal");
-	(void)snprintf(ret->message, sizeof(ret->message), "%s. %s", err->msg, remains(w));
+	len = strlen(err->msg);
+	(void)snprintf(ret->message, sizeof(ret->message), "%s%s %s", err->msg,
+		       len > 0 && err->msg[len - 1] == '.' ? "" : ".", remains(w));
 }
 
 void work_run(struct work *w, struct outcome *ret)

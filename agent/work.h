@@ -43,6 +43,8 @@ struct crew_peers {
 };
 int work_open_peers(struct work *w, uint64_t worker_size, uint64_t ids_size, struct crew_peers *ret,
 		    struct err *err) MUST_CHECK;
+/* Is there memory for one worker? */
+bool work_has_room(const struct work *w, uint64_t worker_size, uint64_t ids_size);
 void work_close_peers(struct work *w, struct crew_peers *p);
 
 int work_capture(struct work *w, struct err *err) MUST_CHECK;

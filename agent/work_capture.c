@@ -84,15 +84,10 @@ static int report_disk(struct work *w, const struct source_disk *s, const struct
 			  counters_report(w, s)));
 }
 
-static int level_of(const struct work *w)
-{
-	return w->order->level ? w->order->level : (int)w->config->level;
-}
-
 static int capture_one(struct work *w, uint32_t n, const struct source_disk *s,
-		       const struct crew_peers *peers, struct err *err)
+		       const struct crew_peers *peers, int level, struct err *err)
 {
-	struct usage usage;
+	struct used used;
 	struct source source;
 	struct capture_result result = {0};
 	struct capture_setup setup = {
@@ -102,15 +97,15 @@ static int capture_one(struct work *w, uint32_t n, const struct source_disk *s,
 		.peers = peers->peers,
 		.workers = peers->len,
 		.codec = w->codec,
-		.level = level_of(w),
+		.level = level,
 		.ids_max = UINT64_MAX, /* work_open_peers has looked at that */
 	};
 	char size[CONSOLE_AMOUNT_SIZE];
 	int r;
 
-	if (usage_init_whole(&usage, blk_size(s->blk)) < 0)
+	if (used_init_whole(&used, blk_size(s->blk)) < 0)
 		return job_blame(w->job, "internal", err_set(err, -ENOMEM, "out of memory"));
-	source_init(&source, s->blk, &usage, s->disk->rotational == 1);
+	source_init(&source, s->blk, &used, s->disk->rotational == 1);
 	job_say(w->job, "capturing disk '%s' (%s), %s", s->disk->id, s->disk->path,
 		console_amount(blk_size(s->blk), size));
 	r = capture_disk(&setup, &result, err);
@@ -124,12 +119,12 @@ static int capture_one(struct work *w, uint32_t n, const struct source_disk *s,
 	if (r == 0 && report_disk(w, s, &source, &result) < 0)
 		r = job_blame(w->job, "internal", err_set(err, -ENOMEM, "out of memory"));
 	source_done(&source);
-	usage_done(&usage);
+	used_done(&used);
 	return r;
 }
 
 static int capture_all(struct work *w, const struct source_disk *disks,
-		       const struct crew_peers *peers, struct err *err)
+		       const struct crew_peers *peers, int level, struct err *err)
 {
 	uint64_t total = 0;
 	int r = 0;
@@ -138,12 +133,26 @@ static int capture_all(struct work *w, const struct source_disk *disks,
 		total += blk_size(disks[n].blk);
 	job_start_phase(w->job, PHASE_CAPTURE, total);
 	for (uint32_t n = 0; r == 0 && n < w->order->disks_len; n++)
-		r = capture_one(w, n, &disks[n], peers, err);
+		r = capture_one(w, n, &disks[n], peers, level, err);
 	if (r == 0) {
 		job_start_phase(w->job, PHASE_FINISH, total);
 		job_add(w->job, total, 0, 0);
 	}
 	return r;
+}
+
+/* The one ordered, or the highest below it for which there is memory. */
+static int choose_level(struct work *w, uint64_t ids_size)
+{
+	int wanted = w->order->level ? w->order->level : (int)w->config->level, level = wanted;
+
+	while (level > 1 && !work_has_room(w, capture_worker_memory(level), ids_size))
+		level--;
+	if (level < wanted) {
+		job_say(w->job, "compressing at level %d, since there is no memory for level %d",
+			level, wanted);
+	}
+	return level;
 }
 
 int work_capture(struct work *w, struct err *err)
@@ -152,7 +161,7 @@ int work_capture(struct work *w, struct err *err)
 	struct source_disk *disks = calloc(o->disks_len, sizeof(*disks));
 	struct crew_peers peers = {.len = 0};
 	uint64_t ids_size = 0;
-	int r = 0;
+	int level, r = 0;
 
 	if (!disks)
 		return job_blame(w->job, "internal", err_set(err, -ENOMEM, "out of memory"));
@@ -162,10 +171,11 @@ int work_capture(struct work *w, struct err *err)
 		ids_size = size > ids_size ? size : ids_size; /* one disk at a time */
 		r = open_source(w, &o->disks[n], &disks[n], err);
 	}
+	level = choose_level(w, ids_size);
 	if (r == 0)
-		r = work_open_peers(w, capture_worker_memory(level_of(w)), ids_size, &peers, err);
+		r = work_open_peers(w, capture_worker_memory(level), ids_size, &peers, err);
 	if (r == 0)
-		r = capture_all(w, disks, &peers, err);
+		r = capture_all(w, disks, &peers, level, err);
 	work_close_peers(w, &peers);
 	for (uint32_t n = 0; n < o->disks_len; n++)
 		blk_free(disks[n].blk);

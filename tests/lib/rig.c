@@ -54,8 +54,8 @@ void rig_init(struct rig *g, struct sink *sink, struct blk *blk, unsigned worker
 {
 	memset(g, 0, sizeof(*g));
 	job_init(&g->job, "0123456789abcdef");
-	assert(usage_init_whole(&g->usage, blk_size(blk)) == 0);
-	source_init(&g->source, blk, &g->usage, false);
+	assert(used_init_whole(&g->used, blk_size(blk)) == 0);
+	source_init(&g->source, blk, &g->used, false);
 	g->workers = workers;
 	for (unsigned i = 0; i < workers; i++)
 		g->peers[i] = sink_peer(sink);
@@ -85,6 +85,6 @@ void rig_done(struct rig *g)
 	for (unsigned i = 0; i < g->workers; i++)
 		peer_free(g->peers[i]);
 	source_done(&g->source);
-	usage_done(&g->usage);
+	used_done(&g->used);
 	job_done(&g->job);
 }

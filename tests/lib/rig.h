@@ -18,7 +18,7 @@ uint8_t *rig_make_disk(uint64_t size, uint64_t seed);
 struct rig {
 	struct job job;
 	struct source source;
-	struct usage usage;
+	struct used used;
 	struct peer *peers[RIG_WORKERS_MAX];
 	unsigned workers;
 	struct capture_result result;

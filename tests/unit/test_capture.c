@@ -311,9 +311,9 @@ static void test_usage(void)
 		memcpy(want + used[i].offset, disk + used[i].offset, used[i].length);
 	sink_add_disk(s, 0, size);
 	rig_init(&g, s, b, 2);
-	usage_done(&g.usage);
-	g.usage = (struct usage){malloc(sizeof(used)), sizeof(used) / sizeof(used[0])};
-	memcpy(g.usage.extents, used, sizeof(used));
+	used_done(&g.used);
+	g.used = (struct used){malloc(sizeof(used)), sizeof(used) / sizeof(used[0])};
+	memcpy(g.used.extents, used, sizeof(used));
 	ok(rig_capture(&g) == 0, "a disk of which little is in use");
 	image = sink_read_disk(s, 0);
 	ok(image && memcmp(image, want, size) == 0, "what is not in use is zeros");
