@@ -340,10 +340,6 @@ $(O)/replay/%: $(O)/tests/fuzz/%.o $(O)/tests/fuzz/replay_main.o $(O)/libserver.
 # The loops of the BLAKE3 kernels keep more vectors in registers when gcc allocates for the whole
 # function at once: AVX2 and SSE4.1 gain 10 % and more.
 $(O)/common/blake3_kernel.o: private ALL_CFLAGS += $(call cc-option,-fira-region=one)
-# Instrumented for fuzzing, its unrolled rounds take clang many minutes; it decodes nothing.
-ifeq ($(B),fuzz)
-$(O)/common/blake3_kernel.o: private OPT := -O2 -g
-endif
 
 $(O)/e2e/%: $(O)/tests/e2e/%.o $(O)/libcommon.a
 	@mkdir -p $(@D)
@@ -421,7 +417,7 @@ check-unit: $(UNIT) $(REPLAY)
 check-fuzz-corpus: $(REPLAY)
 	$(RUN_TESTS) $(REPLAY)
 check-e2e: all $(E2E_TOOL)
-	$(RUN_TESTS) $(call pick,$(E2E_TESTS))
+	O=$(O) $(RUN_TESTS) $(call pick,$(E2E_TESTS))
 check-qemu: all iso guest
 	$(RUN_TESTS) $(call pick,$(QEMU_TESTS))
 # Everything, from a fresh machine on: installs, builds, tests; HACKING.md names the parts.
@@ -436,6 +432,10 @@ fuzz: $(FUZZ)
 # Figures beside those of peers, in one session; docs/performance.md says what they mean.
 bench: all
 	tests/bench/run
+$(O)/bench/%: $(O)/tests/bench/%.o $(O)/libcommon.a
+	@mkdir -p $(@D)
+	$(call say,LD)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(COMMON_LIBS)
 # A whole migration in virtual machines, while you watch.
 demo:
 	scripts/demo

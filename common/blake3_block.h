@@ -50,8 +50,8 @@ INLINE void FN(row_permute)(VEC m[4])
 	m[3] = next[3];
 }
 
-static TARGET void FN(block)(uint8_t *cv, const uint8_t *block, uint32_t size, uint64_t counter,
-			     uint32_t flags)
+static UNCHECKED TARGET void FN(block)(uint8_t *cv, const uint8_t *block, uint32_t size,
+				       uint64_t counter, uint32_t flags)
 {
 	VEC row[4], m[4], b[4];
 

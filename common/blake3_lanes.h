@@ -109,8 +109,8 @@ INLINE void FN(store_cvs)(VEC h[8], uint8_t *cvs, size_t node_len)
 	}
 }
 
-static TARGET void FN(lanes)(const uint8_t *const *in, enum blake3_nodes nodes, uint64_t counter,
-			     uint8_t *cvs, size_t node_len)
+static UNCHECKED TARGET void FN(lanes)(const uint8_t *const *in, enum blake3_nodes nodes,
+				       uint64_t counter, uint8_t *cvs, size_t node_len)
 {
 	bool chunks = nodes == BLAKE3_CHUNKS;
 	size_t size = chunks ? BLAKE3_CHUNK_SIZE : BLAKE3_BLOCK_SIZE;

@@ -4,6 +4,8 @@
 
 #include <assert.h>
 
+#ifdef HAVE_LIBBLAKE3
+
 _Static_assert(BLAKE3_OUT_SIZE == BLAKE3_OUT_LEN, "libblake3 makes hashes of another size");
 
 void blake3_hash(const void *data, size_t size, uint8_t out[static BLAKE3_OUT_SIZE])
@@ -45,3 +47,5 @@ void blake3_force_isa(enum blake3_isa isa)
 	assert(blake3_isa_supported(isa));
 	(void)isa;
 }
+
+#endif

@@ -20,9 +20,9 @@ INLINE VEC FN(rotr)(VEC x, unsigned bits)
 
 typedef uint8_t FN(bytes) __attribute__((vector_size(4 * LANES)));
 
-#define ROTR16_BYTES(i)	    i + 2, i + 3, i, i + 1
-#define ROTR8_BYTES(i)	    i + 1, i + 2, i + 3, i
-#define VEC4_BYTES(word, i) word(i), word(i + 4), word(i + 8), word(i + 12)
+#define ROTR16_BYTES(i)	    (i) + 2, (i) + 3, (i), (i) + 1
+#define ROTR8_BYTES(i)	    (i) + 1, (i) + 2, (i) + 3, (i)
+#define VEC4_BYTES(word, i) word(i), word((i) + 4), word((i) + 8), word((i) + 12)
 #if LANES == 4
 #define VEC_BYTES(word) VEC4_BYTES(word, 0)
 #else

@@ -56,9 +56,7 @@ static void test_vectors(enum blake3_isa isa)
 	unsigned cases = 0, wrong = 0;
 	FILE *f = fopen(VECTORS, "re");
 
-	if (!ok(f != NULL, "the official vectors are there: " VECTORS))
-		return;
-	while (fgets(line, sizeof(line), f)) {
+	while (f && fgets(line, sizeof(line), f)) {
 		uint8_t out[BLAKE3_OUT_SIZE];
 		char *end;
 		size_t size = strtoull(line, &end, 10);
@@ -74,8 +72,9 @@ static void test_vectors(enum blake3_isa isa)
 			printf("# wrong hash of %zu bytes\n", size);
 		}
 	}
-	(void)fclose(f);
-	ok(cases == 35 && wrong == 0, on(isa, "the official vectors, all 35"));
+	if (f)
+		(void)fclose(f);
+	ok(cases == 35 && wrong == 0, on(isa, "the official vectors, all 35 of " VECTORS));
 }
 
 /* The number-th length to try, up to LONGEST: all up to three blocks, then around all chunk edges up
@@ -212,14 +211,14 @@ static void test_counter(enum blake3_isa isa)
 	const struct blake3_kernel *k = blake3_kernel_get(isa);
 	unsigned wrong = 0;
 
-	for (size_t i = 0; i < LEN(counter); i++)
-		for (size_t n = 1; n <= BLAKE3_LANES_MAX; n++) {
-			wrong +=
-				k->lanes4 && n <= 4 && !lanes_equal_plain(k->lanes4, counter[i], n);
-			wrong +=
-				k->lanes8 && n <= 8 && !lanes_equal_plain(k->lanes8, counter[i], n);
-			wrong += k->lanes16 && !lanes_equal_plain(k->lanes16, counter[i], n);
-		}
+	for (size_t i = 0; i < LEN(counter) * BLAKE3_LANES_MAX; i++) {
+		uint64_t c = counter[i / BLAKE3_LANES_MAX];
+		size_t n = i % BLAKE3_LANES_MAX + 1;
+
+		wrong += n <= 4 && !lanes_equal_plain(k->lanes4, c, n);
+		wrong += n <= 8 && k->lanes8 && !lanes_equal_plain(k->lanes8, c, n);
+		wrong += k->lanes16 && !lanes_equal_plain(k->lanes16, c, n);
+	}
 	ok(wrong == 0, on(isa, "lanes count chunks in 64 bits and write no more than asked for"));
 }
 
