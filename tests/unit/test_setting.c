@@ -203,6 +203,7 @@ static void test_argv(void)
 		{"--name= a", "a ", "name=\n", 0, ""},
 		{"a --help --bogus", "", "", 1, ""},
 		{"-h", "", "", 1, ""},
+		{"--disk --x a", "a ", "disk=--x\n", 0, ""},
 		{"-- --help", "--help ", "", 0, ""},
 		{"a --server", "", "", -EINVAL, "--server needs a value: URL"},
 		{"--bogus=1", "", "", -EINVAL, "unknown option '--bogus'"},
