@@ -242,6 +242,7 @@ SERVER_SRC := \
 	server/fleet/commit.c \
 	server/fleet/fleet.c \
 	server/fleet/images.c \
+	server/fleet/job_order.c \
 	server/fleet/jobs.c \
 	server/fleet/machines.c \
 	server/fleet/orders.c \

@@ -116,7 +116,7 @@ void jobs_free(struct fleet *f);
 void jobs_remove_leftovers(struct fleet *f);
 /* Put a new job on the list and on its machine. */
 void job_enlist(struct fleet *f, struct job *j, struct machine *m);
-/* The order for its agent; `rows` are its disks as they are now.  With or without the lock.
+/* (job_order.c) The order for its agent; `rows` are its disks as they are now.  With or without the lock.
  * -ENOENT, -EBADMSG: an index is damaged; API_TOO_LARGE. */
 int job_make_order(struct fleet *f, const struct job *j, const struct job_disk_row *rows,
 		   json_t **ret, struct err *err) MUST_CHECK;
