@@ -1,0 +1,306 @@
+/* The small parts of the agent: sets of ids, extents, what travels, waits, lines, settings, and whether a target may be overwritten. */
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+
+#include "agent/config.h"
+#include "agent/console.h"
+#include "agent/discover.h"
+#include "agent/extents.h"
+#include "agent/flight.h"
+#include "agent/idset.h"
+#include "agent/link.h"
+#include "agent/target.h"
+#include "agent/wire.h"
+#include "common/limits.h"
+#include "tests/unit/tap.h"
+
+static struct id id_number(uint32_t n)
+{
+	return id_of(&n, sizeof(n));
+}
+
+static void test_idset(void)
+{
+	struct idset s;
+	struct idcache c;
+	bool good = idset_init(&s, 64) == 0 && idcache_init(&c, 64) == 0, all = true;
+	struct id id;
+
+	for (uint32_t n = 0; n < 40; n++) {
+		id = id_number(n);
+		good = good && idset_add(&s, &id) && !idset_add(&s, &id);
+	}
+	for (uint32_t n = 0; n < 40; n += 3) { /* leaves gaps within runs */
+		id = id_number(n);
+		idset_remove(&s, &id);
+	}
+	for (uint32_t n = 0; n < 60; n++) {
+		id = id_number(n);
+		all = all && idset_has(&s, &id) == (n < 40 && n % 3 != 0);
+	}
+	ok(good && all && s.len == 26, "a set of ids knows what was added and not removed");
+	for (uint32_t n = 0; n < 1000; n++) {
+		id = id_number(n);
+		idcache_add(&c, &id);
+		all = all && idcache_has(&c, &id);
+	}
+	ok(all, "a cache knows what came last");
+	idcache_clear(&c);
+	ok(!idcache_has(&c, &id), "until it is cleared");
+	idset_done(&s);
+	idcache_done(&c);
+}
+
+static void *land_later(void *arg)
+{
+	struct id id = id_number(1);
+
+	flight_land(arg, &id);
+	return NULL;
+}
+
+static void test_flight(void)
+{
+	struct flight *f = flight_new(16);
+	struct id a = id_number(1), b = id_number(2);
+	pthread_t t;
+	struct err err;
+
+	ok(flight_claim(f, &a) == CLAIM_MINE && flight_claim(f, &a) == CLAIM_OTHER,
+	   "a claim is given once");
+	ok(flight_is_up(f, &a, 1) && !flight_is_up(f, &b, 1), "and known to all");
+	ok(pthread_create(&t, NULL, land_later, f) == 0 && flight_wait(f, &a, 1, &err) == 0,
+	   "who waits is woken");
+	(void)pthread_join(t, NULL);
+	ok(flight_claim(f, &a) == CLAIM_KNOWN, "what has landed is known");
+	flight_forget(f);
+	ok(flight_claim(f, &a) == CLAIM_MINE, "until it is forgotten");
+	flight_abort(f);
+	ok(flight_wait(f, &a, 1, &err) == -ECANCELED, "an abort ends all waiting");
+	flight_free(f);
+}
+
+static void test_extents(void)
+{
+	struct extents e = {NULL, 0, 0};
+
+	ok(extents_add(&e, 100, 50) == 0 && extents_add(&e, 300, 10) == 0 &&
+		   extents_add(&e, 150, 10) == 0 && e.len == 2 && e.items[0].length == 60,
+	   "neighbours are merged");
+	ok(extents_add(&e, 90, 250) == 0 && e.len == 1 && e.items[0].offset == 90 &&
+		   e.items[0].length == 250,
+	   "what is covered is swallowed");
+	ok(extents_remove(&e, 100, 20) == 0 && e.len == 2 && e.items[0].length == 10 &&
+		   e.items[1].offset == 120 && extents_bytes(&e) == 230,
+	   "a hole is cut out");
+	ok(extents_remove(&e, 0, 90) == 0 && e.len == 2, "what only touches stays");
+	ok(extents_remove(&e, 0, 1000) == 0 && e.len == 0, "and all can go");
+	extents_done(&e);
+}
+
+static int finished(const char *text, struct peer_finished *ret)
+{
+	CLEANUP_JSON json_t *json = json_loads(text, 0, NULL);
+	struct id root = {{0xab}};
+	struct err err;
+
+	return wire_finished_decode(json, 100, &root, ret, &err);
+}
+
+static void test_wire(void)
+{
+	const uint8_t bytes[] = {3, 0, 0, 0, 'a', 'b', 'c', 200, 0, 0, 0, 'd'};
+	static const char *const bad[] = {
+		"{}",
+		"{\"missing\":[[0,0]]}",
+		"{\"missing\":[[100,1]]}",
+		"{\"missing\":[[99,2]]}",
+		"{\"missing\":[[5,2],[6,1]]}",
+		"{\"missing\":[[-1,2]]}",
+		"{\"missing\":[7]}",
+		"{\"missing\":[],\"root\":null}",
+		"{\"missing\":[],\"root\":\"cd00000000000000000000000000000000000000000000000000000000000000\"}"};
+	struct peer_window w = {0x0102030405060708, {{9}}};
+	struct peer_finished f = {NULL, 0};
+	struct peer_bytes one;
+	struct reader in;
+	struct err err;
+	uint8_t buf[WIRE_WINDOW_SIZE];
+	bool refused = true;
+
+	wire_encode_windows(&w, 1, buf);
+	ok(buf[0] == 8 && buf[7] == 1 && buf[8] == 9, "a window is encoded little-endian");
+	reader_init(&in, bytes, sizeof(bytes));
+	ok(wire_next(&in, 1, 10, &one, &err) == 0 && one.size == 3 &&
+		   memcmp(one.data, "abc", 3) == 0,
+	   "an object is taken out");
+	ok(wire_next(&in, 1, 10, &one, &err) == -EPROTO, "one too large is refused");
+	reader_init(&in, bytes, sizeof(bytes));
+	in.left = 6;
+	ok(wire_next(&in, 1, 10, &one, &err) == -EPROTO, "and one that is cut off");
+	ok(finished("{\"missing\":[[0,2],[98,2]],\"root\":null}", &f) == 0 && f.missing_len == 2 &&
+		   f.missing[1].first == 98,
+	   "missing windows are read");
+	peer_finished_done(&f);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
+		refused = refused && finished(bad[i], &f) == -EPROTO;
+	ok(refused, "what is not allowed is refused, another root too");
+	ok(finished(
+		   "{\"missing\":[],\"root\":\"ab00000000000000000000000000000000000000000000000000000000000000\"}",
+		   &f) == 0 &&
+		   f.missing_len == 0,
+	   "the right root seals");
+}
+
+static void test_pauses(void)
+{
+	bool good = true;
+
+	for (uint32_t r = 0; r < 4000000000u; r += 99999989u) {
+		for (unsigned n = 0; n < 40; n++) {
+			unsigned d = discover_pause_ms(n, r), l = link_pause_ms(n, r);
+
+			good = good && d >= 875 && d <= 33750 && l >= 500 && l <= 60000;
+		}
+	}
+	ok(good, "waits are spread and bounded");
+	ok(discover_pause_ms(9, 0) > 20000 && link_pause_ms(9, 0) >= 30000, "and become long");
+}
+
+static void test_lines(void)
+{
+	struct job_progress p = {PHASE_CAPTURE, 0, 3ull << 30, 12ull << 30, 0, 1 << 20};
+	char text[CONSOLE_LINE_SIZE], amount[CONSOLE_AMOUNT_SIZE];
+	struct job j;
+	char *line;
+	unsigned n = 0;
+
+	console_progress_text(&p, 100 << 20, 1 << 20, text);
+	ok(strcmp(text,
+		  "capture  25.0 % of 12.0 GiB, 100 MiB/s, sent 1.0 MiB (1.0 MiB/s), 1:33 min left") ==
+		   0,
+	   "a progress line");
+	printf("# %s\n", text);
+	ok(strcmp(console_amount(999, amount), "999 B") == 0 &&
+		   strcmp(console_amount(UINT64_MAX, amount), "16.0 EiB") == 0,
+	   "amounts");
+	job_init(&j, "0123456789abcdef");
+	for (unsigned i = 0; i < JOB_LINES_MAX + 6; i++)
+		job_say(&j, "line %u", i);
+	line = job_take_line(&j);
+	ok(line && strstr(line, "6 lines were dropped"),
+	   "too many lines: the oldest go, and it is said");
+	free(line);
+	while ((line = job_take_line(&j))) {
+		n++;
+		free(line);
+	}
+	ok(n == JOB_LINES_MAX, "the others are there");
+	ok(job_blame(&j, "read_error", -EIO) == -EIO && job_blame(&j, "internal", -EIO) == -EIO &&
+		   strcmp(j.code, "read_error") == 0,
+	   "the first code stays");
+	job_done(&j);
+}
+
+static int check(const struct disk *d, const struct order_disk *o, const char *code,
+		 const char *says)
+{
+	struct err err = {0};
+	struct job j;
+	int r;
+
+	job_init(&j, "0123456789abcdef");
+	r = target_check(d, o, &j, &err);
+	if (r < 0 && (strcmp(j.code, code) != 0 || !strstr(err.msg, says))) {
+		printf("# %s: %s\n", j.code, err.msg);
+		r = 1;
+	}
+	job_done(&j);
+	return r;
+}
+
+static void test_target(void)
+{
+	static struct disk d = {
+		.id = "wwn:x", .path = "/dev/x", .size = 1 << 20, .sector_size = 512};
+	struct order_disk o = {.size = 1 << 20, .source = {1 << 20, 512, 512}};
+	struct order_disk x;
+
+	d.contents =
+		(struct contents){.has_fingerprint = true, .is_empty = true, .fingerprint = {{1}}};
+	o.fingerprint = d.contents.fingerprint;
+	ok(check(&d, &o, "", "") == 0, "an empty target as it was ordered");
+	ok(check(NULL, &o, "disk_missing", "no disk") < 0, "a disk that is not there");
+	x = o;
+	x.source.size += 512;
+	ok(check(&d, &x, "target_too_small", "1049088 are needed: 512 too few") < 0,
+	   "one sector too small");
+	x = o;
+	x.source.sector_size = 4096;
+	ok(check(&d, &x, "sector_size", "4096") < 0, "other sectors");
+	x = o;
+	x.size += 512;
+	ok(check(&d, &x, "target_changed", "had 1049088") < 0, "another size than ordered");
+	x = o;
+	x.fingerprint.b[7] = 1;
+	ok(check(&d, &x, "target_changed", "has changed") < 0, "another fingerprint");
+	x.begun = true;
+	ok(check(&d, &x, "", "") == 0, "unless this job has begun to write it");
+	d.contents.is_empty = false;
+	ok(check(&d, &o, "target_holds_data", "not empty") < 0, "one that holds data");
+	o.overwrite = true;
+	ok(check(&d, &o, "", "") == 0, "unless that was allowed");
+	d.contents.has_fingerprint = false;
+	ok(check(&d, &o, "target_changed", "cannot be told") < 0, "one that cannot be read");
+	o.begun = true;
+	d.is_read_only = true;
+	ok(check(&d, &o, "write_error", "write-protected") < 0,
+	   "one that is write-protected, begun or not");
+}
+
+static unsigned warnings;
+static void warn(void *ctx, const char *line)
+{
+	(void)ctx;
+	(void)line;
+	warnings++;
+}
+
+static void test_config(void)
+{
+	char pin[] = "--pin=abababababababababababababababababababababababababababababababab";
+	char text[] = "quiet hoist.name=k hoist.level=7 hoist.nonsense=1 hoist.memory=1G";
+	char cmdline[] = "--cmdline", level[] = "--level=3", server[] = "--server=localhost",
+	     steep[] = "--level=20";
+	char *line[] = {cmdline, text, level, pin}, *no_pin[] = {server}, *wrong[] = {steep};
+	struct config c;
+	struct err err;
+
+	ok(config_load(&c, 4, line, warn, NULL, &err) == 0, "settings from two places");
+	ok(strcmp(c.name, "k") == 0 && c.level == 3 && c.memory == 1u << 30,
+	   "the command line counts most");
+	ok(warnings == 1, "what the kernel line says wrong is told, and does not stop a machine");
+	config_done(&c);
+	ok(config_load(&c, 1, no_pin, warn, NULL, &err) == -EINVAL && strstr(err.msg, "--pin"),
+	   "an address needs a key");
+	config_done(&c);
+	ok(config_load(&c, 1, wrong, warn, NULL, &err) == -EINVAL, "a wrong option does stop it");
+	config_done(&c);
+	ok(config_load(&c, 0, NULL, warn, NULL, &err) == 0 && c.memory >= 64u << 20 && c.discovery,
+	   "what is not said has a value");
+	config_done(&c);
+}
+
+int main(void)
+{
+	test_idset();
+	test_flight();
+	test_extents();
+	test_wire();
+	test_pauses();
+	test_lines();
+	test_target();
+	test_config();
+	return done();
+}
