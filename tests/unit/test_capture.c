@@ -136,7 +136,7 @@ static void test_every_failure(void)
 	bool all_failed = true, all_coded = true, all_recovered = true;
 	unsigned n = 1, failures = 0;
 
-	for (;; n++) {
+	for (; n <= 200; n++) {
 		struct sink *s = sink_new();
 		struct sink_plan plan = {.nth = n};
 		struct rig g;
@@ -162,7 +162,7 @@ static void test_every_failure(void)
 		sink_free(s);
 	}
 	printf("# %u operations failed in turn\n", failures);
-	ok(failures >= 10, "there were operations to fail");
+	ok(failures >= 10 && failures < 200, "there were operations to fail, and an end of them");
 	ok(all_failed, "each failure ends the capture with its sentence");
 	ok(all_coded, "and its code");
 	ok(all_recovered, "and the next capture succeeds");
@@ -225,8 +225,9 @@ static void test_bad_places(uint32_t sector_size)
 	rig_init(&g, s, b, 2);
 	bad = &g.source.unreadable;
 	ok(rig_capture(&g) == 0, "bad places do not stop a capture");
-	ok(bad->len >= 2 && bad->items[0].offset == 4096ull * 100 &&
-		   bad->items[0].length == sector_size,
+	if (!ok(bad->len >= 2, "bad places are listed"))
+		exit(done());
+	ok(bad->items[0].offset == 4096ull * 100 && bad->items[0].length == sector_size,
 	   "one bad sector costs itself alone");
 	ok(bad->items[1].offset <= 5ull * WINDOW_SIZE + 1000 * 4096 &&
 		   bad->items[1].length >= 20000 && bad->items[1].length < 20000 + 2 * sector_size,
