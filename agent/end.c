@@ -15,6 +15,8 @@
 #define DRIVES	      16
 #define ISO_VOLUME_ID (32768 + 40) /* ECMA-119 8.4.7: the primary volume descriptor, sector 16 */
 #define OUR_VOLUME_ID "HOIST"
+/* The live image copies what is said to screen and serial line once a second, and somebody may be reading. */
+#define LAST_WORDS_S 3
 
 /* Best effort: with the CD left in, the machine may boot it once more, and the server has nothing for it to do. */
 static void eject_own_cd(struct console *console)
@@ -46,10 +48,11 @@ void end_machine(enum end_action end, bool is_image, struct console *console)
 			    what);
 		return;
 	}
-	console_say(console, "the machine %s now", what);
+	console_say(console, "the machine %s in %d seconds", what, LAST_WORDS_S);
 	sync();
 	if (end == END_REBOOT)
 		eject_own_cd(console);
+	(void)sleep(LAST_WORDS_S);
 	(void)reboot(end == END_REBOOT ? RB_AUTOBOOT : RB_POWER_OFF);
 	console_say(console, "that failed: %s", strerrordesc_np(errno));
 }
