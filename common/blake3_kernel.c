@@ -9,8 +9,12 @@
  * holds them all and needs no flags. */
 #include "common/blake3_kernel.h"
 
+#include <endian.h>
 #include <stdbool.h>
 #include <string.h>
+#ifdef __x86_64__
+#include <immintrin.h>
+#endif
 
 #define LE32(x) (x) & 255, (x) >> 8 & 255, (x) >> 16 & 255, (x) >> 24
 const uint8_t blake3_iv_cv[BLAKE3_CV_SIZE] = {
@@ -48,15 +52,16 @@ const uint8_t blake3_iv_cv[BLAKE3_CV_SIZE] = {
 
 static uint32_t load_le32(const uint8_t *p)
 {
-	return p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+	uint32_t x;
+
+	memcpy(&x, p, sizeof(x));
+	return le32toh(x);
 }
 
 static void store_le32(uint8_t *p, uint32_t x)
 {
-	p[0] = (uint8_t)x;
-	p[1] = (uint8_t)(x >> 8);
-	p[2] = (uint8_t)(x >> 16);
-	p[3] = (uint8_t)(x >> 24);
+	x = htole32(x);
+	memcpy(p, &x, sizeof(x));
 }
 
 static void block_portable(uint8_t *cv, const uint8_t *block, uint32_t size, uint64_t counter,
@@ -86,7 +91,6 @@ static const struct blake3_kernel kernel_portable = {.block = block_portable};
 #ifdef __x86_64__ /* little-endian, and SSE2 is always there */
 
 typedef uint32_t uint32x4 __attribute__((vector_size(16)));
-typedef uint32_t uint32x8 __attribute__((vector_size(32)));
 
 #define ISA    sse2
 #define ROTATE ROTATE_HALVES

@@ -11,6 +11,14 @@
 
 #include "common/blake3_rounds.h"
 
+INLINE uint32x4 FN(load4)(const uint8_t *p)
+{
+	uint32x4 x;
+
+	memcpy(&x, p, sizeof(x));
+	return x;
+}
+
 #if LANES == 4
 #include "common/blake3_block.h"
 #endif
@@ -53,33 +61,22 @@ INLINE void FN(transpose)(VEC x[4])
 #undef LOW_PAIRS
 #undef HIGH_PAIRS
 
-INLINE uint32x4 FN(load4)(const uint8_t *p)
-{
-	uint32x4 x;
-
-	memcpy(&x, p, sizeof(x));
-	return x;
-}
-
-/* Four words from each of the nodes 0, 4, 8, ... */
+/* Four words from each of the nodes 0, 4, 8, ...  By intrinsics: of what the vector types can say,
+ * gcc 12 makes shuffles of registers, which wait for the one port that the transpose needs too. */
 INLINE VEC FN(load)(const uint8_t *const *in, size_t offset)
 {
-	uint32x4 a = FN(load4)(in[0] + offset);
 #if LANES == 4
-	return a;
-#else
-	uint32x4 b = FN(load4)(in[4] + offset);
-	uint32x8 ab = __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7);
-#if LANES == 8
-	return ab;
-#else
-	uint32x4 c = FN(load4)(in[8] + offset);
-	uint32x4 d = FN(load4)(in[12] + offset);
-	uint32x8 cd = __builtin_shufflevector(c, d, 0, 1, 2, 3, 4, 5, 6, 7);
+	return FN(load4)(in[0] + offset);
+#elif LANES == 8
+	__m256i x = _mm256_castsi128_si256((__m128i)FN(load4)(in[0] + offset));
 
-	return __builtin_shufflevector(ab, cd, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14,
-				       15);
-#endif
+	return (VEC)_mm256_inserti128_si256(x, (__m128i)FN(load4)(in[4] + offset), 1);
+#else
+	__m512i x = _mm512_castsi128_si512((__m128i)FN(load4)(in[0] + offset));
+
+	x = _mm512_inserti32x4(x, (__m128i)FN(load4)(in[4] + offset), 1);
+	x = _mm512_inserti32x4(x, (__m128i)FN(load4)(in[8] + offset), 2);
+	return (VEC)_mm512_inserti32x4(x, (__m128i)FN(load4)(in[12] + offset), 3);
 #endif
 }
 
@@ -103,15 +100,28 @@ INLINE void FN(store_cvs)(VEC h[8], uint8_t *cvs, size_t node_len)
 {
 	FN(transpose)(h);
 	FN(transpose)(h + 4);
-	for (size_t l = 0; l < node_len; l++) {
-		memcpy(cvs + l * 32, (const uint8_t *)&h[l % 4] + l / 4 * 16, 16);
-		memcpy(cvs + l * 32 + 16, (const uint8_t *)&h[4 + l % 4] + l / 4 * 16, 16);
+#define STORE(l)                                                                                \
+	if ((l) < node_len) {                                                                   \
+		memcpy(cvs + (l)*32, (const uint8_t *)&h[(l) % 4] + (l) / 4 * 16, 16);          \
+		memcpy(cvs + (l)*32 + 16, (const uint8_t *)&h[4 + (l) % 4] + (l) / 4 * 16, 16); \
 	}
+#define STORE4(l) STORE(l) STORE((l) + 1) STORE((l) + 2) STORE((l) + 3)
+	STORE4(0)
+#if LANES >= 8
+	STORE4(4)
+#endif
+#if LANES >= 16
+	STORE4(8)
+	STORE4(12)
+#endif
+#undef STORE
+#undef STORE4
 }
 
 static UNCHECKED TARGET void FN(lanes)(const uint8_t *const *in, enum blake3_nodes nodes,
 				       uint64_t counter, uint8_t *cvs, size_t node_len)
 {
+	static const uint32_t numbers[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
 	bool chunks = nodes == BLAKE3_CHUNKS;
 	size_t size = chunks ? BLAKE3_CHUNK_SIZE : BLAKE3_BLOCK_SIZE;
 	uint32_t flags = chunks ? BLAKE3_CHUNK_START : BLAKE3_PARENT;
@@ -123,9 +133,12 @@ static UNCHECKED TARGET void FN(lanes)(const uint8_t *const *in, enum blake3_nod
 		FN(splat)(BLAKE3_IV6), FN(splat)(BLAKE3_IV7),
 	};
 
-	for (unsigned l = 0; chunks && l < LANES; l++) {
-		counter_low[l] = (uint32_t)(counter + l);
-		counter_high[l] = (uint32_t)((counter + l) >> 32);
+	if (chunks) {
+		VEC number;
+
+		memcpy(&number, numbers, sizeof(number));
+		counter_low += number;
+		counter_high -= (VEC)(counter_low < number); /* true is -1: the carry */
 	}
 	for (size_t offset = 0; offset < size; offset += BLAKE3_BLOCK_SIZE) {
 		VEC m[16], v[16];
