@@ -6,7 +6,7 @@
  * lanes but the message on its way in.  blake3_block.h, for a node that is alone, puts each row of
  * four words into a vector.  The vector types are the compiler's own (gcc and clang); which
  * instructions come out depends on the target attribute of the functions, so that one object
- * holds them all and needs no flags. */
+ * holds them all. */
 #include "common/blake3_kernel.h"
 
 #include <endian.h>

@@ -118,6 +118,38 @@ INLINE void FN(store_cvs)(VEC h[8], uint8_t *cvs, size_t node_len)
 #undef STORE4
 }
 
+INLINE void FN(compress)(VEC h[8], VEC m[16], const VEC counter[2], uint32_t flags)
+{
+	VEC v[16] = {
+		h[0],
+		h[1],
+		h[2],
+		h[3],
+		h[4],
+		h[5],
+		h[6],
+		h[7],
+		FN(splat)(BLAKE3_IV0),
+		FN(splat)(BLAKE3_IV1),
+		FN(splat)(BLAKE3_IV2),
+		FN(splat)(BLAKE3_IV3),
+		counter[0],
+		counter[1],
+		FN(splat)(BLAKE3_BLOCK_SIZE),
+		FN(splat)(flags),
+	};
+
+	FN(rounds)(v, m);
+	h[0] = v[0] ^ v[8];
+	h[1] = v[1] ^ v[9];
+	h[2] = v[2] ^ v[10];
+	h[3] = v[3] ^ v[11];
+	h[4] = v[4] ^ v[12];
+	h[5] = v[5] ^ v[13];
+	h[6] = v[6] ^ v[14];
+	h[7] = v[7] ^ v[15];
+}
+
 static UNCHECKED TARGET void FN(lanes)(const uint8_t *const *in, enum blake3_nodes nodes,
 				       uint64_t counter, uint8_t *cvs, size_t node_len)
 {
@@ -125,55 +157,28 @@ static UNCHECKED TARGET void FN(lanes)(const uint8_t *const *in, enum blake3_nod
 	bool chunks = nodes == BLAKE3_CHUNKS;
 	size_t size = chunks ? BLAKE3_CHUNK_SIZE : BLAKE3_BLOCK_SIZE;
 	uint32_t flags = chunks ? BLAKE3_CHUNK_START : BLAKE3_PARENT;
-	VEC counter_low = FN(splat)((uint32_t)counter);
-	VEC counter_high = FN(splat)((uint32_t)(counter >> 32));
-	VEC h[8] = {
-		FN(splat)(BLAKE3_IV0), FN(splat)(BLAKE3_IV1), FN(splat)(BLAKE3_IV2),
-		FN(splat)(BLAKE3_IV3), FN(splat)(BLAKE3_IV4), FN(splat)(BLAKE3_IV5),
-		FN(splat)(BLAKE3_IV6), FN(splat)(BLAKE3_IV7),
-	};
+	VEC count[2] = {FN(splat)((uint32_t)counter), FN(splat)((uint32_t)(counter >> 32))};
+	VEC m[16], h[8] = {
+			   FN(splat)(BLAKE3_IV0), FN(splat)(BLAKE3_IV1), FN(splat)(BLAKE3_IV2),
+			   FN(splat)(BLAKE3_IV3), FN(splat)(BLAKE3_IV4), FN(splat)(BLAKE3_IV5),
+			   FN(splat)(BLAKE3_IV6), FN(splat)(BLAKE3_IV7),
+		   };
 
 	if (chunks) {
 		VEC number;
 
 		memcpy(&number, numbers, sizeof(number));
-		counter_low += number;
-		counter_high -= (VEC)(counter_low < number); /* true is -1: the carry */
+		count[0] += number;
+		count[1] -= (VEC)(count[0] < number); /* true is -1: the carry */
 	}
 	for (size_t offset = 0; offset < size; offset += BLAKE3_BLOCK_SIZE) {
-		VEC m[16], v[16];
-
-		if (chunks && offset == BLAKE3_CHUNK_SIZE - BLAKE3_BLOCK_SIZE)
-			flags |= BLAKE3_CHUNK_END;
 		FN(load_words)(m, in, offset);
 		FN(load_words)(m + 4, in, offset + 16);
 		FN(load_words)(m + 8, in, offset + 32);
 		FN(load_words)(m + 12, in, offset + 48);
-		v[0] = h[0];
-		v[1] = h[1];
-		v[2] = h[2];
-		v[3] = h[3];
-		v[4] = h[4];
-		v[5] = h[5];
-		v[6] = h[6];
-		v[7] = h[7];
-		v[8] = FN(splat)(BLAKE3_IV0);
-		v[9] = FN(splat)(BLAKE3_IV1);
-		v[10] = FN(splat)(BLAKE3_IV2);
-		v[11] = FN(splat)(BLAKE3_IV3);
-		v[12] = counter_low;
-		v[13] = counter_high;
-		v[14] = FN(splat)(BLAKE3_BLOCK_SIZE);
-		v[15] = FN(splat)(flags);
-		FN(rounds)(v, m);
-		h[0] = v[0] ^ v[8];
-		h[1] = v[1] ^ v[9];
-		h[2] = v[2] ^ v[10];
-		h[3] = v[3] ^ v[11];
-		h[4] = v[4] ^ v[12];
-		h[5] = v[5] ^ v[13];
-		h[6] = v[6] ^ v[14];
-		h[7] = v[7] ^ v[15];
+		if (chunks && offset == BLAKE3_CHUNK_SIZE - BLAKE3_BLOCK_SIZE)
+			flags |= BLAKE3_CHUNK_END;
+		FN(compress)(h, m, count, flags);
 		flags = 0;
 	}
 	FN(store_cvs)(h, cvs, node_len);
