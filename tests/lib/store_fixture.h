@@ -7,8 +7,8 @@
 #include "server/store/internal.h"
 #include "tests/lib/sample.h"
 
-extern char fixture_dir[];    /* made by fixture_begin */
-extern char fixture_data[64]; /* the data directory in it, not there at first */
+extern char fixture_dir[64];  /* made by fixture_begin */
+extern char fixture_data[80]; /* the data directory in it, not there at first */
 
 void fixture_begin(void);
 void fixture_end(void);
