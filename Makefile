@@ -199,6 +199,7 @@ STORE_SRC := \
 	server/store/cache.c \
 	server/store/checkpoint.c \
 	server/store/db.c \
+	server/store/db_read.c \
 	server/store/files.c \
 	server/store/gc.c \
 	server/store/gc_rewrite.c \
@@ -212,6 +213,7 @@ STORE_SRC := \
 	server/store/pack_file.c \
 	server/store/partial.c \
 	server/store/put.c \
+	server/store/recent.c \
 	server/store/recover.c \
 	server/store/seal.c \
 	server/store/store.c \
@@ -331,6 +333,12 @@ $(O)/fuzz/%: $(O)/tests/fuzz/%.o $(O)/libserver.a $(O)/libstore.a $(O)/libcommon
 	@mkdir -p $(@D)
 	$(call say,LD)
 	$(Q)$(CC) $(ALL_LDFLAGS) -Wl,--as-needed -o $@ $^ $(STORE_LIBS) $(SERVER_LIBS) $(COMMON_LIBS)
+
+# What the store costs: $(O)/bench/store FILE FOLDER
+$(O)/bench/store: $(O)/tests/bench/store_bench.o $(O)/libstore.a $(O)/libcommon.a
+	@mkdir -p $(@D)
+	$(call say,LD)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(STORE_LIBS) $(COMMON_LIBS)
 
 # The same target with a plain main that runs its corpus, tests/fuzz/corpus/X for fuzz_X.c.
 $(O)/replay/%: $(O)/tests/fuzz/%.o $(O)/tests/fuzz/replay_main.o $(O)/libserver.a $(O)/libstore.a $(O)/libcommon.a

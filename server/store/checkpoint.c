@@ -59,12 +59,6 @@ static int sync_packs(struct store *s, struct err *err)
 
 /* ---- commit */
 
-static int object_compare(const void *a, const void *b)
-{
-	return memcmp((*(const struct fresh_object *const *)a)->id.b,
-		      (*(const struct fresh_object *const *)b)->id.b, ID_SIZE);
-}
-
 /* What goes into the transaction. */
 struct batch {
 	const struct fresh_object **objects;
@@ -86,6 +80,7 @@ static void batch_done(struct batch *b)
 static int batch_init(struct store *s, struct batch *b, struct err *err)
 {
 	const struct generation *g = &s->previous;
+	int r;
 
 	*b = (struct batch){0};
 	b->objects = calloc(g->len + 1, sizeof(struct fresh_object *));
@@ -93,6 +88,8 @@ static int batch_init(struct store *s, struct batch *b, struct err *err)
 	if (!b->objects || !b->packs)
 		return err_set(err, -ENOMEM, "make a checkpoint: out of memory");
 	(void)pthread_mutex_lock(&s->lock);
+	r = generation_reserve(&s->recent, g->len, s->seed,
+			       err); /* nothing may fail after the commit */
 	for (size_t i = 0; i < g->packs_len; i++)
 		if (objects_pack_is_alive(s, g->packs[i].row.num))
 			b->packs[b->packs_len++] = &g->packs[i].row;
@@ -106,8 +103,7 @@ static int batch_init(struct store *s, struct batch *b, struct err *err)
 	b->next_pack = s->next_pack;
 	b->is_suspect = s->is_suspect;
 	(void)pthread_mutex_unlock(&s->lock);
-	qsort(b->objects, b->objects_len, sizeof(*b->objects), object_compare);
-	return 0;
+	return r;
 }
 
 static int write_batch(struct store *s, const struct batch *b, struct err *err)
@@ -118,11 +114,8 @@ static int write_batch(struct store *s, const struct batch *b, struct err *err)
 		r = db_drop_pack(&s->db, b->dropped[i], err);
 	for (size_t i = 0; r == 0 && i < b->packs_len; i++)
 		r = db_add_pack(&s->db, b->packs[i], err);
-	for (size_t i = 0; r == 0 && i < b->objects_len; i++) {
-		const struct fresh_object *o = b->objects[i];
-
-		r = db_add_object(&s->db, o->kind, &o->id, &o->place, err);
-	}
+	if (r == 0)
+		r = recent_write(s, b->objects, b->objects_len, err);
 	if (r == 0)
 		r = db_set_meta(&s->db, DB_NEXT_PACK, b->next_pack, err);
 	if (r == 0)
@@ -167,7 +160,7 @@ static int commit(struct store *s, struct err *err)
 	}
 	(void)pthread_mutex_lock(&s->lock);
 	s->is_suspect_saved = b.is_suspect;
-	generation_done(&s->previous);
+	generation_absorb(&s->recent, &s->previous, s->seed);
 	(void)pthread_mutex_unlock(&s->lock);
 	return 0;
 }
@@ -247,6 +240,8 @@ static int make(struct store *s, struct err *err)
 			r = commit(s, err);
 			if (r < 0 && keep_fresh(s) < 0)
 				drop_fresh(s);
+			else if (r == 0)
+				r = recent_merge(s, false, err);
 		}
 	}
 	(void)pthread_cond_broadcast(&s->room);

@@ -1,8 +1,6 @@
 /* db.c - objects.db.
  *
- * Both object tables are WITHOUT ROWID: the id is the key of the B-tree itself.  Ids are evenly spread, so each new
- * object of a large store touches a page of its own; that is why objects come in batches, sorted, and go to the
- * database file from a large WAL (docs/adr/0001-object-index.md has the numbers).
+ * Both object tables are WITHOUT ROWID: the id is the key of the B-tree itself.
  * Rows of packs that are gone may stay behind in the object tables: they count for nothing, as their pack is not in `packs`, and
  * are swept away by store_gc.
  */
@@ -20,6 +18,7 @@
 #define WAL_PAGES  "16384" /* 64 MiB before it is written back */
 
 static const char setup_sql[] = "PRAGMA journal_mode=WAL;"
+				"PRAGMA journal_size_limit=134217728;"
 				"PRAGMA synchronous=FULL;"
 				"PRAGMA wal_autocheckpoint=" WAL_PAGES ";"
 				"PRAGMA cache_size=-32768;";
@@ -34,10 +33,11 @@ static const char schema_sql[] =
 	"CREATE TABLE IF NOT EXISTS nodes(id BLOB PRIMARY KEY, pack INTEGER NOT NULL,"
 	" slot INTEGER NOT NULL, length INTEGER NOT NULL, window INTEGER NOT NULL,"
 	" data INTEGER NOT NULL) WITHOUT ROWID;"
+	"CREATE TABLE IF NOT EXISTS recent(seq INTEGER PRIMARY KEY, objects BLOB NOT NULL);"
 	"PRAGMA user_version=1;"
 	"COMMIT;";
 
-static int db_error(sqlite3 *db, int rc, const char *what, struct err *err)
+int db_error(sqlite3 *db, int rc, const char *what, struct err *err)
 {
 	const char *why = db ? sqlite3_errmsg(db) : sqlite3_errstr(rc);
 	int code = -EIO;
@@ -61,14 +61,14 @@ static int db_error(sqlite3 *db, int rc, const char *what, struct err *err)
 	return err_set(err, code, "object index: %s: %s", what, why);
 }
 
-static int run(sqlite3 *db, const char *sql, const char *what, struct err *err)
+int db_run(sqlite3 *db, const char *sql, const char *what, struct err *err)
 {
 	int rc = sqlite3_exec(db, sql, NULL, NULL, NULL);
 
 	return rc == SQLITE_OK ? 0 : db_error(db, rc, what, err);
 }
 
-static int open_connection(const char *path, sqlite3 **ret, struct err *err)
+int db_connect(const char *path, sqlite3 **ret, struct err *err)
 {
 	sqlite3 *db = NULL;
 	int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX |
@@ -86,12 +86,7 @@ static int open_connection(const char *path, sqlite3 **ret, struct err *err)
 	return 0;
 }
 
-struct statement {
-	sqlite3_stmt **stmt;
-	const char *sql;
-};
-
-static int prepare(sqlite3 *db, const struct statement *list, size_t len, struct err *err)
+int db_prepare(sqlite3 *db, const struct db_statement *list, size_t len, struct err *err)
 {
 	for (size_t i = 0; i < len; i++) {
 		int rc = sqlite3_prepare_v3(db, list[i].sql, -1, SQLITE_PREPARE_PERSISTENT,
@@ -105,7 +100,7 @@ static int prepare(sqlite3 *db, const struct statement *list, size_t len, struct
 
 static int prepare_writer(struct db *db, struct err *err)
 {
-	const struct statement list[] = {
+	const struct db_statement list[] = {
 		{&db->begin, "BEGIN IMMEDIATE"},
 		{&db->commit, "COMMIT"},
 		{&db->rollback, "ROLLBACK"},
@@ -115,29 +110,15 @@ static int prepare_writer(struct db *db, struct err *err)
 		{&db->drop_pack, "DELETE FROM packs WHERE num=?"},
 		{&db->drop_chunk, "DELETE FROM chunks WHERE id=? AND pack=?"},
 		{&db->drop_node, "DELETE FROM nodes WHERE id=? AND pack=?"},
+		{&db->add_recent, "INSERT INTO recent(objects) VALUES(?)"},
+		{&db->clear_recent, "DELETE FROM recent"},
 		{&db->set_meta, "INSERT OR REPLACE INTO meta VALUES(?,?)"},
 	};
 
-	return prepare(db->writer, list, sizeof(list) / sizeof(list[0]), err);
+	return db_prepare(db->writer, list, sizeof(list) / sizeof(list[0]), err);
 }
 
-static int prepare_reader(struct db_reader *r, struct err *err)
-{
-	const struct statement list[] = {
-		{&r->find_chunk, "SELECT pack,slot,length FROM chunks WHERE id=?"},
-		{&r->find_node, "SELECT pack,slot,length,window,data FROM nodes WHERE id=?"},
-		{&r->pack_by_num, "SELECT num,id,kind,count,size,plain FROM packs WHERE num=?"},
-		{&r->pack_by_id, "SELECT num,id,kind,count,size,plain FROM packs WHERE id=?"},
-		{&r->packs_from, "SELECT num,id,kind,count,size,plain FROM packs WHERE num>=? "
-				 "ORDER BY num LIMIT ?"},
-		{&r->chunks_from, "SELECT id,pack,slot FROM chunks WHERE id>? ORDER BY id LIMIT ?"},
-		{&r->nodes_from, "SELECT id,pack,slot FROM nodes WHERE id>? ORDER BY id LIMIT ?"},
-	};
-
-	return prepare(r->db, list, sizeof(list) / sizeof(list[0]), err);
-}
-
-static void finalize_all(sqlite3 *db)
+void db_disconnect(sqlite3 *db)
 {
 	sqlite3_stmt *s;
 
@@ -162,7 +143,7 @@ static int get_version(sqlite3 *db, int *ret, struct err *err)
 static int open_writer(struct db *db, struct err *err)
 {
 	int version = 0;
-	int r = open_connection(db->path, &db->writer, err);
+	int r = db_connect(db->path, &db->writer, err);
 
 	if (r == 0)
 		r = get_version(db->writer, &version, err);
@@ -173,9 +154,9 @@ static int open_writer(struct db *db, struct err *err)
 			db->path, version, DB_VERSION);
 	}
 	if (r == 0)
-		r = run(db->writer, setup_sql, "set up", err);
+		r = db_run(db->writer, setup_sql, "set up", err);
 	if (r == 0)
-		r = run(db->writer, schema_sql, "make tables", err);
+		r = db_run(db->writer, schema_sql, "make tables", err);
 	if (r == 0)
 		r = prepare_writer(db, err);
 	return r;
@@ -200,8 +181,8 @@ void db_done(struct db *db)
 	if (!db->path && !db->writer)
 		return;
 	for (size_t i = 0; i < DB_READERS; i++)
-		finalize_all(db->readers[i].db);
-	finalize_all(db->writer);
+		db_disconnect(db->readers[i].db);
+	db_disconnect(db->writer);
 	free(db->path);
 	(void)pthread_mutex_destroy(&db->lock);
 	(void)pthread_cond_destroy(&db->free);
@@ -226,182 +207,12 @@ int db_remove(const char *path, struct err *err)
 	return 0;
 }
 
-/* ---- reading */
-
-int db_reader_get(struct db *db, struct db_reader **ret, struct err *err)
-{
-	struct db_reader *r = NULL;
-	int code = 0;
-
-	(void)pthread_mutex_lock(&db->lock);
-	while (!r) {
-		for (size_t i = 0; i < DB_READERS && !r; i++)
-			r = db->readers[i].busy ? NULL : &db->readers[i];
-		if (!r)
-			(void)pthread_cond_wait(&db->free, &db->lock);
-	}
-	r->busy = true;
-	(void)pthread_mutex_unlock(&db->lock);
-	if (!r->db) {
-		code = open_connection(db->path, &r->db, err);
-		if (code == 0)
-			code = run(r->db, "PRAGMA cache_size=-16384; PRAGMA query_only=1;",
-				   "set up a reader", err);
-		if (code == 0)
-			code = prepare_reader(r, err);
-		if (code < 0) {
-			finalize_all(r->db);
-			r->db = NULL;
-			db_reader_put(db, r);
-			return code;
-		}
-	}
-	*ret = r;
-	return 0;
-}
-
-void db_reader_put(struct db *db, struct db_reader *r)
-{
-	(void)pthread_mutex_lock(&db->lock);
-	r->busy = false;
-	(void)pthread_cond_signal(&db->free);
-	(void)pthread_mutex_unlock(&db->lock);
-}
-
-int db_reader_begin(struct db_reader *r, struct err *err)
-{
-	return run(r->db, "BEGIN", "begin to read", err);
-}
-
-void db_reader_end(struct db_reader *r)
-{
-	(void)sqlite3_exec(r->db, "COMMIT", NULL, NULL, NULL); /* nothing was written */
-}
-
-static uint32_t column_u32(sqlite3_stmt *s, int column)
-{
-	return (uint32_t)sqlite3_column_int64(s, column);
-}
-
-static bool column_id(sqlite3_stmt *s, int column, struct id *ret)
-{
-	if (sqlite3_column_bytes(s, column) != ID_SIZE)
-		return false;
-	memcpy(ret, sqlite3_column_blob(s, column), ID_SIZE);
-	return true;
-}
+/* ---- writing */
 
 static void bind_id(sqlite3_stmt *s, int n, const struct id *id)
 {
 	(void)sqlite3_bind_blob(s, n, id->b, ID_SIZE, SQLITE_STATIC);
 }
-
-int db_find(struct db_reader *r, enum pack_kind kind, const struct id *id, struct place *ret,
-	    struct err *err)
-{
-	sqlite3_stmt *s = kind == PACK_NODES ? r->find_node : r->find_chunk;
-	int rc;
-
-	*ret = (struct place){0};
-	bind_id(s, 1, id);
-	rc = sqlite3_step(s);
-	if (rc == SQLITE_ROW) {
-		ret->pack = column_u32(s, 0);
-		ret->slot = column_u32(s, 1);
-		ret->length = column_u32(s, 2);
-		if (kind == PACK_NODES) {
-			ret->window = column_u32(s, 3);
-			ret->data = column_u32(s, 4);
-		}
-	}
-	(void)sqlite3_reset(s);
-	return rc == SQLITE_ROW || rc == SQLITE_DONE ? 0 : db_error(r->db, rc, "look up", err);
-}
-
-/* Step through rows of packs. */
-static int read_packs(struct db_reader *r, sqlite3_stmt *s, struct pack_row *ret, size_t len,
-		      size_t *ret_len, struct err *err)
-{
-	size_t n = 0;
-	int rc = SQLITE_DONE;
-
-	while (n < len && (rc = sqlite3_step(s)) == SQLITE_ROW) {
-		ret[n] = (struct pack_row){
-			.num = column_u32(s, 0),
-			.kind = column_u32(s, 2) == PACK_NODES ? PACK_NODES : PACK_CHUNKS,
-			.count = column_u32(s, 3),
-			.size = column_u32(s, 4),
-			.plain = column_u32(s, 5),
-		};
-		if (!column_id(s, 1, &ret[n].id)) {
-			(void)sqlite3_reset(s);
-			return db_error(NULL, SQLITE_CORRUPT, "packs", err);
-		}
-		n++;
-	}
-	(void)sqlite3_reset(s);
-	if (rc != SQLITE_ROW && rc != SQLITE_DONE)
-		return db_error(r->db, rc, "read packs", err);
-	*ret_len = n;
-	return 0;
-}
-
-static int read_pack(struct db_reader *r, sqlite3_stmt *s, struct pack_row *ret, struct err *err)
-{
-	size_t n = 0;
-	int code;
-
-	*ret = (struct pack_row){0};
-	code = read_packs(r, s, ret, 1, &n, err);
-	return code;
-}
-
-int db_pack_by_num(struct db_reader *r, uint32_t num, struct pack_row *ret, struct err *err)
-{
-	(void)sqlite3_bind_int64(r->pack_by_num, 1, num);
-	return read_pack(r, r->pack_by_num, ret, err);
-}
-
-int db_pack_by_id(struct db_reader *r, const struct id *id, struct pack_row *ret, struct err *err)
-{
-	bind_id(r->pack_by_id, 1, id);
-	return read_pack(r, r->pack_by_id, ret, err);
-}
-
-int db_packs_from(struct db_reader *r, uint32_t from, struct pack_row *ret, size_t len,
-		  size_t *ret_len, struct err *err)
-{
-	(void)sqlite3_bind_int64(r->packs_from, 1, from);
-	(void)sqlite3_bind_int64(r->packs_from, 2, (sqlite3_int64)len);
-	return read_packs(r, r->packs_from, ret, len, ret_len, err);
-}
-
-int db_objects_from(struct db_reader *r, enum pack_kind kind, const struct id *after,
-		    struct db_object *ret, size_t len, size_t *ret_len, struct err *err)
-{
-	sqlite3_stmt *s = kind == PACK_NODES ? r->nodes_from : r->chunks_from;
-	size_t n = 0;
-	int rc = SQLITE_DONE;
-
-	bind_id(s, 1, after);
-	(void)sqlite3_bind_int64(s, 2, (sqlite3_int64)len);
-	while (n < len && (rc = sqlite3_step(s)) == SQLITE_ROW) {
-		ret[n].pack = column_u32(s, 1);
-		ret[n].slot = column_u32(s, 2);
-		if (!column_id(s, 0, &ret[n].id)) {
-			rc = SQLITE_CORRUPT;
-			break;
-		}
-		n++;
-	}
-	(void)sqlite3_reset(s);
-	if (rc != SQLITE_ROW && rc != SQLITE_DONE)
-		return db_error(rc == SQLITE_CORRUPT ? NULL : r->db, rc, "read objects", err);
-	*ret_len = n;
-	return 0;
-}
-
-/* ---- writing */
 
 static int step_write(struct db *db, sqlite3_stmt *s, const char *what, struct err *err)
 {
@@ -472,6 +283,34 @@ int db_drop_object(struct db *db, enum pack_kind kind, const struct id *id, uint
 	bind_id(s, 1, id);
 	(void)sqlite3_bind_int64(s, 2, pack);
 	return step_write(db, s, "drop an object", err);
+}
+
+int db_add_recent(struct db *db, const void *data, size_t size, struct err *err)
+{
+	(void)sqlite3_bind_blob64(db->add_recent, 1, data, size, SQLITE_STATIC);
+	return step_write(db, db->add_recent, "add objects", err);
+}
+
+int db_clear_recent(struct db *db, struct err *err)
+{
+	return step_write(db, db->clear_recent, "clear the recent objects", err);
+}
+
+int db_each_recent(struct db *db, db_recent_fn fn, void *arg, struct err *err)
+{
+	sqlite3_stmt *s = NULL;
+	int r = 0, rc = sqlite3_prepare_v2(db->writer, "SELECT objects FROM recent ORDER BY seq",
+					   -1, &s, NULL);
+
+	if (rc == SQLITE_OK) {
+		while (r == 0 && (rc = sqlite3_step(s)) == SQLITE_ROW)
+			r = fn(arg, sqlite3_column_blob(s, 0), (size_t)sqlite3_column_bytes(s, 0),
+			       err);
+	}
+	if (r == 0 && rc != SQLITE_DONE)
+		r = db_error(db->writer, rc, "read the recent objects", err);
+	(void)sqlite3_finalize(s);
+	return r;
 }
 
 int db_set_meta(struct db *db, enum db_meta key, uint64_t value, struct err *err)

@@ -1,5 +1,8 @@
 /* db.h - objects.db: which object is in which pack (SQLite).  A cache: the packs know it all.
  *
+ * New objects come into `recent` first, a row of many; when there are enough of them they are merged into the tables that are looked up in,
+ * sorted: a thousand at a time would touch a thousand pages (docs/adr/0001-object-index.md).
+ *
  * One writer at a time (the caller sees to that: struct store.write_lock) and a few readers, each a connection of
  * its own; WAL mode lets them work side by side.  Objects that no checkpoint covered yet are not in here (objects.h).
  *
@@ -54,7 +57,7 @@ struct db {
 	sqlite3 *writer;
 	sqlite3_stmt *begin, *commit, *rollback;
 	sqlite3_stmt *add_pack, *add_chunk, *add_node, *drop_pack, *drop_chunk, *drop_node;
-	sqlite3_stmt *set_meta;
+	sqlite3_stmt *add_recent, *clear_recent, *set_meta;
 	pthread_mutex_t lock; /* guards `busy` of the readers */
 	pthread_cond_t free;
 	struct db_reader readers[DB_READERS];
@@ -65,6 +68,19 @@ int db_open(struct db *db, const char *path, struct err *err) MUST_CHECK;
 void db_done(struct db *db);
 /* Remove the file and what belongs to it; before db_open. */
 int db_remove(const char *path, struct err *err) MUST_CHECK;
+
+/* ---- between db.c and db_read.c */
+struct db_statement {
+	sqlite3_stmt **stmt;
+	const char *sql;
+};
+int db_error(sqlite3 *db, int rc, const char *what, struct err *err);
+int db_run(sqlite3 *db, const char *sql, const char *what, struct err *err) MUST_CHECK;
+int db_connect(const char *path, sqlite3 **ret, struct err *err) MUST_CHECK;
+int db_prepare(sqlite3 *db, const struct db_statement *list, size_t len,
+	       struct err *err) MUST_CHECK;
+/* Finalizes its statements too; NULL is fine. */
+void db_disconnect(sqlite3 *db);
 
 /* ---- reading; a reader is one thread's until it is given back, and waits for one that is free */
 int db_reader_get(struct db *db, struct db_reader **ret, struct err *err) MUST_CHECK;
@@ -104,6 +120,11 @@ int db_drop_pack(struct db *db, uint32_t num, struct err *err) MUST_CHECK;
 /* Only if it is still in that pack. */
 int db_drop_object(struct db *db, enum pack_kind kind, const struct id *id, uint32_t pack,
 		   struct err *err) MUST_CHECK;
+/* Any bytes; they come back in the order in which they were added. */
+int db_add_recent(struct db *db, const void *data, size_t size, struct err *err) MUST_CHECK;
+int db_clear_recent(struct db *db, struct err *err) MUST_CHECK;
+typedef int (*db_recent_fn)(void *arg, const void *data, size_t size, struct err *err);
+int db_each_recent(struct db *db, db_recent_fn fn, void *arg, struct err *err) MUST_CHECK;
 int db_set_meta(struct db *db, enum db_meta key, uint64_t value, struct err *err) MUST_CHECK;
 /* 0 when it was never set. */
 int db_get_meta(struct db *db, enum db_meta key, uint64_t *ret, struct err *err) MUST_CHECK;

@@ -7,12 +7,16 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
 
 #define FOLDER_MODE 0750
 #define FILE_MODE   0640
+
+#define RESERVE_MAX  (512ull << 20)
+#define RESERVE_PART 32 /* of a small filesystem */
 
 int files_init(struct files *f, const char *dir, files_fault_fn fault, void *fault_arg,
 	       struct err *err)
@@ -76,6 +80,25 @@ int files_check(const struct files *f, enum file_op op, const char *path, struct
 	int r = f->fault ? f->fault(f->fault_arg, op, path) : 0;
 
 	return r < 0 ? fail(f, -r, verbs[op], path, err) : 0;
+}
+
+int files_check_room(const struct files *f, size_t size, struct err *err)
+{
+	uint64_t free_bytes, reserve;
+	struct statvfs v;
+
+	if (fstatvfs(f->fd, &v) < 0)
+		return fail(f, errno, "ask for the free space of", ".", err);
+	free_bytes = (uint64_t)v.f_bavail * v.f_frsize;
+	reserve = (uint64_t)v.f_blocks * v.f_frsize / RESERVE_PART;
+	if (reserve > RESERVE_MAX)
+		reserve = RESERVE_MAX;
+	if (free_bytes >= reserve + size)
+		return 0;
+	return err_set(err, -ENOSPC,
+		       "No space left: '%s' has %" PRIu64 " bytes free, of which the store keeps "
+		       "%" PRIu64 " for its upkeep",
+		       f->name, free_bytes, reserve);
 }
 
 int files_make_folder(const struct files *f, const char *path, struct err *err)

@@ -49,6 +49,9 @@ void files_path_manifest(char ret[static FILES_PATH_SIZE], const struct id *id);
 int files_check(const struct files *f, enum file_op op, const char *path,
 		struct err *err) MUST_CHECK;
 
+/* -ENOSPC when a file of this size would leave too little for the store's own upkeep: the index, and gc, which makes room. */
+int files_check_room(const struct files *f, size_t size, struct err *err) MUST_CHECK;
+
 int files_make_folder(const struct files *f, const char *path, struct err *err) MUST_CHECK;
 
 /* A new file tmp/N, for writing; its path in `ret_path`. */

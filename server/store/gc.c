@@ -52,8 +52,10 @@ static int install(struct gc *g, struct err *err)
 {
 	struct collector *c = &g->collector;
 	struct store *s = g->s;
-	int r = marks_init(&c->marks, s, err);
+	int r = recent_merge(s, true, err); /* rows are going to be swept from the tables */
 
+	if (r == 0)
+		r = marks_init(&c->marks, s, err);
 	if (r < 0)
 		return r;
 	c->expanded = calloc(c->marks.first[c->marks.len] / 8 + 1, 1);

@@ -138,6 +138,14 @@ int generation_merge(struct generation *to, struct generation *from, uint64_t se
 	return 0;
 }
 
+void generation_absorb(struct generation *to, struct generation *from, uint64_t seed)
+{
+	for (size_t i = 0; i < from->cap; i++)
+		if (from->table[i].place.pack != 0)
+			generation_add(to, seed, &from->table[i]);
+	generation_done(from);
+}
+
 void generation_done(struct generation *g)
 {
 	for (size_t i = 0; i < g->packs_len; i++)

@@ -1,7 +1,7 @@
 /* internal.h - what the parts of the store share.  Not for anybody outside server/store.
  *
- * The index has two layers: objects.db holds what checkpoints covered, a generation (or two while a checkpoint runs) in memory holds what
- * came since.  `alive` has the last word: an object is there if the pack that it is found in is alive.  So a pack is taken
+ * The index has layers: a generation in memory (two while a checkpoint runs) holds what came since the last checkpoint; another one, `recent`,
+ * what came before that and lies in objects.db unsorted; the rest is in the tables of objects.db.  `alive` has the last word: an object is there if the pack that it is found in is alive.  So a pack is taken
  * away, with all its objects, by clearing one bit; the rows follow.
  *
  * Locks, in the order in which they are taken:
@@ -56,6 +56,8 @@ const struct fresh_pack *generation_pack(const struct generation *g, uint32_t nu
 const struct fresh_pack *generation_pack_by_id(const struct generation *g, const struct id *id);
 /* Closes its descriptors too. */
 void generation_done(struct generation *g);
+/* The objects of `from` go into `to`, which has room for them; its packs are forgotten. */
+void generation_absorb(struct generation *to, struct generation *from, uint64_t seed);
 /* What is in `from` goes into `to` (and wins); `from` is empty then.  On -ENOMEM nothing happened. */
 int generation_merge(struct generation *to, struct generation *from, uint64_t seed,
 		     struct err *err) MUST_CHECK;
@@ -66,7 +68,8 @@ struct store_options {
 	bool rebuild;
 	bool no_thread; /* checkpoints only when asked for */
 	uint32_t interval_ms;
-	uint32_t packs_max; /* a checkpoint is due when this many packs wait */
+	uint32_t recent_max; /* objects; 0: the usual */
+	uint32_t packs_max;  /* a checkpoint is due when this many packs wait */
 	files_fault_fn fault;
 	void *fault_arg;
 };
@@ -106,6 +109,8 @@ struct store {
 	uint64_t partial_round;		     /* write_lock */
 	pthread_mutex_t lock;		     /* guards all below */
 	struct generation current, previous; /* previous: is being made durable */
+	struct generation
+		recent; /* objects only: in objects.db as they came; changed with write_lock held too */
 	uint32_t next_pack;
 	uint8_t *alive; /* a bit for each pack number below alive_cap */
 	uint32_t alive_cap;
@@ -237,6 +242,15 @@ void checkpoint_stop(struct store *s);
 int checkpoint_make_room(struct store *s, struct err *err) MUST_CHECK;
 /* A pack was registered (s->lock held). */
 void checkpoint_notice(struct store *s);
+
+/* ---- recent.c; with write_lock held */
+/* Add to the transaction what is to be recent when it is committed. */
+int recent_write(struct store *s, const struct fresh_object *const *objects, size_t len,
+		 struct err *err) MUST_CHECK;
+/* At the start. */
+int recent_load(struct store *s, struct err *err) MUST_CHECK;
+/* Into the tables, if there are enough (or `all`). */
+int recent_merge(struct store *s, bool all, struct err *err) MUST_CHECK;
 
 /* ---- partial.c */
 /* Make durable what was set since the last time.  With write_lock held. */

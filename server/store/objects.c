@@ -76,7 +76,9 @@ static const struct fresh_object *find_fresh(const struct store *s, enum pack_ki
 {
 	const struct fresh_object *o = generation_find(&s->current, s->seed, kind, id);
 
-	return o ? o : generation_find(&s->previous, s->seed, kind, id);
+	if (!o)
+		o = generation_find(&s->previous, s->seed, kind, id);
+	return o ? o : generation_find(&s->recent, s->seed, kind, id);
 }
 
 /* What is in memory; returns how many are not. */

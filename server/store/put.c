@@ -165,7 +165,9 @@ static int write_file(struct store *s, struct incoming *in, struct err *err)
 
 	if (in->has_file || in->fd >= 0)
 		return 0;
-	r = files_create_tmp(&s->files, in->tmp, &in->fd, err);
+	r = files_check_room(&s->files, in->size, err);
+	if (r == 0)
+		r = files_create_tmp(&s->files, in->tmp, &in->fd, err);
 	if (r < 0)
 		return r;
 	r = files_write(&s->files, in->fd, in->tmp, in->data, in->size, err);

@@ -313,6 +313,8 @@ static int open_index(struct store *s, const char *path, struct err *err)
 		return r;
 	r = load_packs(s, reader, err);
 	db_reader_put(&s->db, reader);
+	if (r == 0)
+		r = recent_load(s, err);
 	return r < 0 ? r : write_clean(s, false, err);
 }
 
@@ -344,6 +346,7 @@ static void store_free(struct store *s)
 	db_done(&s->db);
 	generation_done(&s->previous);
 	generation_done(&s->current);
+	generation_done(&s->recent);
 	cache_free(s->cache);
 	while (s->scratch) {
 		struct scratch *c = s->scratch;

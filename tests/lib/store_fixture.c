@@ -30,8 +30,11 @@ void fixture_end(void)
 
 struct store *fixture_open_at(const char *path, bool rebuild)
 {
-	const struct store_options o = {
-		.rebuild = rebuild, .no_thread = true, .interval_ms = 1000, .packs_max = 1000};
+	const struct store_options o = {.rebuild = rebuild,
+					.no_thread = true,
+					.interval_ms = 1000,
+					.packs_max = 1000,
+					.recent_max = 40};
 	struct store *s = NULL;
 	struct err err = {0};
 

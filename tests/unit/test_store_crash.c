@@ -71,7 +71,7 @@ static void *put_thread(void *arg)
 
 static _Noreturn void child(struct diary *d, uint64_t seed)
 {
-	const struct store_options o = {.interval_ms = 3, .packs_max = 4};
+	const struct store_options o = {.interval_ms = 3, .packs_max = 4, .recent_max = 30};
 	struct store *s = NULL;
 	struct gc_result got;
 	struct err err;
@@ -367,6 +367,7 @@ static void test_power_cut(void)
 		struct store_options o = {.no_thread = true,
 					  .interval_ms = 1000,
 					  .packs_max = 1000,
+					  .recent_max = 60,
 					  .fault = watch,
 					  .fault_arg = w};
 		struct store *s = NULL;

@@ -38,6 +38,7 @@ static struct store *open_faulty(struct fault *f)
 	const struct store_options o = {.no_thread = true,
 					.interval_ms = 1000,
 					.packs_max = 1000,
+					.recent_max = 30,
 					.fault = fault,
 					.fault_arg = f};
 	struct store *s = NULL;

@@ -387,7 +387,7 @@ static void *gc_thread(void *arg)
 
 static void test_concurrent(void)
 {
-	const struct store_options o = {.interval_ms = 20, .packs_max = 8};
+	const struct store_options o = {.interval_ms = 20, .packs_max = 8, .recent_max = 50};
 	atomic_uint good = 0, runs = 0;
 	atomic_bool is_over = false;
 	struct capture captures[THREADS + 1];
