@@ -154,6 +154,8 @@ static void test_kill(struct diary *d)
 			memset(d, 0, sizeof(*d));
 		}
 		pid = fork();
+		if (pid < 0)
+			abort();
 		if (pid == 0)
 			child(d, seed);
 		(void)nanosleep(&delay, NULL);
