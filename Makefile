@@ -167,6 +167,7 @@ CLI_SRC := \
 # what of a disk is in use: hoist-agent map, and what a capture reads
 AGENT_SRC += \
 	agent/usage/cache.c \
+	agent/usage/crc32c.c \
 	agent/usage/ext.c \
 	agent/usage/ext_io.c \
 	agent/usage/ext_walk.c \
@@ -181,7 +182,9 @@ AGENT_SRC += \
 	agent/usage/swap.c \
 	agent/usage/table.c \
 	agent/usage/usage.c \
-	agent/usage/volume.c
+	agent/usage/volume.c \
+	agent/usage/xfs.c \
+	agent/usage/xfs_log.c
 
 # libblake3 is preferred where there is one (Debian 12 has none); `make LIBBLAKE3=` does without.
 LIBBLAKE3 ?= $(shell $(PKG_CONFIG) --exists libblake3 && echo yes)

@@ -40,7 +40,7 @@ struct format {
 	int (*map)(struct scan *s, struct place *p, struct err *err);
 };
 
-extern const struct format format_ext, format_swap;
+extern const struct format format_ext, format_swap, format_xfs;
 
 struct scan {
 	struct cache *cache;

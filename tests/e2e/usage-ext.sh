@@ -49,7 +49,7 @@ dump() { rm -rf "$2"; mkdir "$2" && debugfs -R "rdump / $2" "$1" >/dev/null 2>&1
 
 check_kept()
 {
-	keep "$IMG" "$TAP_TMP/kept.img"
+	keep_hard "$IMG" "$TAP_TMP/kept.img"
 	is "$(e2fsck -fn "$TAP_TMP/kept.img" 2>/dev/null | sed 's/^.*[/]//')" "$(e2fsck -fn "$IMG" 2>/dev/null | sed 's/^.*[/]//;s/^disk/kept/')" \
 		"$1: e2fsck says of what is kept what it says of the source"
 	nok "$1: no stale data in it" grep -qa STALE-DATA "$TAP_TMP/kept.img"

@@ -4,7 +4,8 @@
 #
 #	map IMAGE... [OPTION...]	run it, the result in $MAP
 #	get JQ			a value from the result
-#	keep IMAGE OUT [N]	OUT: what a capture by $MAP of IMAGE (the Nth disk, from 0) gives back, 5Ah where it copied nothing
+#	keep IMAGE OUT [N]	OUT: what a capture by $MAP of IMAGE (the Nth disk, from 0) gives back
+#	keep_hard IMAGE OUT [N]	the same with 5Ah, not zeros, where nothing was copied
 #	peer TYPE IMAGE		what partclone.TYPE calls used, in $PEER
 #	fill DIR SEED COUNT	COUNT files of all sizes in some folders
 #	is_map CONTENT NAME	the first partition was mapped, and is of that content
@@ -19,7 +20,8 @@ requires jq perl
 
 map() { "$AGENT" map --json --extents "$@" >"$MAP"; }
 get() { jq -r "$1" "$MAP"; }
-keep() { "$TOP/tests/lib/extents-keep" "$MAP" "${3:-0}" "$1" "$2" 90; }
+keep() { "$TOP/tests/lib/extents-keep" "$MAP" "${3:-0}" "$1" "$2"; }
+keep_hard() { "$TOP/tests/lib/extents-keep" "$MAP" "${3:-0}" "$1" "$2" 90; }
 peer() { rm -f "$PEER" && "partclone.$1" -D -s "$2" -o "$PEER" -q -L "$TAP_TMP/partclone.log" >/dev/null 2>&1; }
 
 fill()
