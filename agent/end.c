@@ -52,7 +52,7 @@ void end_machine(enum end_action end, bool is_image, struct console *console)
 	sync();
 	if (end == END_REBOOT)
 		eject_own_cd(console);
-	(void)sleep(LAST_WORDS_S);
+	(void)sleep(LAST_WORDS_S); /* NOLINT(concurrency-mt-unsafe): no timer signals here */
 	(void)reboot(end == END_REBOOT ? RB_AUTOBOOT : RB_POWER_OFF);
 	console_say(console, "that failed: %s", strerrordesc_np(errno));
 }

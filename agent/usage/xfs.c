@@ -119,11 +119,12 @@ static int check_super(const struct xfs *x, struct err *err)
 		uint8_t at, size;
 	} same[] = {{0, 8}, {32, 24}, {84, 4}, {96, 4}, {102, 2}, {120, 5}};
 	CLEANUP_FREE uint8_t *super = malloc(2ull * x->sector_size);
-	uint8_t *copy = super + x->sector_size;
+	uint8_t *copy;
 	int r;
 
 	if (!super)
 		return err_set(err, -ENOMEM, "out of memory");
+	copy = super + x->sector_size;
 	r = volume_read(x->v, super, x->sector_size, 0, err);
 	if (r < 0)
 		return r;

@@ -170,10 +170,11 @@ static void put_all(struct bench *b)
 {
 	struct err err;
 
-	for (size_t i = 0; i < b->packs_len; i++)
+	for (size_t i = 0; i < b->packs_len; i++) {
 		if (store_put_pack(b->s, &b->packs[i].id, b->packs[i].data, b->packs[i].size,
 				   &err) < 0)
 			die("put", &err);
+	}
 }
 
 static int count_pack(void *arg, const void *pack, size_t size, struct err *err)

@@ -13,17 +13,19 @@ truncate -s $size src.img
 for i in 0 1 2 3 4 5; do fill src.img $((i << 24)) 12000000; done
 
 # The server comes back to the same place.
-port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+port=$(perl -MIO::Socket::INET -e 'print IO::Socket::INET->new(Listen => 1, LocalAddr => "127.0.0.1")->sockport')
 up() { start_server --listen "127.0.0.1:$port" && URL=https://127.0.0.1:$port; }
 up
 make_token
 packs_at_least() { [ "$(find "$DATA/store/packs" -type f | wc -l)" -ge "$1" ]; }
+# Ordered while the agent is stopped, so that the valve sees the job from its beginning, on a fast machine too.
+order_held() { kill -STOP "$(agent_pid "$1")" && order "$2"; }
 one_worker=(--workers 1 --disk src.img)
 
 # ---- capture
 start_agent src "${one_worker[@]}"
 ok "the machine appears" wait_for 30 machine_is_idle src
-ok "a capture is ordered" order '{"kind":"capture","machine":"src","image":"web1"}'
+ok "a capture is ordered" order_held src '{"kind":"capture","machine":"src","image":"web1"}'
 ok "some packs arrive" valve "$(agent_pid src)" 60 packs_at_least 10
 stop_agent src KILL
 is "$AGENT_STATUS" 137 "the agent is killed"
@@ -46,7 +48,7 @@ is "$(field ".report.wire_bytes < $total - 9000000")" true "the last agent did n
 truncate -s $size dst.img
 start_agent dst --workers 1 --disk dst.img
 ok "the target appears" wait_for 30 machine_is_idle dst
-ok "a restore is ordered" order '{"kind":"restore","machine":"dst","image":"web1","end":"stay"}'
+ok "a restore is ordered" order_held dst '{"kind":"restore","machine":"dst","image":"web1","end":"stay"}'
 written() { [ "$(allocated dst.img)" -ge "$1" ]; }
 ok "it writes" valve "$(agent_pid dst)" 60 written 15000000
 stop_agent dst KILL
@@ -68,8 +70,8 @@ truncate -s 1M tiny.img
 fill tiny.img 0 500000
 start_agent two --workers 1 --disk tiny.img --disk src.img
 ok "a machine with two disks appears" wait_for 30 machine_is_idle two
-ok "its capture is ordered" order '{"kind":"capture","machine":"two","image":"both","options":{"level":9}}'
 fill src.img 0 60000000
+ok "its capture is ordered" order_held two '{"kind":"capture","machine":"two","image":"both","options":{"level":9}}'
 ok "the second disk is at work" valve "$(agent_pid two)" 60 job_is '.disk == 1'
 stop_agent two KILL
 fill tiny.img 700000 1000

@@ -48,7 +48,7 @@ stop_server
 ok "it notices that the server is away" wait_line 90 newcomer.log 'trying again'
 ok "and does not end" kill -0 "$(agent_pid newcomer)"
 stop_agent newcomer
-udp=$(python3 -c 'import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(("", 0)); print(s.getsockname()[1])')
+udp=$(perl -MIO::Socket::INET -e 'print IO::Socket::INET->new(Proto => "udp", LocalAddr => "0.0.0.0")->sockport')
 "$AGENT" run --pin "$right" --id newcomer --name newcomer --state newcomer.state --disk a.img \
 	--discovery-port "$udp" --interface lo >late.log 2>&1 &
 AGENT_PIDS[late]=$!

@@ -226,7 +226,7 @@ static void test_bad_places(uint32_t sector_size)
 	bad = &g.source.unreadable;
 	ok(rig_capture(&g) == 0, "bad places do not stop a capture");
 	if (!ok(bad->len >= 2, "bad places are listed"))
-		exit(done());
+		exit(done()); /* NOLINT(concurrency-mt-unsafe): no other thread now */
 	ok(bad->items[0].offset == 4096ull * 100 && bad->items[0].length == sector_size,
 	   "one bad sector costs itself alone");
 	ok(bad->items[1].offset <= 5ull * WINDOW_SIZE + 1000 * 4096 &&

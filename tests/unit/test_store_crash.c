@@ -304,6 +304,7 @@ struct life {
 	bool is_removed;  /* sample 0 was given up */
 };
 
+/* NOLINTNEXTLINE(readability-function-cognitive-complexity): a story, told from top to bottom */
 static void live(struct store *s, struct world *w, struct life *at_cut)
 {
 	struct life now = {0};

@@ -166,8 +166,8 @@ static int live(const struct sample *a, const struct sample *b, struct fault *f)
 	       fixture_lacks(s, b) == 0 && t.wrong == 0;
 	store_close(s);
 	if (!good) {
-		printf("# operation %u (kind %u) of %u failed with %d\n", f->fail_at, f->op, f->ops,
-		       f->code);
+		printf("# operation %u (kind %d) of %u failed with %d\n", f->fail_at, (int)f->op,
+		       f->ops, f->code);
 		return -1;
 	}
 	return f->failed == 0;
