@@ -68,7 +68,7 @@ ok "the machine is back" wait_for 30 machine_is_idle newcomer
 stop_agent late
 
 # ---- a medium that was made for nobody
-timeout -s INT 4 "$AGENT" run --id bare --disk a.img --discovery-port "$udp" --interface lo >bare.log 2>&1
+timeout -k 10 -s INT 4 "$AGENT" run --id bare --disk a.img --discovery-port "$udp" --interface lo >bare.log 2>&1
 is $? 124 "an agent without a pin goes on announcing itself"
 like "$(cat bare.log)" "not made for a server" "says what it lacks"
 like "$(cat bare.log)" "server 'right' is at" "and which servers there are"

@@ -52,7 +52,7 @@ count=$(ask "$good" 200 | wc -l)
 ok "of 200 hellos at once few are answered ($count)" test "$count" -ge 1 -a "$count" -le 8
 api GET /v1/server
 is "$(field '.rumours | length')" 1 "and one machine is one rumour"
-nok "a second server on this port is refused" timeout 20 "$SERVER" --data "$TAP_TMP/two" --listen 127.0.0.1:0 --discovery-port $port
+nok "a second server on this port is refused" timeout -k 5 20 "$SERVER" --data "$TAP_TMP/two" --listen 127.0.0.1:0 --discovery-port $port
 stop_server
 is "$SERVER_STATUS" 0 "it stops cleanly"
 done_testing

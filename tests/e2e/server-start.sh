@@ -12,7 +12,7 @@ refuses()
 {
 	local name=$1 regex=$2 out status=0
 	shift 2
-	out=$(timeout 30 "$SERVER" "$@" 2>&1 >/dev/null) || status=$?
+	out=$(timeout -k 5 30 "$SERVER" "$@" 2>&1 >/dev/null) || status=$?
 	[ "$status" = 1 ] || [ "$status" = 2 ] || { fail "$name: status $status"; return; }
 	like "$out" "$regex" "$name"
 }
