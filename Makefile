@@ -373,6 +373,7 @@ KERNEL    ?= debian
 AGENT     ?= build/release/agent/hoist-agent
 KDIR      := build/kernel/$(KERNEL)
 IMAGE     := build/image/$(KERNEL)
+EFI       := build/efi
 ISO       := build/hoist$(if $(filter-out debian,$(KERNEL)),-$(KERNEL)).iso
 LENIENT   := $(if $(filter-out debian,$(KERNEL)),--lenient)
 KCONFIG   := $(wildcard kernel-config/*.config)
@@ -405,9 +406,12 @@ $(IMAGE)/settings.cpio: scripts/mksettings scripts/mkcpio
 	$(Q)scripts/mksettings $@
 $(IMAGE)/epoch: FORCE
 	@mkdir -p $(@D); echo $(SOURCE_DATE_EPOCH) | cmp -s - $@ || echo $(SOURCE_DATE_EPOCH) >$@
-$(ISO): $(IMAGE)/epoch $(IMAGE)/initramfs.img $(IMAGE)/settings.cpio scripts/mkiso VERSION $(shell find iso -type f)
+$(EFI)/packages: scripts/fetch-efi
+	$(call say,FETCH)
+	$(Q)scripts/fetch-efi $(@D) && touch $@
+$(ISO): $(IMAGE)/epoch $(EFI)/packages $(IMAGE)/initramfs.img $(IMAGE)/settings.cpio scripts/mkiso VERSION $(shell find iso -type f)
 	$(call say,ISO)
-	$(Q)scripts/mkiso --kernel $(KDIR)/vmlinuz --initramfs $(IMAGE)/initramfs.img --settings $(IMAGE)/settings.cpio --out $@
+	$(Q)scripts/mkiso --kernel $(KDIR)/vmlinuz --initramfs $(IMAGE)/initramfs.img --settings $(IMAGE)/settings.cpio --efi $(EFI) --out $@
 
 # A Debian on a disk, for the machine to be migrated: needs root.
 $(GUEST): scripts/mkguest

@@ -10,7 +10,7 @@ agent=${AGENT:-build/release/agent/hoist-agent} kernel=$TOP/build/kernel/debian
 
 other="$TAP_TMP/another place"
 mkdir -p "$other"
-cp -r scripts initramfs iso kernel-config VERSION build/image/debian/epoch "$other/"
+cp -r scripts initramfs iso kernel-config VERSION build/image/debian/epoch build/efi "$other/"
 cp "$agent" "$other/agent"
 find "$other" -exec touch {} +
 chmod -R go-w,a+rX "$TAP_TMP"
@@ -23,7 +23,7 @@ cd "$other"
 mkdir built
 scripts/mkinitramfs --kernel "$kernel" --agent agent --out built/initramfs.img
 scripts/mksettings built/settings.cpio
-scripts/mkiso --kernel "$kernel/vmlinuz" --initramfs built/initramfs.img --settings built/settings.cpio --out built/hoist.iso
+scripts/mkiso --kernel "$kernel/vmlinuz" --initramfs built/initramfs.img --settings built/settings.cpio --efi efi --out built/hoist.iso
 END
 as=()
 if [ "$(id -u)" = 0 ]; then

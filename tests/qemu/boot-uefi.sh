@@ -1,0 +1,49 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+# The very ISO starts UEFI machines: from CD with Secure Boot enforced, from a USB stick without; with no key pressed the agent runs and
+# announces itself.  A medium whose kernel has lost its signature, and nothing else, is refused.
+. "$(dirname "$0")/../lib/tap.sh"
+. "$(dirname "$0")/../lib/lan.sh"
+requires_root
+requires qemu-system-x86_64 ip dnsmasq xorriso
+iso=$TOP/build/hoist.iso
+[ -e "$iso" ] || bail_out "no build/hoist.iso: make iso"
+
+ok "a LAN" lan_up lan
+lan_start lan hear "$TOP/tests/lib/hear"
+ok "someone listens" lan_wait hear 10 listening
+
+# look NAME
+look()
+{
+	ok "$1: the menu" vm_wait "$1" 120 'starts in three seconds'
+	ok "$1: init" vm_wait "$1" 240 'hoist: Hoist [0-9]'
+	ok "$1: an address by DHCP" vm_wait "$1" 120 'eth0: address 10\.77\.1\.[0-9]+/24 by DHCP'
+	address=$(sed -n 's/.*eth0: address \([0-9.]*\).*/\1/p' "$(vm_log "$1")" | tail -n 1)
+	ok "$1: its announcement is broadcast" lan_wait hear 90 "^hello from ${address:-no address}: "
+	unlike "$(cat "$(vm_log "$1")")" 'Out of memory|Kernel panic|Call Trace' "$1: nothing broke"
+}
+
+ok "started from CD, Secure Boot enforced" vm_start cd lan --firmware secureboot --iso "$iso" --no-reboot
+look cd
+vm_stop cd
+
+# The place of the signature in a PE file: entry 4 of the data directories, 144 bytes into the header that follows the COFF header.
+# shellcheck disable=SC2016 # perl's
+unsign='open(F, "+<", shift) or die; binmode F; seek F, 60, 0; read F, my $at, 4; seek F, unpack("V", $at) + 24 + 144, 0;
+	read F, my $entry, 8; (unpack "VV", $entry)[1] or die "not signed"; seek F, -8, 1; print F "\0" x 8; close F or die'
+cp "$TOP/build/kernel/debian/vmlinuz" "$TAP_TMP/vmlinuz"
+ok "a kernel without its signature" perl -e "$unsign" "$TAP_TMP/vmlinuz"
+ok "a medium with it" env SOURCE_DATE_EPOCH=0 "$TOP/scripts/mkiso" --kernel "$TAP_TMP/vmlinuz" --initramfs "$TOP/build/image/debian/initramfs.img" \
+	--settings "$TOP/build/image/debian/settings.cpio" --efi "$TOP/build/efi" --out "$TAP_TMP/unsigned.iso"
+ok "started" vm_start unsigned - --firmware secureboot --iso "$TAP_TMP/unsigned.iso" --no-reboot
+ok "it is refused" vm_wait unsigned 120 'bad shim signature'
+unlike "$(cat "$(vm_log unsigned)")" 'hoist: Hoist' "and nothing of it ran"
+vm_stop unsigned
+
+cp "$iso" "$TAP_TMP/stick.img"
+VM_NIC=virtio-net-pci ok "started from a USB stick, no Secure Boot" vm_start usb lan --firmware uefi --usb "$TAP_TMP/stick.img" --no-reboot
+look usb
+vm_stop usb
+ok "the stick was not written to" cmp "$iso" "$TAP_TMP/stick.img"
+done_testing
