@@ -46,7 +46,7 @@ static bool header_is_whole(uint8_t *header, uint32_t sector_size)
 	if (!view_is(&v, 0, "EFI PART", 8) || size < HEADER_MIN || size > sector_size)
 		return false;
 	memset(header + 16, 0, 4);
-	return crc32(0, header, size) == crc;
+	return checksum_is_right(crc32(0, header, size), crc);
 }
 
 static bool header_is_valid(const struct gpt *g, uint64_t lba, uint64_t sectors)
@@ -90,7 +90,7 @@ static bool load(struct volume *vol, uint64_t lba, struct gpt *g, struct err *er
 	if (volume_read(vol, g->entries, gpt_entries_size(g), g->entries_lba * sector_size, err) <
 	    0)
 		return false;
-	if (crc32(0, g->entries, (uInt)gpt_entries_size(g)) != g->entries_crc)
+	if (!checksum_is_right(crc32(0, g->entries, (uInt)gpt_entries_size(g)), g->entries_crc))
 		return doubt(err, "the checksum of its entries is wrong") == 0;
 	return true;
 }

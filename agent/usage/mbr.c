@@ -29,8 +29,10 @@ static int add_primary(struct table *t, const uint8_t *mbr, unsigned i, uint32_t
 		.is_boot = m.type == TYPE_PREP,
 	};
 
-	if (m.type == 0 || m.sectors == 0)
+	if (m.type == 0 && m.sectors == 0)
 		return 0;
+	if (m.type == 0 || m.sectors == 0)
+		return doubt(err, "entry %u of the partition table is half empty", i + 1);
 	if (m.type == TYPE_DYNAMIC)
 		return doubt(err, "it is a Windows dynamic disk");
 	if (m.lba == 0)
@@ -57,9 +59,12 @@ static int add_logical(struct volume *v, struct table *t, const struct table_ent
 		e.number += t->entries[i].number >= 5;
 	m = mbr_entry(sector, 0);
 	next = mbr_entry(sector, 1);
+	if ((m.type == 0) != (m.sectors == 0) || (next.type == 0) != (next.sectors == 0) ||
+	    (next.type != 0 && !is_extended(next.type)))
+		return doubt(err, "a link in the chain of logical partitions is damaged");
 	e.offset = at + (uint64_t)m.lba * sector_size;
 	e.size = (uint64_t)m.sectors * sector_size;
-	if (m.type != 0 && m.sectors != 0) {
+	if (m.type != 0) {
 		if (m.lba == 0 || is_extended(m.type))
 			return doubt(err, "logical partition %u cannot be", e.number);
 		r = table_add(t, &e, err);
@@ -72,8 +77,8 @@ static int add_logical(struct volume *v, struct table *t, const struct table_ent
 	} else {
 		r = table_add_own(t, at, sector_size, err);
 	}
-	*ebr = is_extended(next.type) && next.sectors != 0 ? next.lba : 0;
-	if (r == 0 && *ebr == 0 && next.sectors != 0 && is_extended(next.type))
+	*ebr = next.type != 0 ? next.lba : 0;
+	if (r == 0 && *ebr == 0 && next.type != 0)
 		r = doubt(err, "the chain of logical partitions does not end");
 	return r;
 }

@@ -25,8 +25,10 @@ struct place {
 	bool is_boot;	   /* boot code, by its type in the table: not looked into */
 	char raw_why[128]; /* not looked into, and why; empty otherwise */
 	struct usage_part part;
-	const char *table; /* of disks and other places that may have a table */
-	void *state;	   /* of a member of a group (LVM, MD): what its format has read */
+	const char *table;    /* of disks and other places that may have a table */
+	struct place *inside; /* the array that it is a member of, or NULL */
+	bool is_spare;	      /* an area that is free if all else is as it seems */
+	void *state;	      /* of a member of a group (LVM, MD): what its format has read */
 	void (*free_state)(void *state);
 };
 
@@ -40,7 +42,8 @@ struct format {
 	int (*map)(struct scan *s, struct place *p, struct err *err);
 };
 
-extern const struct format format_ext, format_swap, format_xfs;
+extern const struct format format_btrfs, format_exfat, format_ext, format_fat, format_lvm,
+	format_md, format_ntfs, format_swap, format_xfs;
 
 struct scan {
 	struct cache *cache;
@@ -59,6 +62,9 @@ struct place *scan_add(struct scan *s, enum place_kind kind, struct volume *take
 void place_set_raw(struct place *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Look into every place that has not been looked into, and those found thereby. */
 void scan_look(struct scan *s);
+/* After all has been looked into: is unpartitioned space free?  A table without checksum (MBR) that was damaged would have partitions in the wrong place; so it
+ * is believed about the space between them only when all of them were understood. */
+void scan_settle_areas(struct scan *s);
 bool place_may_have_table(const struct place *p);
 
 /* doubt(err, format, ...): -EUCLEAN and the sentence.  The value is for the analyzer to see. */

@@ -175,6 +175,7 @@ int usage_map(struct blk *const *disks, size_t len, struct usage_map *ret, struc
 	if (r < 0)
 		return r;
 	scan_look(&s);
+	scan_settle_areas(&s);
 	memset(ret, 0, len * sizeof(*ret));
 	if (!is_complete(&s))
 		r = -ENOMEM;

@@ -81,6 +81,18 @@ static inline uint64_t view_be64(struct view *v, size_t at)
 	return view_be(v, at, 8);
 }
 
+/* Fuzzing takes every checksum for right, to get behind it. */
+static inline bool checksum_is_right(uint64_t computed, uint64_t said)
+{
+#ifdef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION
+	(void)computed;
+	(void)said;
+	return true;
+#else
+	return computed == said;
+#endif
+}
+
 /* Are these very bytes there?  False, and not bad, when they are outside. */
 static inline bool view_is(const struct view *v, size_t at, const void *bytes, size_t size)
 {

@@ -11,7 +11,7 @@
 #	is_map CONTENT NAME	the first partition was mapped, and is of that content
 #	is_raw REGEX NAME	the first partition is raw, whole, for a reason that matches
 #	like_peer NAME [OFFSET SIZE]	nothing that $PEER calls used is missing, and there is at most 1 MiB + 3 % more
-AGENT=${HOIST_AGENT:-$TOP/build/release/agent/hoist-agent}
+AGENT=$TOP/${O:-build/release}/agent/hoist-agent
 MAP=$TAP_TMP/map.json
 PEER=$TAP_TMP/peer.domain
 
