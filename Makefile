@@ -171,6 +171,8 @@ AGENT_SRC += \
 	agent/usage/ext.c \
 	agent/usage/ext_io.c \
 	agent/usage/ext_walk.c \
+	agent/usage/fat.c \
+	agent/usage/fat_walk.c \
 	agent/usage/formats.c \
 	agent/usage/gpt.c \
 	agent/usage/map_json.c \
