@@ -168,6 +168,8 @@ CLI_SRC := \
 AGENT_SRC += \
 	agent/usage/cache.c \
 	agent/usage/crc32c.c \
+	agent/usage/exfat.c \
+	agent/usage/exfat_walk.c \
 	agent/usage/ext.c \
 	agent/usage/ext_io.c \
 	agent/usage/ext_walk.c \
