@@ -166,6 +166,8 @@ CLI_SRC := \
 
 # what of a disk is in use: hoist-agent map, and what a capture reads
 AGENT_SRC += \
+	agent/usage/btrfs.c \
+	agent/usage/btrfs_tree.c \
 	agent/usage/cache.c \
 	agent/usage/crc32c.c \
 	agent/usage/exfat.c \
