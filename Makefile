@@ -182,6 +182,9 @@ AGENT_SRC += \
 	agent/usage/map_json.c \
 	agent/usage/map_main.c \
 	agent/usage/mbr.c \
+	agent/usage/ntfs.c \
+	agent/usage/ntfs_device.c \
+	agent/usage/ntfs_walk.c \
 	agent/usage/runs.c \
 	agent/usage/scan.c \
 	agent/usage/signature.c \

@@ -5,7 +5,8 @@
 
 /* Metadata of MD at the end of a member leaves the content visible at its start: so what MD claims is asked for first, and is believed. */
 static const struct format *const formats[] = {
-	&format_btrfs, &format_exfat, &format_ext, &format_fat, &format_swap, &format_xfs,
+	&format_btrfs, &format_exfat, &format_ext, &format_fat,
+	&format_ntfs,  &format_swap,  &format_xfs,
 };
 
 struct claims {

@@ -1,0 +1,28 @@
+/* ntfs.h - shared by the parts of the NTFS reader. */
+#ifndef AGENT_USAGE_NTFS_H
+#define AGENT_USAGE_NTFS_H
+/* libntfs-3g's headers leave these to whoever includes them. */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include <ntfs-3g/device.h>
+#include <ntfs-3g/volume.h>
+
+#include "agent/usage/scan.h"
+
+/* Mount (in libntfs-3g's sense: read its system files) what is on `v`, for reading only; `v` must outlive it.  -EUCLEAN with what libntfs-3g says. */
+int ntfs_device_open(struct volume *v, ntfs_volume **ret, struct err *err) MUST_CHECK;
+void ntfs_volume_close(ntfs_volume *vol);
+static inline void ntfs_volume_closep(ntfs_volume **vol)
+{
+	ntfs_volume_close(*vol);
+}
+
+/* The bitmap has been marked, and `used` clusters with it; it has no checksum.  So go through all file records: clusters of a file that the bitmap
+ * calls free show that the bitmap is wrong.  0 when there are none. */
+int ntfs_walk(ntfs_volume *vol, struct volume *v, uint64_t used, struct err *err) MUST_CHECK;
+#endif
