@@ -179,9 +179,14 @@ AGENT_SRC += \
 	agent/usage/fat_walk.c \
 	agent/usage/formats.c \
 	agent/usage/gpt.c \
+	agent/usage/lvm.c \
+	agent/usage/lvm_group.c \
+	agent/usage/lvm_text.c \
 	agent/usage/map_json.c \
 	agent/usage/map_main.c \
 	agent/usage/mbr.c \
+	agent/usage/md.c \
+	agent/usage/md_array.c \
 	agent/usage/ntfs.c \
 	agent/usage/ntfs_device.c \
 	agent/usage/ntfs_walk.c \

@@ -3,10 +3,11 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Metadata of MD at the end of a member leaves the content visible at its start: so what MD claims is asked for first, and is believed. */
+#include "agent/usage/md.h"
+
 static const struct format *const formats[] = {
-	&format_btrfs, &format_exfat, &format_ext, &format_fat,
-	&format_ntfs,  &format_swap,  &format_xfs,
+	&format_btrfs, &format_exfat, &format_ext,  &format_fat, &format_lvm,
+	&format_md,    &format_ntfs,  &format_swap, &format_xfs,
 };
 
 struct claims {
@@ -32,6 +33,10 @@ int formats_find(struct volume *v, struct usage_part *ret_part, const struct for
 	int n;
 
 	part.content = "unknown";
+	if (md_hides_content(v)) {
+		*ret_format = &format_md;
+		return format_md.probe(v, ret_part, err) < 0 ? err->code : 0;
+	}
 	for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++) {
 		struct usage_part found = *ret_part;
 		int r = formats[i]->probe(v, &found, err);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "agent/usage/formats.h"
+#include "agent/usage/md.h"
 #include "agent/usage/table.h"
 #include "common/bytes.h"
 #include "common/text.h"
@@ -293,7 +294,8 @@ static void look(struct scan *s, struct place *p)
 		return;
 	}
 	r = formats_find(p->volume, &p->part, &format, &err);
-	if (r == 0 && place_may_have_table(p))
+	if (r == 0 && place_may_have_table(p) &&
+	    !(format == &format_md && md_hides_content(p->volume)))
 		r = table_read(p->volume, &table, &err);
 	if (r < 0) {
 		place_set_raw(p, "%s", err.msg);

@@ -3,8 +3,11 @@
 #include "agent/usage/usage.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
+#include "agent/usage/lvm.h"
+#include "agent/usage/md.h"
 #include "agent/usage/scan.h"
 
 #define SIZE_LIMIT (1ull << 60) /* so that no sum of an offset and a length overflows */
@@ -47,6 +50,21 @@ static int add_disks(struct scan *s, struct blk *const *disks, size_t len, struc
 			return err->code;
 	}
 	return 0;
+}
+
+/* Until nothing new comes up.  Arrays first: physical volumes may lie on them. */
+static void look(struct scan *s)
+{
+	size_t len;
+
+	do {
+		scan_look(s);
+		len = s->places_len;
+		md_assemble(s);
+		if (s->places_len == len)
+			lvm_assemble(s);
+	} while (s->places_len > len);
+	scan_settle_areas(s);
 }
 
 static bool is_complete(const struct scan *s)
@@ -97,6 +115,11 @@ static int add_part(struct usage_map *m, const struct place *p, const struct pla
 		return -ENOMEM;
 	*list = parts;
 	parts[*len] = p->part;
+	if (p->inside && p->inside->part.how == USAGE_RAW) {
+		parts[*len].how = USAGE_RAW;
+		(void)snprintf(parts[*len].why, sizeof(parts[*len].why), "%.120s: %.190s",
+			       p->part.why, p->inside->part.why);
+	}
 	if (p->volume) {
 		parts[*len].copied = volume_copied(p->volume, disk->volume);
 		if (parts[*len].how == USAGE_MAP && parts[*len].used == 0)
@@ -174,8 +197,7 @@ int usage_map(struct blk *const *disks, size_t len, struct usage_map *ret, struc
 		r = add_disks(&s, disks, len, err);
 	if (r < 0)
 		return r;
-	scan_look(&s);
-	scan_settle_areas(&s);
+	look(&s);
 	memset(ret, 0, len * sizeof(*ret));
 	if (!is_complete(&s))
 		r = -ENOMEM;
