@@ -213,7 +213,8 @@ void fleet_close(struct fleet *f)
 {
 	if (!f)
 		return;
-	fleet_stop(f); /* a start that failed half way has threads too: they must not wait on what is destroyed */
+	fleet_stop(
+		f); /* a start that failed half way has threads too: they must not wait on what is destroyed */
 	jobs_free(f);
 	machines_free(f);
 	(void)pthread_cond_destroy(&f->work);
