@@ -462,6 +462,12 @@ fuzz: $(FUZZ)
 # Figures beside those of peers, in one session; docs/performance.md says what they mean.
 bench: all
 	tests/bench/run
+# Each step of a capture alone: $(O)/bench/primitives DISK
+$(O)/bench/primitives: $(O)/tests/bench/primitives.o $(O)/libcommon.a
+	@mkdir -p $(@D)
+	$(call say,LD)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(COMMON_LIBS) $(TEST_LIBS)
+
 $(O)/bench/%: $(O)/tests/bench/%.o $(O)/libcommon.a
 	@mkdir -p $(@D)
 	$(call say,LD)

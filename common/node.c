@@ -151,9 +151,8 @@ static uint32_t chunk_end(const uint8_t *data, uint32_t length, uint32_t offset)
 	return end;
 }
 
-void node_cut(const void *data, uint32_t length, struct node *ret)
+static void cut(const uint8_t *p, uint32_t length, struct node *ret, bool with_ids)
 {
-	const uint8_t *p = data;
 	uint32_t offset = 0;
 
 	ret->length = length;
@@ -167,13 +166,23 @@ void node_cut(const void *data, uint32_t length, struct node *ret)
 			end = chunk_end(p, length, offset);
 		e->offset = offset;
 		e->length = end - offset;
-		if (e->is_chunk) {
+		if (e->is_chunk && with_ids) {
 			e->id = id_of(p + offset, e->length);
 		} else {
 			memset(&e->id, 0, sizeof(e->id));
 		}
 		offset = end;
 	}
+}
+
+void node_cut(const void *data, uint32_t length, struct node *ret)
+{
+	cut(data, length, ret, true);
+}
+
+void node_cut_only(const void *data, uint32_t length, struct node *ret)
+{
+	cut(data, length, ret, false);
 }
 
 bool node_matches(const struct node *n, const void *data, uint32_t *ret_bad)

@@ -31,6 +31,8 @@ uint64_t node_data_bytes(const struct node *n);
 
 /* Cut a window of `length` bytes at `data` (docs/formats.md "How a window is cut") and hash its chunks. */
 void node_cut(const void *data, uint32_t length, struct node *ret);
+/* The same without hashing: the ids are zero. */
+void node_cut_only(const void *data, uint32_t length, struct node *ret);
 /* Does `data` (n->length bytes) hold what the node says?  Uses the node's own cut, whatever rule made it.
  * `ret_bad` (may be NULL): number of the first entry that differs. */
 bool node_matches(const struct node *n, const void *data, uint32_t *ret_bad);
