@@ -25,7 +25,7 @@
 
 #define TIMEOUT_S	  60
 #define CONNECT_TIMEOUT_S 15
-#define SEND_BUFFER	  (2L << 20) /* the most that libcurl takes */
+#define SEND_BUFFER	  (128L << 10) /* bodies are copied into it: the copy shall stay in the cache */
 #define RECEIVE_BUFFER	  (512L << 10)
 #define JSON_ANSWER_MAX	  (8u << 20)  /* a manifest */
 #define ERROR_MAX	  (64u << 10) /* of an answer with a status >= 400 */
@@ -157,6 +157,16 @@ static const struct {
 	{CURLOPT_LOW_SPEED_LIMIT, 1},
 };
 
+/* The order in which cipher suites are proposed: the cheapest first.  None is weaker than what its key exchange is worth. */
+static const char *ciphers(void)
+{
+#ifdef __x86_64__
+	if (__builtin_cpu_supports("aes"))
+		return "TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_256_GCM_SHA384";
+#endif
+	return "TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384";
+}
+
 /* Every setter yields 0 (CURLE_OK) or something else, so that many are joined by '|'. */
 static bool set_up(struct http *h)
 {
@@ -172,6 +182,7 @@ static bool set_up(struct http *h)
 		bad |= curl_easy_setopt(c, CURLOPT_PINNEDPUBLICKEY, h->pin);
 	}
 	bad |= curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "https");
+	(void)curl_easy_setopt(c, CURLOPT_TLS13_CIPHERS, ciphers()); /* a wish: not all libraries can */
 	bad |= curl_easy_setopt(c, CURLOPT_PROXY, "");
 	bad |= curl_easy_setopt(c, CURLOPT_NOPROXY, "*");
 	bad |= curl_easy_setopt(c, CURLOPT_USERAGENT, "hoist/" HOIST_VERSION);
