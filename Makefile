@@ -82,6 +82,8 @@ COMMON_SRC := \
 	common/blk_file.c \
 	common/bytes.c \
 	common/codec.c \
+	common/cut_hash.c \
+	common/cut_hash_avx2.c \
 	common/err.c \
 	common/http.c \
 	common/http_target.c \
@@ -366,6 +368,11 @@ $(O)/replay/%: $(O)/tests/fuzz/%.o $(O)/tests/fuzz/replay_main.o $(O)/libserver.
 # The loops of the BLAKE3 kernels keep more vectors in registers when gcc allocates for the whole
 # function at once: AVX2 and SSE4.1 gain 10 % and more.
 $(O)/common/blake3_kernel.o: private ALL_CFLAGS += $(call cc-option,-fira-region=one)
+
+# Called only where the processor has it.
+ifneq ($(findstring x86_64,$(shell $(CC) -dumpmachine)),)
+$(O)/common/cut_hash_avx2.o: private ALL_CFLAGS += -mavx2
+endif
 
 $(O)/e2e/%: $(O)/tests/e2e/%.o $(O)/libcommon.a
 	@mkdir -p $(@D)

@@ -2,10 +2,9 @@
 
 #include <errno.h>
 #include <string.h>
-#define XXH_INLINE_ALL
-#include <xxhash.h>
 
 #include "common/bytes.h"
+#include "common/cut_hash.h"
 
 #define MAGIC	  "HND1"
 #define CHUNK_BIT 0x80000000u
@@ -131,21 +130,19 @@ static uint32_t zero_end(const uint8_t *data, uint32_t length, uint32_t offset)
 }
 
 /* End of the chunk that begins at `offset`, whose first block is not zero. */
-static uint32_t chunk_end(const uint8_t *data, uint32_t length, uint32_t offset)
+static uint32_t chunk_end(const uint8_t *data, uint32_t length, uint32_t offset, cut_hash_fn *hash)
 {
 	uint32_t end = offset;
 
 	do {
 		uint32_t n = block_length(length, end);
-		uint64_t hash;
 
 		if (end > offset && bytes_are_zero(data + end, n))
 			break;
 		end += n;
 		if (end - offset < CHUNK_MIN)
 			continue;
-		hash = XXH3_64bits(data + end - n, n);
-		if ((hash & CUT_MASK) == 0)
+		if ((hash(data + end - n, n) & CUT_MASK) == 0)
 			break;
 	} while (end < length && end - offset < CHUNK_MAX);
 	return end;
@@ -153,6 +150,7 @@ static uint32_t chunk_end(const uint8_t *data, uint32_t length, uint32_t offset)
 
 static void cut(const uint8_t *p, uint32_t length, struct node *ret, bool with_ids)
 {
+	cut_hash_fn *hash = cut_hash_get();
 	uint32_t offset = 0;
 
 	ret->length = length;
@@ -163,7 +161,7 @@ static void cut(const uint8_t *p, uint32_t length, struct node *ret, bool with_i
 
 		e->is_chunk = end == offset;
 		if (e->is_chunk)
-			end = chunk_end(p, length, offset);
+			end = chunk_end(p, length, offset, hash);
 		e->offset = offset;
 		e->length = end - offset;
 		if (e->is_chunk && with_ids) {

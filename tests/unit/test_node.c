@@ -4,6 +4,7 @@
 
 #include "common/bytes.h"
 #include "common/cleanup.h"
+#include "common/cut_hash.h"
 #include "common/node.h"
 #include "tests/unit/tap.h"
 
@@ -187,6 +188,22 @@ static void test_hostile(uint8_t *data, struct node *n)
 	bad("window not filled", buf, size, 4, 4 * BLOCK_SIZE + 1024, "fill");
 }
 
+/* A processor that has AVX2 must cut where others do. */
+static void test_hashes_agree(uint8_t *data)
+{
+	/* of "" and of one byte 'a', as xxhsum -H3 says */
+	bool same = cut_hash_portable("", 0) == 0x2d06800538d394c2u &&
+		    cut_hash_portable("a", 1) == 0xe6c632b61e964e1fu;
+
+	fill(data, 2 * BLOCK_SIZE);
+	for (uint32_t size = 0; size <= BLOCK_SIZE; size++) {
+		const uint8_t *p = data + size % 64;
+
+		same &= cut_hash_get()(p, size) == cut_hash_portable(p, size);
+	}
+	ok(same, "the hash that decides about cuts is the same on every code path");
+}
+
 int main(void)
 {
 	CLEANUP_FREE uint8_t *data = malloc(WINDOW_SIZE);
@@ -194,6 +211,7 @@ int main(void)
 
 	if (data == NULL || n == NULL)
 		return EXIT_FAILURE;
+	test_hashes_agree(data);
 	test_cut(data, n);
 	test_cut_is_found_again(data, n);
 	test_random_layouts(data, n);
