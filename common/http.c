@@ -182,7 +182,8 @@ static bool set_up(struct http *h)
 		bad |= curl_easy_setopt(c, CURLOPT_PINNEDPUBLICKEY, h->pin);
 	}
 	bad |= curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "https");
-	(void)curl_easy_setopt(c, CURLOPT_TLS13_CIPHERS, ciphers()); /* a wish: not all libraries can */
+	(void)curl_easy_setopt(c, CURLOPT_TLS13_CIPHERS,
+			       ciphers()); /* a wish: not all libraries can */
 	bad |= curl_easy_setopt(c, CURLOPT_PROXY, "");
 	bad |= curl_easy_setopt(c, CURLOPT_NOPROXY, "*");
 	bad |= curl_easy_setopt(c, CURLOPT_USERAGENT, "hoist/" HOIST_VERSION);

@@ -59,7 +59,7 @@ struct worker {
 _Noreturn static void die(const char *what)
 {
 	(void)fprintf(stderr, "primitives: %s\n", what);
-	exit(1);
+	_exit(1);
 }
 
 static double cpu_seconds(void)
@@ -102,7 +102,7 @@ static void compress_packs(struct worker *w, uint32_t size)
 	}
 }
 
-static void encrypt(struct worker *w, const uint8_t *data, uint32_t size)
+static void encrypt_all(struct worker *w, const uint8_t *data, uint32_t size)
 {
 	static const uint8_t key[16], nonce[12];
 	int n;
@@ -139,10 +139,11 @@ static void do_window(struct worker *w, size_t i)
 
 	switch (b->step) {
 	case READ:
-		for (uint32_t at = 0; at < WINDOW_SIZE; at += 1u << 20)
+		for (uint32_t at = 0; at < WINDOW_SIZE; at += 1u << 20) {
 			if (blk_read(b->disk, w->buf + at, 1u << 20,
 				     b->windows[i] * WINDOW_SIZE + at, &err) < 0)
 				die(err.msg);
+		}
 		break;
 	case CUT:
 		node_cut_only(data, WINDOW_SIZE, &b->nodes[i]);
@@ -158,7 +159,7 @@ static void do_window(struct worker *w, size_t i)
 		(void)id;
 		break;
 	case ENCRYPT:
-		encrypt(w, data, (uint32_t)node_data_bytes(&b->nodes[i]));
+		encrypt_all(w, data, (uint32_t)node_data_bytes(&b->nodes[i]));
 		break;
 	case SEND:
 		send_all(w, data, (uint32_t)node_data_bytes(&b->nodes[i]));
@@ -319,7 +320,7 @@ int main(int argc, char **argv)
 {
 	static struct worker w[THREADS_MAX];
 	long cores = sysconf(_SC_NPROCESSORS_ONLN);
-	struct bench b = {.level = argc > 2 ? atoi(argv[2]) : 1};
+	struct bench b = {.level = argc > 2 ? (int)strtol(argv[2], NULL, 10) : 1};
 	size_t mib = argc > 3 ? strtoul(argv[3], NULL, 10) : 512;
 	struct err err;
 
