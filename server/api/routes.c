@@ -64,10 +64,12 @@ int api_authorize(void *app, enum route_auth auth, const char *secret,
 
 void api_answer(struct call *c, int r, unsigned status, json_t *take_json, const struct err *err)
 {
-	if (r < 0)
+	if (r < 0) {
+		json_decref(take_json);
 		call_fail_err(c, err);
-	else
+	} else {
 		call_answer(c, status, take_json);
+	}
 }
 
 void api_get_info(struct call *c)
