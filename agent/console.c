@@ -69,6 +69,14 @@ static void write_all(struct console *c, const char *line, size_t size)
 	}
 }
 
+/* What a terminal would obey: a control character, also one of the second set (U+0080 to U+009F). */
+static bool is_control(const char *p)
+{
+	const unsigned char *c = (const unsigned char *)p;
+
+	return c[0] < 0x20 || c[0] == 0x7f || (c[0] == 0xc2 && c[1] >= 0x80 && c[1] < 0xa0);
+}
+
 void console_line(struct console *c, const char *line)
 {
 	char text[CONSOLE_LINE_SIZE + 16];
@@ -80,7 +88,7 @@ void console_line(struct console *c, const char *line)
 	n = strftime(text, sizeof(text), "%H:%M:%S ", &tm);
 	(void)snprintf(text + n, sizeof(text) - n - 1, "%s", line);
 	for (char *p = text; *p; p++) {
-		if ((unsigned char)*p < 0x20 || *p == 0x7f)
+		if (is_control(p))
 			*p = '?';
 	}
 	n = strlen(text);

@@ -22,6 +22,7 @@
 #include "common/id.h"
 #include "common/json.h"
 #include "common/limits.h"
+#include "common/text.h"
 
 #define TIMEOUT_S	  60
 #define CONNECT_TIMEOUT_S 15
@@ -378,12 +379,13 @@ static int perform(struct http *h, const struct http_request *q, struct err *err
 }
 
 /* The server's text goes to a person's terminal. */
-static void tame(char *text)
+static void tame(char *text, size_t size)
 {
-	for (; *text; text++) {
-		if ((unsigned char)*text < 0x20 || *text == 0x7f)
-			*text = '?';
-	}
+	char clean[sizeof(((struct api_error *)NULL)->message)];
+	size_t n = text_clean(clean, sizeof(clean), text, strlen(text));
+
+	memcpy(text, clean, n < size ? n + 1 : size);
+	text[size - 1] = '\0';
 }
 
 static int read_answer(struct http *h, const struct http_request *q, struct http_answer *a,
@@ -407,8 +409,8 @@ static int read_answer(struct http *h, const struct http_request *q, struct http
 			       h->target.url, q->path, status);
 	}
 	if (api_error_decode((const char *)h->data, h->size, &a->error)) {
-		tame(a->error.code);
-		tame(a->error.message);
+		tame(a->error.code, sizeof(a->error.code));
+		tame(a->error.message, sizeof(a->error.message));
 		return err_set(err, -EREMOTEIO, "%s", a->error.message);
 	}
 	return err_set(err, -EREMOTEIO, "%s %s%s: the server answered with status %ld", q->method,

@@ -316,7 +316,7 @@ static void print_settings(const struct ctx *c, const json_t *settings)
 	}
 	json_object_foreach(m, key, value)
 	{
-		(void)printf("%s=%s\n", key, json_string_value(value));
+		print_line(stdout, "%s=%s", key, json_string_value(value));
 	}
 }
 

@@ -197,10 +197,10 @@ int cmd_job_cancel(struct ctx *c, struct err *err)
 	if (c->o.json)
 		print_json(job);
 	else {
-		(void)printf("job %s: %s\n", id,
-			     strcmp(json_text(job, "state"), "cancelled") == 0
-				     ? "cancelled"
-				     : "its machine was told to stop");
+		print_line(stdout, "job %s: %s", id,
+			   strcmp(json_text(job, "state"), "cancelled") == 0
+				   ? "cancelled"
+				   : "its machine was told to stop");
 	}
 	return 0;
 }

@@ -126,13 +126,13 @@ int cmd_token_create(struct ctx *c, struct err *err)
 		print_json(t);
 		return 0;
 	}
-	(void)printf("%s\n", secret);
+	print_line(stdout, "%s", secret);
 	when_to_text(json_text(t, "expires"), expires);
-	(void)fprintf(
-		stderr, "token %s: enrols %" PRIu64 " machine%s, %s%s; it is not shown again\n",
-		json_text(t, "id"), json_number(t, "uses"), json_number(t, "uses") == 1 ? "" : "s",
-		strcmp(expires, "-") == 0 ? "never expires" : "expires ",
-		strcmp(expires, "-") == 0 ? "" : expires);
+	print_line(stderr, "token %s: enrols %" PRIu64 " machine%s, %s%s; it is not shown again",
+		   json_text(t, "id"), json_number(t, "uses"),
+		   json_number(t, "uses") == 1 ? "" : "s",
+		   strcmp(expires, "-") == 0 ? "never expires" : "expires ",
+		   strcmp(expires, "-") == 0 ? "" : expires);
 	return 0;
 }
 
@@ -207,6 +207,6 @@ int cmd_token_revoke(struct ctx *c, struct err *err)
 	if (c->o.json)
 		(void)puts("{}");
 	else
-		(void)printf("revoked token %s\n", json_text(t, "id"));
+		print_line(stdout, "revoked token %s", json_text(t, "id"));
 	return 0;
 }

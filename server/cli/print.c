@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 #include <wchar.h>
 
 #include "common/cleanup.h"
@@ -12,6 +13,7 @@
 
 #define ID_WIDTH_MIN   8
 #define PROPERTY_WIDTH 14
+#define LINE_SIZE      4400 /* a setting of a medium, whose value has up to 4096 bytes */
 
 void size_to_text(uint64_t bytes, char ret[static SIZE_TEXT_SIZE])
 {
@@ -205,8 +207,22 @@ void print_property(const char *name, const char *format, ...)
 		     clean);
 }
 
+void print_line(FILE *f, const char *format, ...)
+{
+	char raw[LINE_SIZE], clean[LINE_SIZE];
+	va_list ap;
+
+	va_start(ap, format);
+	(void)vsnprintf(raw, sizeof(raw), format, ap);
+	va_end(ap);
+	(void)text_clean(clean, sizeof(clean), raw, strlen(raw));
+	(void)fprintf(f, "%s\n", clean);
+}
+
 void print_json(const json_t *j)
 {
-	(void)json_dumpf(j, stdout, JSON_INDENT(2));
+	size_t ascii = isatty(STDOUT_FILENO) ? JSON_ENSURE_ASCII : 0;
+
+	(void)json_dumpf(j, stdout, JSON_INDENT(2) | ascii);
 	(void)fputc('\n', stdout);
 }

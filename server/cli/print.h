@@ -50,6 +50,8 @@ size_t text_columns(const char *text);
 /* "name:   text" of a list of properties; cleaned. */
 void print_property(const char *name, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
-/* The document on standard output. */
+/* A line; cleaned. */
+void print_line(FILE *f, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* The document on standard output, in ASCII on a terminal: others wrote its texts. */
 void print_json(const json_t *j);
 #endif

@@ -177,12 +177,15 @@ static void show_clear(struct show *s)
 
 static void show_text(struct show *s, const char *text)
 {
+	char clean[LINE_SIZE];
+
+	(void)text_clean(clean, sizeof(clean), text, strlen(text));
 	if (s->terminal) {
-		(void)fprintf(stderr, "\r%.*s\033[K", (int)terminal_columns(), text);
+		(void)fprintf(stderr, "\r%.*s\033[K", (int)terminal_columns(), clean);
 		(void)fflush(stderr);
 		s->drawn = true;
 	} else {
-		(void)fprintf(stderr, "%s\n", text);
+		(void)fprintf(stderr, "%s\n", clean);
 	}
 }
 
@@ -315,13 +318,12 @@ int job_started(struct ctx *c, const json_t *job, struct err *err)
 		if (c->o.json)
 			print_json(job);
 		else
-			(void)printf("job %s: %s is %s\n", id, json_text(job, "kind"),
-				     json_text(job, "state"));
+			print_line(stdout, "job %s: %s is %s", id, json_text(job, "kind"),
+				   json_text(job, "state"));
 		return 0;
 	}
-	(void)fprintf(stderr,
-		      "job %s (it goes on if you interrupt this; hoist job show %.8s --wait)\n", id,
-		      id);
+	print_line(stderr, "job %s (it goes on if you interrupt this; hoist job show %.8s --wait)",
+		   id, id);
 	r = job_follow(c, id, &end, err);
 	if (end && c->o.json)
 		print_json(end);

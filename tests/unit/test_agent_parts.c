@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "agent/config.h"
 #include "agent/console.h"
@@ -12,6 +13,7 @@
 #include "agent/link.h"
 #include "agent/target.h"
 #include "agent/wire.h"
+#include "common/cleanup.h"
 #include "common/limits.h"
 #include "tests/unit/tap.h"
 
@@ -168,6 +170,26 @@ static void test_pauses(void)
 	ok(discover_pause_ms(9, 0) > 20000 && link_pause_ms(9, 0) >= 30000, "and become long");
 }
 
+/* What a server or a disk calls text must not be obeyed by the machine's screen. */
+static void test_console(void)
+{
+	char path[] = "/tmp/hoist-test-console-XXXXXX", got[256] = "";
+	CLEANUP_CLOSE int fd = mkstemp(path);
+	char *items[] = {path};
+	struct setting_list devices = {items, 1};
+	struct console *c = console_new(&devices);
+
+	if (fd < 0 || !c)
+		abort();
+	console_line(c, "a\033[2Jb\177c\302\2331md \303\244");
+	ok(read(fd, got, sizeof(got) - 1) > 9 &&
+		   strcmp(got + 9, "a?[2Jb?c?\2331md \303\244\n") == 0,
+	   "control characters do not reach a console, neither those of ASCII nor U+0080 to U+009F");
+	printf("# %s", got + 9);
+	console_free(c);
+	(void)unlink(path);
+}
+
 static void test_lines(void)
 {
 	struct job_progress p = {PHASE_CAPTURE, 0, 3ull << 30, 12ull << 30, 0, 1 << 20};
@@ -299,6 +321,7 @@ int main(void)
 	test_extents();
 	test_wire();
 	test_pauses();
+	test_console();
 	test_lines();
 	test_target();
 	test_config();
