@@ -21,6 +21,7 @@
 #include "agent/heartbeat.h"
 #include "agent/link.h"
 #include "agent/session.h"
+#include "agent/wire.h"
 #include "agent/work.h"
 #include "common/beacon.h"
 #include "common/cleanup.h"
@@ -266,23 +267,9 @@ static enum codec choose_codec(struct agent *a, struct err *err)
 {
 	struct http_call call = {"GET", "/v1/info", NULL, 0};
 	CLEANUP_JSON json_t *info = NULL;
-	enum codec codec = CODEC_STORED;
-	const json_t *codecs;
-	const json_t *name;
-	size_t i;
 
-	if (link_json(a->link, &call, &info, NULL, err) < 0 ||
-	    json_get_array(info, "codecs", 16, &codecs, err) < 0)
-		return CODEC_ZLIB; /* which every server takes */
-	json_array_foreach((json_t *)codecs, i, name)
-	{
-		for (int c = CODEC_ZLIB; json_is_string(name) && c < CODEC_COUNT; c++) {
-			if (strcmp(json_string_value(name), codec_name((enum codec)c)) == 0 &&
-			    c > (int)codec)
-				codec = (enum codec)c;
-		}
-	}
-	return codec;
+	return link_json(a->link, &call, &info, NULL, err) < 0 ? CODEC_ZLIB
+							       : wire_codec_decode(info);
 }
 
 static const char *const outcome_words[] = {"done", "failed", "cancelled", "interrupted"};

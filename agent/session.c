@@ -13,13 +13,12 @@
 #include <unistd.h>
 
 #include "agent/clock.h"
+#include "agent/wire.h"
 #include "common/cleanup.h"
 #include "common/id.h"
 
 #define MOVE_AGAIN_MS 20000u
 #define SECRET_NAME   "session-secret"
-#define SECRET_MAX    128u
-#define POLL_MAX      30u
 #define REPEAT_MS     60000u /* the same trouble is mentioned again after that */
 #define OTHER_MS      10000u /* and another one */
 
@@ -50,8 +49,8 @@ static void load_secret(struct session *s)
 {
 	CLEANUP_FREE char *path = s->setup.state_dir ? secret_path(s, "") : NULL;
 	CLEANUP_CLOSE int fd = path ? open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW) : -1;
-	char text[SECRET_MAX + 1];
-	ssize_t n = fd < 0 ? -1 : read(fd, text, SECRET_MAX);
+	char text[WIRE_SECRET_MAX + 1];
+	ssize_t n = fd < 0 ? -1 : read(fd, text, WIRE_SECRET_MAX);
 
 	if (n <= 0)
 		return; /* none kept, or not readable: the token serves */
@@ -105,7 +104,7 @@ int session_new(const struct session_setup *setup, struct session **ret, struct 
 	if (!s)
 		return err_set(err, -ENOMEM, "out of memory");
 	(void)pthread_mutex_init(&s->lock, NULL);
-	s->poll_s = POLL_MAX;
+	s->poll_s = WIRE_POLL_MAX;
 	if (!copy_setup(s, setup))
 		r = err_set(err, -ENOMEM, "out of memory");
 	if (r == 0)
@@ -227,24 +226,6 @@ static json_t *make_registration(const struct session *s)
 			 "inventory", s->inventory);
 }
 
-static int read_registered(const struct session *s, const json_t *answer, const char **ret_secret,
-			   uint64_t *ret_poll_s, struct err *err)
-{
-	const char *machine = "";
-	int r = json_get_str(answer, "secret", SECRET_MAX, ret_secret, err);
-
-	if (r == 0)
-		r = json_get_str(answer, "machine", 64, &machine, err);
-	if (r == 0)
-		r = json_opt_u64(answer, "poll_s", 1, POLL_MAX, ret_poll_s, err);
-	if (r < 0)
-		return err_prefix(err, "the server's answer to the registration");
-	if (strcmp(machine, s->setup.machine_id) != 0 || strlen(*ret_secret) < 16)
-		return err_set(err, -EPROTO,
-			       "the server's answer to the registration makes no sense");
-	return 0;
-}
-
 static bool begin_registering(struct session *s, unsigned generation, json_t **ret_body)
 {
 	bool mine;
@@ -257,14 +238,14 @@ static bool begin_registering(struct session *s, unsigned generation, json_t **r
 	return mine;
 }
 
-static void end_registering(struct session *s, const char *secret, uint64_t poll_s)
+static void end_registering(struct session *s, const char *secret, unsigned poll_s)
 {
 	(void)pthread_mutex_lock(&s->lock);
 	s->registering = false;
 	if (secret) {
 		(void)snprintf(s->target.secret, sizeof(s->target.secret), "%s", secret);
 		s->registered = true;
-		s->poll_s = (unsigned)poll_s;
+		s->poll_s = poll_s;
 		s->generation++;
 	}
 	(void)pthread_mutex_unlock(&s->lock);
@@ -276,8 +257,7 @@ int session_register(struct session *s, struct http *h, unsigned generation, str
 {
 	CLEANUP_JSON json_t *body = NULL, *answer = NULL;
 	struct http_call call = {"POST", "/v1/agent/register", NULL, 0};
-	const char *secret = NULL;
-	uint64_t poll_s = POLL_MAX;
+	struct wire_registered given = {NULL, WIRE_POLL_MAX};
 	int r;
 
 	if (!begin_registering(s, generation, &body))
@@ -290,10 +270,10 @@ int session_register(struct session *s, struct http *h, unsigned generation, str
 		r = http_json(h, &call, &answer, NULL, err);
 	}
 	if (r == 0 && answer)
-		r = read_registered(s, answer, &secret, &poll_s, err);
+		r = wire_registered_decode(answer, s->setup.machine_id, &given, err);
 	if (r == 0 && !answer)
 		r = err_set(err, -EPROTO, "the server's answer to the registration is empty");
-	end_registering(s, r == 0 ? secret : NULL, poll_s);
+	end_registering(s, r == 0 ? given.secret : NULL, given.poll_s);
 	return r;
 }
 

@@ -2,10 +2,51 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <string.h>
 
 #include "common/cleanup.h"
 #include "common/limits.h"
 #include "common/message.h"
+
+int wire_registered_decode(const json_t *json, const char *machine_id, struct wire_registered *ret,
+			   struct err *err)
+{
+	const char *machine = "", *secret = "";
+	uint64_t poll_s = WIRE_POLL_MAX;
+	int r = json_get_str(json, "secret", WIRE_SECRET_MAX, &secret, err);
+
+	if (r == 0)
+		r = json_get_str(json, "machine", 64, &machine, err);
+	if (r == 0)
+		r = json_opt_u64(json, "poll_s", 1, WIRE_POLL_MAX, &poll_s, err);
+	if (r < 0)
+		return err_prefix(err, "the server's answer to the registration");
+	if (strcmp(machine, machine_id) != 0 || strlen(secret) < 16)
+		return err_set(err, -EPROTO,
+			       "the server's answer to the registration makes no sense");
+	*ret = (struct wire_registered){secret, (unsigned)poll_s};
+	return 0;
+}
+
+enum codec wire_codec_decode(const json_t *info)
+{
+	enum codec best = CODEC_STORED;
+	const json_t *codecs, *name;
+	struct err ignored;
+	size_t i;
+
+	if (json_get_array(info, "codecs", 16, &codecs, &ignored) < 0)
+		return CODEC_ZLIB;
+	json_array_foreach((json_t *)codecs, i, name)
+	{
+		for (int c = CODEC_ZLIB; json_is_string(name) && c < CODEC_COUNT; c++) {
+			if (strcmp(json_string_value(name), codec_name((enum codec)c)) == 0 &&
+			    c > (int)best)
+				best = (enum codec)c;
+		}
+	}
+	return best;
+}
 
 void wire_encode_windows(const struct peer_window *w, size_t len, uint8_t *buf)
 {

@@ -7,10 +7,25 @@
 #include "agent/job.h"
 #include "agent/peer.h"
 #include "common/bytes.h"
+#include "common/codec.h"
 #include "common/err.h"
 #include "common/json.h"
 
 #define WIRE_WINDOW_SIZE 40u /* window (8), id (32) */
+
+/* What a registration is answered with. */
+#define WIRE_SECRET_MAX 128u
+#define WIRE_POLL_MAX	30u
+struct wire_registered {
+	const char *secret; /* borrowed from the JSON */
+	unsigned poll_s;
+};
+/* {"machine", "secret", "poll_s"}, for the machine that asked.  -EPROTO. */
+int wire_registered_decode(const json_t *json, const char *machine_id, struct wire_registered *ret,
+			   struct err *err) MUST_CHECK;
+
+/* The best codec that the answer to GET /v1/info names; zlib, which every server takes, when it has no list of them. */
+enum codec wire_codec_decode(const json_t *info);
 
 /* len × WIRE_WINDOW_SIZE bytes into `buf`. */
 void wire_encode_windows(const struct peer_window *w, size_t len, uint8_t *buf);
