@@ -243,7 +243,7 @@ STORE_LIBS := $(SQLITE_LIBS) $(XXHASH_LIBS)
 
 AGENT_LIBS  := $(COMMON_LIBS) $(BLKID_LIBS) $(PARTED_LIBS) $(EXT2FS_LIBS) $(NTFS3G_LIBS)
 
-TESTLIB_SRC := tests/lib/blk_fault.c tests/lib/https_server.c tests/lib/rig.c tests/lib/sample.c tests/lib/sink.c \
+TESTLIB_SRC := tests/lib/api_rig.c tests/lib/blk_fault.c tests/lib/https_server.c tests/lib/rig.c tests/lib/sample.c tests/lib/sink.c \
 	tests/lib/store_fixture.c
 TEST_LIBS   := $(OPENSSL_LIBS)
 
@@ -348,10 +348,10 @@ $(O)/tests/%: $(O)/tests/unit/%.o $(O)/libtest.a $(O)/libagent.a $(O)/libcli.a $
 	$(call say,LD)
 	$(Q)$(CC) $(ALL_LDFLAGS) -Wl,--as-needed -o $@ $^ $(AGENT_LIBS) $(STORE_LIBS) $(SERVER_LIBS) $(TEST_LIBS)
 
-$(O)/fuzz/%: $(O)/tests/fuzz/%.o $(O)/libserver.a $(O)/libstore.a $(O)/libcommon.a
+$(O)/fuzz/%: $(O)/tests/fuzz/%.o $(O)/libtest.a $(O)/libagent.a $(O)/libcli.a $(O)/libserver.a $(O)/libstore.a $(O)/libcommon.a
 	@mkdir -p $(@D)
 	$(call say,LD)
-	$(Q)$(CC) $(ALL_LDFLAGS) -Wl,--as-needed -o $@ $^ $(STORE_LIBS) $(SERVER_LIBS) $(COMMON_LIBS)
+	$(Q)$(CC) $(ALL_LDFLAGS) -Wl,--as-needed -o $@ $^ $(AGENT_LIBS) $(STORE_LIBS) $(SERVER_LIBS) $(TEST_LIBS)
 
 # What the store costs: $(O)/bench/store FILE FOLDER
 $(O)/bench/store: $(O)/tests/bench/store_bench.o $(O)/libstore.a $(O)/libcommon.a
@@ -360,10 +360,10 @@ $(O)/bench/store: $(O)/tests/bench/store_bench.o $(O)/libstore.a $(O)/libcommon.
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(STORE_LIBS) $(COMMON_LIBS)
 
 # The same target with a plain main that runs its corpus, tests/fuzz/corpus/X for fuzz_X.c.
-$(O)/replay/%: $(O)/tests/fuzz/%.o $(O)/tests/fuzz/replay_main.o $(O)/libserver.a $(O)/libstore.a $(O)/libcommon.a
+$(O)/replay/%: $(O)/tests/fuzz/%.o $(O)/tests/fuzz/replay_main.o $(O)/libtest.a $(O)/libagent.a $(O)/libcli.a $(O)/libserver.a $(O)/libstore.a $(O)/libcommon.a
 	@mkdir -p $(@D)
 	$(call say,LD)
-	$(Q)$(CC) $(ALL_LDFLAGS) -Wl,--as-needed -o $@ $^ $(STORE_LIBS) $(SERVER_LIBS) $(COMMON_LIBS)
+	$(Q)$(CC) $(ALL_LDFLAGS) -Wl,--as-needed -o $@ $^ $(AGENT_LIBS) $(STORE_LIBS) $(SERVER_LIBS) $(TEST_LIBS)
 
 # The loops of the BLAKE3 kernels keep more vectors in registers when gcc allocates for the whole
 # function at once: AVX2 and SSE4.1 gain 10 % and more.
