@@ -144,6 +144,7 @@ AGENT_SRC := \
 	agent/session.c \
 	agent/settle.c \
 	agent/source.c \
+	agent/survey.c \
 	agent/sysroot.c \
 	agent/target.c \
 	agent/used.c \
@@ -161,6 +162,7 @@ CLI_SRC := \
 	server/cli/cmd_server.c \
 	server/cli/commands.c \
 	server/cli/connect.c \
+	server/cli/coverage.c \
 	server/cli/help.c \
 	server/cli/print.c \
 	server/cli/progress.c \

@@ -38,7 +38,7 @@ static void on_refused(void *ctx, const struct peer_window *w, size_t len)
 	uint64_t size = 0;
 
 	for (size_t i = 0; i < len; i++)
-		size += window_length(c->size, w[i].window);
+		size += capture_window_used(c, w[i].window);
 	job_take_back(c->setup->job, size);
 	flight_forget(c->flight);
 	job_say(c->setup->job,
@@ -108,7 +108,7 @@ static void take_back(struct capture *c, const struct peer_finished *f)
 		for (uint64_t k = 0; k < f->missing[i].count; k++) {
 			uint64_t w = f->missing[i].first + k;
 
-			size += window_length(c->size, w);
+			size += capture_window_used(c, w);
 			memset(&c->ids[w], 0, sizeof(c->ids[w]));
 			n++;
 		}

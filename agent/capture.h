@@ -31,7 +31,7 @@ struct capture_result {
 	unsigned passes;     /* 1, or more when the server named windows that it had lost */
 };
 
-/* Until the server has sealed the disk.  Progress is counted in job; unreadable places stay in the source.
+/* Until the server has sealed the disk.  Progress is counted in job, in bytes that are in use; unreadable places stay in the source.
  * Every error has a code in the job (job_blame): -ECANCELED, those of struct peer and of source_read; -E2BIG: ids_max. */
 int capture_disk(const struct capture_setup *setup, struct capture_result *ret,
 		 struct err *err) MUST_CHECK;

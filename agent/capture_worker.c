@@ -136,18 +136,22 @@ static int read_and_cut(struct capture_worker *w, struct batch *b, struct err *e
 	uint64_t offset = b->first * WINDOW_SIZE;
 	uint64_t left = c->size - offset, data = 0;
 	uint32_t size = b->count * WINDOW_SIZE;
-	int r;
+	int r = 0;
 
 	if (left < size)
 		size = (uint32_t)left;
-	r = source_read(c->setup->source, w->buf, offset, size, err);
+	if (source_used(c->setup->source, offset, size) > 0)
+		r = source_read(c->setup->source, w->buf, offset, size, err);
 	if (r < 0)
 		return job_blame(w->job, "read_error", r);
 	for (uint32_t i = 0; i < b->count; i++) {
 		uint8_t *encoding = w->encodings + (size_t)i * NODE_SIZE_MAX;
+		uint32_t length = window_length(c->size, b->first + i);
 
-		node_cut(w->buf + (size_t)i * WINDOW_SIZE, window_length(c->size, b->first + i),
-			 &w->nodes[i]);
+		if (capture_window_used(c, b->first + i) > 0)
+			node_cut(w->buf + (size_t)i * WINDOW_SIZE, length, &w->nodes[i]);
+		else
+			node_set_zero(&w->nodes[i], length);
 		b->node_sizes[i] = (uint32_t)node_encode(&w->nodes[i], encoding);
 		b->windows[i] =
 			(struct peer_window){b->first + i, id_of(encoding, b->node_sizes[i])};
@@ -194,7 +198,7 @@ static int put_window(struct capture_worker *w, const struct peer_window *window
 		      const struct peer_bytes *node, struct err *err)
 {
 	/* counted before another one may send it, be refused, and take it back */
-	job_add(w->job, window_length(w->c->size, window->window), 0, 0);
+	job_add(w->job, capture_window_used(w->c, window->window), 0, 0);
 	return peer_blame(w->peer, w->job,
 			  outbox_put(w->c->outbox, w->peer, w->ctx, window, node, err));
 }

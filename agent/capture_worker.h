@@ -23,6 +23,11 @@ struct capture {
 	uint64_t data_bytes;
 };
 
+/* Bytes in use in window `w`: what progress counts. */
+static inline uint64_t capture_window_used(const struct capture *c, uint64_t w)
+{
+	return source_used(c->setup->source, w * WINDOW_SIZE, window_length(c->size, w));
+}
 /* Most claims that so many workers can hold at once. */
 size_t capture_claims_max(unsigned workers);
 /* struct crew_work, ctx: struct capture.  Takes windows until none is left; all that it took is acknowledged on return. */

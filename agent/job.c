@@ -156,6 +156,13 @@ void job_set_disk(struct job *j, uint32_t disk)
 	(void)pthread_mutex_unlock(&j->lock);
 }
 
+void job_set_skipped(struct job *j, uint64_t skipped)
+{
+	(void)pthread_mutex_lock(&j->lock);
+	j->progress.skipped = skipped;
+	(void)pthread_mutex_unlock(&j->lock);
+}
+
 void job_add(struct job *j, uint64_t done, uint64_t data, uint64_t sent)
 {
 	(void)pthread_mutex_lock(&j->lock);

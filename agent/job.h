@@ -16,11 +16,12 @@ const char *job_phase_name(enum job_phase p);
 
 struct job_progress {
 	enum job_phase phase;
-	uint32_t disk;	/* the one at work, its place in the order */
-	uint64_t done;	/* bytes of disk in this phase, over all disks */
-	uint64_t total; /* of that many */
-	uint64_t data;	/* bytes of chunks */
-	uint64_t sent;	/* bytes on the wire: bodies sent (capture), received (restore) */
+	uint32_t disk; /* the one at work, its place in the order */
+	uint64_t done; /* bytes of disk in this phase, over all disks; of a capture: bytes in use */
+	uint64_t total;	  /* of that many */
+	uint64_t data;	  /* bytes of chunks */
+	uint64_t sent;	  /* bytes on the wire: bodies sent (capture), received (restore) */
+	uint64_t skipped; /* capture: bytes of all disks that are not in use */
 };
 
 enum job_stop {
@@ -82,6 +83,7 @@ char *job_take_line(struct job *j);
 
 void job_start_phase(struct job *j, enum job_phase phase, uint64_t total);
 void job_set_disk(struct job *j, uint32_t disk);
+void job_set_skipped(struct job *j, uint64_t skipped);
 /* Each is added to what there is. */
 void job_add(struct job *j, uint64_t done, uint64_t data, uint64_t sent);
 /* Bytes of disk that are to be done again. */

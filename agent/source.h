@@ -1,7 +1,7 @@
 /* source.h - reading a disk that is to be captured: only what is in use, and whatever can be read of it.
  *
- * What is not in use reads as zeros without being read.  What cannot be read is tried again in smaller pieces down to a sector, then
- * reads as zeros and is written down; how much time goes into that is limited.  Thread-safe. */
+ * What is not in use reads as zeros, and is not read but for short gaps.  What cannot be read is tried again in smaller pieces down to a
+ * sector, then reads as zeros and is written down, if it is in use; how much time goes into that is limited.  Thread-safe. */
 #ifndef AGENT_SOURCE_H
 #define AGENT_SOURCE_H
 #include <pthread.h>
@@ -16,6 +16,7 @@ struct source {
 	const struct used *used; /* not owned */
 	/* Read it from one place at a time: a disk whose head has to move. */
 	bool is_serial;
+	uint64_t gap_size; /* free places up to this size between used ones are read through */
 	/* How long to try on unreadable places of one read and of the whole disk, before larger pieces are given up at once. */
 	uint64_t patience_ms, patience_total_ms;
 
@@ -29,6 +30,12 @@ struct source {
 
 void source_init(struct source *s, struct blk *blk, const struct used *used, bool is_serial);
 void source_done(struct source *s);
+
+/* How many bytes of the range are in use; of none nothing would be read. */
+static inline uint64_t source_used(const struct source *s, uint64_t offset, uint64_t size)
+{
+	return used_within(s->used, offset, size);
+}
 
 /* Fill `buf` (aligned to BLK_DIRECT_ALIGN) with the disk's bytes.  Unreadable places found there before are forgotten first, so that the list
  * always tells of the last reading.  An error is not about a bad place, but one that no patience helps:

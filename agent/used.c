@@ -12,6 +12,11 @@ int used_init_whole(struct used *u, uint64_t size)
 	return 0;
 }
 
+void used_take(struct used *u, struct extent *take_extents, size_t len)
+{
+	*u = (struct used){take_extents, len};
+}
+
 void used_done(struct used *u)
 {
 	free(u->extents);
@@ -40,5 +45,17 @@ uint64_t used_bytes(const struct used *u)
 
 	for (size_t i = 0; i < u->len; i++)
 		n += u->extents[i].length;
+	return n;
+}
+
+uint64_t used_within(const struct used *u, uint64_t offset, uint64_t size)
+{
+	uint64_t end = offset + size, n = 0;
+
+	for (size_t i = used_find(u, offset); i < u->len && u->extents[i].offset < end; i++) {
+		uint64_t from = u->extents[i].offset, to = from + u->extents[i].length;
+
+		n += (to < end ? to : end) - (from > offset ? from : offset);
+	}
 	return n;
 }

@@ -3,9 +3,11 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "agent/capture.h"
 #include "agent/console.h"
+#include "agent/survey.h"
 #include "agent/work.h"
 #include "common/limits.h"
 
@@ -14,7 +16,18 @@ struct source_disk {
 	struct blk *blk;
 	bool has_counters;
 	struct blk_counters before;
+	struct timespec changed; /* of a plain file: when it was written to last */
 };
+
+/* All zero if there is no telling. */
+static struct timespec time_of_change(const struct disk *d)
+{
+	struct stat st = {0};
+
+	if (d->kind == DISK_FILE)
+		(void)!stat(d->path, &st);
+	return st.st_mtim;
+}
 
 static int open_source(struct work *w, const struct order_disk *o, struct source_disk *ret,
 		       struct err *err)
@@ -40,9 +53,23 @@ static int open_source(struct work *w, const struct order_disk *o, struct source
 	if (r < 0)
 		return job_blame(w->job, "read_error", r);
 	ret->disk = d;
+	ret->changed = time_of_change(d);
 	/* a plain file has none */
 	ret->has_counters = blk_read_counters(ret->blk, &ret->before, &ignored) == 0;
 	return 0;
+}
+
+#define TORN                                                                                      \
+	"; the image is not of one moment, and lacks what went to places that were free when it " \
+	"began"
+
+static void warn_if_file_changed(struct work *w, const struct source_disk *s)
+{
+	struct timespec now = time_of_change(s->disk);
+
+	if (now.tv_sec != s->changed.tv_sec || now.tv_nsec != s->changed.tv_nsec)
+		job_say(w->job, "warning: '%s' was written to while it was captured" TORN,
+			s->disk->path);
 }
 
 /* Were there writes, by whomever, while we read? */
@@ -51,12 +78,13 @@ static json_t *counters_report(struct work *w, const struct source_disk *s)
 	struct blk_counters after;
 	struct err err;
 
+	warn_if_file_changed(w, s);
 	if (!s->has_counters || blk_read_counters(s->blk, &after, &err) < 0)
 		return json_null();
 	if (after.writes != s->before.writes || after.discards != s->before.discards) {
 		job_say(w->job,
 			"warning: disk '%s' was written to while it was captured, by something else: "
-			"%" PRIu64 " writes, %" PRIu64 " discards",
+			"%" PRIu64 " writes, %" PRIu64 " discards" TORN,
 			s->disk->id, after.writes - s->before.writes,
 			after.discards - s->before.discards);
 	}
@@ -66,7 +94,8 @@ static json_t *counters_report(struct work *w, const struct source_disk *s)
 			 "locked", (int)blk_is_locked(s->blk));
 }
 
-static int report_disk(struct work *w, const struct source_disk *s, const struct source *source,
+static int report_disk(struct work *w, const struct source_disk *s,
+		       const struct survey_disk *survey, const struct source *source,
 		       const struct capture_result *result)
 {
 	char root[ID_TEXT_SIZE];
@@ -75,19 +104,22 @@ static int report_disk(struct work *w, const struct source_disk *s, const struct
 	id_to_text(&result->root, root);
 	return json_array_append_new(
 		w->disks,
-		json_pack("{s:s, s:s, s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "disk",
-			  s->disk->id, "path", s->disk->path, "size", (json_int_t)blk_size(s->blk),
-			  "root", root, "data_bytes", (json_int_t)result->data_bytes, "read_bytes",
+		json_pack("{s:s, s:s, s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:O}",
+			  "disk", s->disk->id, "path", s->disk->path, "size",
+			  (json_int_t)blk_size(s->blk), "root", root, "used_bytes",
+			  (json_int_t)survey->used_bytes, "skipped_bytes",
+			  (json_int_t)(blk_size(s->blk) - survey->used_bytes), "data_bytes",
+			  (json_int_t)result->data_bytes, "read_bytes",
 			  (json_int_t)source->bytes_read, "read_errors", (json_int_t)source->errors,
 			  "unreadable_bytes", (json_int_t)extents_bytes(bad), "unreadable_extents",
 			  (json_int_t)bad->len, "passes", (json_int_t)result->passes, "counters",
-			  counters_report(w, s)));
+			  counters_report(w, s), "map", survey->report));
 }
 
 static int capture_one(struct work *w, uint32_t n, const struct source_disk *s,
-		       const struct crew_peers *peers, int level, struct err *err)
+		       const struct survey_disk *survey, const struct crew_peers *peers, int level,
+		       struct err *err)
 {
-	struct used used;
 	struct source source;
 	struct capture_result result = {0};
 	struct capture_setup setup = {
@@ -103,11 +135,9 @@ static int capture_one(struct work *w, uint32_t n, const struct source_disk *s,
 	char size[CONSOLE_AMOUNT_SIZE];
 	int r;
 
-	if (used_init_whole(&used, blk_size(s->blk)) < 0)
-		return job_blame(w->job, "internal", err_set(err, -ENOMEM, "out of memory"));
-	source_init(&source, s->blk, &used, s->disk->rotational == 1);
+	source_init(&source, s->blk, &survey->used, s->disk->rotational == 1);
 	job_say(w->job, "capturing disk '%s' (%s), %s", s->disk->id, s->disk->path,
-		console_amount(blk_size(s->blk), size));
+		console_amount(survey->used_bytes, size));
 	r = capture_disk(&setup, &result, err);
 	if (r == 0 && source.unreadable.len > 0) {
 		job_say(w->job,
@@ -116,24 +146,27 @@ static int capture_one(struct work *w, uint32_t n, const struct source_disk *s,
 			console_amount(extents_bytes(&source.unreadable), size),
 			source.unreadable.len, s->disk->id);
 	}
-	if (r == 0 && report_disk(w, s, &source, &result) < 0)
+	if (r == 0 && report_disk(w, s, survey, &source, &result) < 0)
 		r = job_blame(w->job, "internal", err_set(err, -ENOMEM, "out of memory"));
 	source_done(&source);
-	used_done(&used);
 	return r;
 }
 
 static int capture_all(struct work *w, const struct source_disk *disks,
-		       const struct crew_peers *peers, int level, struct err *err)
+		       const struct survey_disk *surveys, const struct crew_peers *peers, int level,
+		       struct err *err)
 {
-	uint64_t total = 0;
+	uint64_t total = 0, size = 0;
 	int r = 0;
 
-	for (uint32_t n = 0; n < w->order->disks_len; n++)
-		total += blk_size(disks[n].blk);
+	for (uint32_t n = 0; n < w->order->disks_len; n++) {
+		size += blk_size(disks[n].blk);
+		total += surveys[n].used_bytes;
+	}
+	job_set_skipped(w->job, size - total);
 	job_start_phase(w->job, PHASE_CAPTURE, total);
 	for (uint32_t n = 0; r == 0 && n < w->order->disks_len; n++)
-		r = capture_one(w, n, &disks[n], peers, level, err);
+		r = capture_one(w, n, &disks[n], &surveys[n], peers, level, err);
 	if (r == 0) {
 		job_start_phase(w->job, PHASE_FINISH, total);
 		job_add(w->job, total, 0, 0);
@@ -155,30 +188,53 @@ static int choose_level(struct work *w, uint64_t ids_size)
 	return level;
 }
 
+static int open_sources(struct work *w, struct source_disk *disks, struct survey_disk *surveys,
+			uint64_t *ret_ids_size, struct err *err)
+{
+	const struct order *o = w->order;
+	int r = 0;
+
+	for (uint32_t n = 0; r == 0 && n < o->disks_len; n++) {
+		uint64_t size = window_count(o->disks[n].size) * ID_SIZE;
+
+		/* one disk at a time */
+		*ret_ids_size = size > *ret_ids_size ? size : *ret_ids_size;
+		r = open_source(w, &o->disks[n], &disks[n], err);
+		surveys[n].disk = disks[n].disk;
+		surveys[n].blk = disks[n].blk;
+	}
+	return r;
+}
+
 int work_capture(struct work *w, struct err *err)
 {
 	const struct order *o = w->order;
 	struct source_disk *disks = calloc(o->disks_len, sizeof(*disks));
+	struct survey_disk *surveys = calloc(o->disks_len, sizeof(*surveys));
 	struct crew_peers peers = {.len = 0};
-	uint64_t ids_size = 0;
-	int level, r = 0;
+	uint64_t memory = 0; /* put aside: node ids, and what is in use */
+	int level = 1, r;
 
-	if (!disks)
+	if (!disks || !surveys) {
+		free(disks);
+		free(surveys);
 		return job_blame(w->job, "internal", err_set(err, -ENOMEM, "out of memory"));
-	for (uint32_t n = 0; r == 0 && n < o->disks_len; n++) {
-		uint64_t size = window_count(o->disks[n].size) * ID_SIZE;
-
-		ids_size = size > ids_size ? size : ids_size; /* one disk at a time */
-		r = open_source(w, &o->disks[n], &disks[n], err);
 	}
-	level = choose_level(w, ids_size);
+	r = open_sources(w, disks, surveys, &memory, err);
 	if (r == 0)
-		r = work_open_peers(w, capture_worker_memory(level), ids_size, &peers, err);
+		r = survey_disks(w->job, surveys, o->disks_len, o->all_blocks, err);
+	if (r == 0) {
+		memory += survey_memory(surveys, o->disks_len);
+		level = choose_level(w, memory);
+		r = work_open_peers(w, capture_worker_memory(level), memory, &peers, err);
+	}
 	if (r == 0)
-		r = capture_all(w, disks, &peers, level, err);
+		r = capture_all(w, disks, surveys, &peers, level, err);
 	work_close_peers(w, &peers);
+	survey_done(surveys, o->disks_len);
 	for (uint32_t n = 0; n < o->disks_len; n++)
 		blk_free(disks[n].blk);
+	free(surveys);
 	free(disks);
 	return r;
 }

@@ -264,6 +264,8 @@ static int decode_head(const json_t *json, struct order *o, struct err *err)
 		r = json_opt_object(json, "options", &options, err);
 	if (r == 0 && options != NULL)
 		r = json_opt_u64(options, "level", 1, 19, &level, err);
+	if (r == 0 && options != NULL)
+		r = json_opt_bool(options, "all_blocks", &o->all_blocks, err);
 	if (r < 0)
 		return r;
 	memcpy(o->job, job, JOB_ID_SIZE);
@@ -319,6 +321,8 @@ json_t *order_encode(const struct order *o)
 		if (json_array_append_new(disks, encode_disk(o, i)) < 0)
 			return NULL;
 	if (o->level != 0 && json_object_set_new(options, "level", json_integer(o->level)) < 0)
+		return NULL;
+	if (o->all_blocks && json_object_set_new(options, "all_blocks", json_true()) < 0)
 		return NULL;
 	return json_pack("{s:s, s:s, s:s, s:O, s:O}", "job", o->job, "kind", job_kind_name(o->kind),
 			 "end", end_action_name(o->end), "options", options, "disks", disks);

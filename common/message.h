@@ -45,7 +45,8 @@ struct order {
 	char job[JOB_ID_SIZE];
 	enum job_kind kind; /* JOB_CAPTURE or JOB_RESTORE */
 	enum end_action end;
-	int level; /* capture: 0 = the agent's choice, 1..19 */
+	int level;	 /* capture: 0 = the agent's choice, 1..19 */
+	bool all_blocks; /* capture: also what is not in use */
 	uint32_t disks_len;
 	struct order_disk *disks; /* heap; "n" of the wire is the place in this array */
 };

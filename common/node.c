@@ -183,6 +183,13 @@ void node_cut_only(const void *data, uint32_t length, struct node *ret)
 	cut(data, length, ret, false);
 }
 
+void node_set_zero(struct node *ret, uint32_t length)
+{
+	ret->length = length;
+	ret->count = 1;
+	ret->entries[0] = (struct node_entry){.length = length};
+}
+
 bool node_matches(const struct node *n, const void *data, uint32_t *ret_bad)
 {
 	const uint8_t *p = data;

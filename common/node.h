@@ -29,6 +29,8 @@ int node_decode(const void *data, size_t size, struct node *ret, struct err *err
 /* Bytes of chunks in it. */
 uint64_t node_data_bytes(const struct node *n);
 
+/* A window of `length` bytes that is all zeros, as node_cut would give it. */
+void node_set_zero(struct node *ret, uint32_t length);
 /* Cut a window of `length` bytes at `data` (docs/formats.md "How a window is cut") and hash its chunks. */
 void node_cut(const void *data, uint32_t length, struct node *ret);
 /* The same without hashing: the ids are zero. */

@@ -137,6 +137,8 @@ static int read_progress(const json_t *body, struct progress *p, struct err *err
 	if (r == 0)
 		r = json_opt_u64(body, "sent", 0, INT64_MAX, &p->sent, err);
 	if (r == 0)
+		r = json_opt_u64(body, "skipped", 0, INT64_MAX, &p->skipped, err);
+	if (r == 0)
 		r = json_opt_array(body, "log", LOG_LINES_MAX, &p->log, err);
 	if (r == 0)
 		r = check_log(p->log, err);

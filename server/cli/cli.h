@@ -24,6 +24,7 @@
 struct options {
 	char *server, *pin, *token_file, *data; /* connection */
 	bool json, wait;
+	bool all_blocks;   /* capture */
 	char *image, *end; /* capture, restore */
 	struct setting_list disks, overwrite;
 	uint64_t level;

@@ -6,6 +6,7 @@
 #include "common/cleanup.h"
 #include "common/message.h"
 #include "server/cli/cli.h"
+#include "server/cli/coverage.h"
 #include "server/cli/image_ref.h"
 #include "server/cli/print.h"
 
@@ -124,6 +125,15 @@ static void print_amounts(const json_t *job)
 	size_to_text(json_number(job, "sent"), sent);
 	print_property("progress", "%s: %s of %s, data %s, sent %s", json_text(job, "phase"), done,
 		       total, data, sent);
+	if (json_number(job, "skipped") > 0) {
+		size_to_text(json_number(job, "skipped"), data);
+		print_property("left out", "%s that are not in use", data);
+	}
+}
+
+static void print_copied(const char *line)
+{
+	print_property("copied", "%s", line);
 }
 
 static void print_job(const json_t *job)
@@ -150,6 +160,10 @@ static void print_job(const json_t *job)
 		print_amounts(job);
 	if (json_is_string(json_object_get(job, "message")))
 		print_property("message", "%s", json_text(job, "message"));
+	if (json_is_true(json_object_get(job, "all_blocks")))
+		print_property("options", "all blocks");
+	if (strcmp(json_text(job, "kind"), "capture") == 0)
+		coverage_each(json_object_get(job, "report"), false, print_copied);
 	json_array_foreach(json_object_get(job, "log"), i, line)
 	{
 		print_property("log", "%s",
@@ -254,6 +268,19 @@ static bool add_members(const struct ctx *c, json_t *body, json_t *disks)
 	return good;
 }
 
+static bool add_options(const struct ctx *c, json_t *body)
+{
+	json_t *options = json_object();
+	bool good = json_object_set_new(body, "options", options) == 0;
+
+	if (c->o.level)
+		good = good && json_object_set_new(options, "level",
+						   json_integer((json_int_t)c->o.level)) == 0;
+	if (c->o.all_blocks)
+		good = good && json_object_set_new(options, "all_blocks", json_true()) == 0;
+	return good;
+}
+
 int cmd_capture(struct ctx *c, struct err *err)
 {
 	CLEANUP_JSON json_t *body = NULL, *machine = NULL, *job = NULL, *disks = json_array();
@@ -268,10 +295,7 @@ int cmd_capture(struct ctx *c, struct err *err)
 		return r;
 	body = json_pack("{s:s, s:s, s:s}", "kind", "capture", "machine", json_text(machine, "id"),
 			 "image", c->o.image);
-	if (!body || !add_members(c, body, disks) ||
-	    (c->o.level &&
-	     json_object_set_new(body, "options",
-				 json_pack("{s:I}", "level", (json_int_t)c->o.level)) < 0))
+	if (!body || !add_members(c, body, disks) || !add_options(c, body))
 		return OUT_OF_MEMORY(err);
 	r = api(c, "POST", "/v1/jobs", body, &job, err);
 	return r < 0 ? r : job_started(c, job, err);

@@ -113,6 +113,12 @@ static const struct setting capture_options[] = {
 	 .max = 19,
 	 .value = "N",
 	 .help = "Compression, 1 (fast) to 19 (small); the agent chooses when it is not given"},
+	{.key = "all-blocks",
+	 .type = SETTING_BOOL,
+	 ARGV,
+	 AT(all_blocks),
+	 .help = "Also copy what the filesystems do not use, with whatever was deleted there; "
+		 "without this free space is left out and restored as zeros"},
 	END_OPTION("What the machine does afterwards; default: stay"),
 };
 
@@ -352,6 +358,9 @@ const struct command commands[] = {
 		.operands = "MACHINE",
 		.summary = "Capture a machine's disks as a new version of an image",
 		.text = "The disks are only read. What the server has already is not sent again.\n"
+			"What the filesystems call free is left out, where there is no doubt about "
+			"it; else the partition is copied whole. 'hoist job show' tells what was "
+			"copied how, and why.\n"
 			"Without --wait the command ends when the server has taken the job.",
 		.example = "hoist capture web1 --image web1 --wait",
 		.takes = ALL | TAKES_WAIT,

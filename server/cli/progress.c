@@ -14,6 +14,7 @@
 #include "common/cleanup.h"
 #include "common/text.h"
 #include "server/cli/cli.h"
+#include "server/cli/coverage.h"
 #include "server/cli/print.h"
 
 #define LINE_SIZE    512
@@ -119,18 +120,23 @@ void progress_line(const json_t *job, size_t columns, char *buf, size_t size)
 
 void progress_summary(const json_t *job, char *buf, size_t size)
 {
-	char total[SIZE_TEXT_SIZE], data[SIZE_TEXT_SIZE], sent[SIZE_TEXT_SIZE];
+	char total[SIZE_TEXT_SIZE], data[SIZE_TEXT_SIZE], sent[SIZE_TEXT_SIZE],
+		skipped[SIZE_TEXT_SIZE];
+	uint64_t left_out = json_number(job, "skipped"); /* of a capture */
 	const char *kind = json_text(job, "kind"), *message = json_text(job, "message");
 
-	size_to_text(json_number(job, "total"), total);
+	size_to_text(json_number(job, "total") + left_out, total);
 	size_to_text(json_number(job, "data"), data);
 	size_to_text(json_number(job, "sent"), sent);
+	size_to_text(left_out, skipped);
 	if (!has_state(job, "done"))
 		(void)snprintf(buf, size, "%s %s: %s", kind, json_text(job, "state"), message);
 	else if (strcmp(kind, "capture") == 0) {
-		(void)snprintf(
-			buf, size, "captured %s@%" PRIu64 ": %s of disks, %s of data, %s sent",
-			json_text(job, "image"), json_number(job, "version"), total, data, sent);
+		(void)snprintf(buf, size,
+			       "captured %s@%" PRIu64 ": %s of disks%s%s%s, %s of data, %s sent",
+			       json_text(job, "image"), json_number(job, "version"), total,
+			       left_out ? " (" : "", left_out ? skipped : "",
+			       left_out ? " free and left out)" : "", data, sent);
 	} else if (strcmp(kind, "restore") == 0) {
 		(void)snprintf(buf, size,
 			       "restored %s@%" PRIu64 " onto %s and verified it: %s received",
@@ -277,6 +283,14 @@ static void print_damage(const json_t *job)
 	}
 }
 
+static void print_note(const char *line)
+{
+	char clean[LINE_SIZE];
+
+	(void)text_clean(clean, sizeof(clean), line, strlen(line));
+	(void)fprintf(stderr, "note: %s\n", clean);
+}
+
 int job_follow(struct ctx *c, const char *id, json_t **ret, struct err *err)
 {
 	struct show s = {.terminal = isatty(STDERR_FILENO)};
@@ -300,8 +314,11 @@ int job_follow(struct ctx *c, const char *id, json_t **ret, struct err *err)
 	if (r > 0) {
 		(void)fprintf(stderr, "hoist: %s\n", clean);
 		print_damage(job);
-	} else if (!c->o.json)
-		(void)printf("%s\n", clean);
+	} else {
+		if (!c->o.json)
+			(void)printf("%s\n", clean);
+		coverage_each(json_object_get(job, "report"), true, print_note);
+	}
 	*ret = job;
 	return r;
 }

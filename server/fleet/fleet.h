@@ -84,7 +84,7 @@ void fleet_release(struct fleet *f, struct job *j);
 #define LOG_LINE_MAX  500u
 struct progress {
 	const char *phase;
-	uint64_t done, total, data, sent;
+	uint64_t done, total, data, sent, skipped;
 	const json_t *log;   /* array of text or NULL */
 	const json_t *begun; /* array of numbers of disks or NULL; durable on return */
 	int64_t disk;	     /* -1: none */

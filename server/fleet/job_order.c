@@ -63,6 +63,7 @@ int job_make_order(struct fleet *f, const struct job *j, const struct job_disk_r
 	struct order o = {.kind = j->row.kind,
 			  .end = j->row.end_action,
 			  .level = j->row.level,
+			  .all_blocks = j->row.all_blocks,
 			  .disks_len = (uint32_t)j->disks_len};
 	int r;
 

@@ -433,6 +433,7 @@ static void take_numbers(struct job *j, const struct progress *p)
 	}
 	j->row.data = p->data;
 	j->row.sent = p->sent;
+	j->row.skipped = p->skipped;
 	j->disk = p->disk;
 	pace_add(&j->pace, fleet_now_ms(), p->done);
 }

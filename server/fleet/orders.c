@@ -20,6 +20,7 @@ static int out_of_memory(struct err *err)
 struct wish {
 	const char *machine, *image;
 	uint64_t version, level;
+	bool all_blocks;
 	enum end_action end;
 	const json_t *disks, *overwrite;
 };
@@ -60,6 +61,8 @@ static int read_agent_wish(const json_t *body, enum job_kind kind, struct wish *
 		r = json_opt_object(body, "options", &options, err);
 	if (r == 0 && options)
 		r = json_opt_u64(options, "level", 1, LEVEL_MAX, &w->level, err);
+	if (r == 0 && options && kind == JOB_CAPTURE)
+		r = json_opt_bool(options, "all_blocks", &w->all_blocks, err);
 	return r;
 }
 
@@ -178,6 +181,7 @@ int fleet_create_job(struct fleet *f, const json_t *body, json_t **ret, struct e
 	j->row.created = fleet_now();
 	j->row.end_action = w.end;
 	j->row.level = (int)w.level;
+	j->row.all_blocks = w.all_blocks;
 	j->row.seq = 1;
 	if (w.image)
 		(void)snprintf(j->row.image, sizeof(j->row.image), "%s", w.image);

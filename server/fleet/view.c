@@ -65,6 +65,7 @@ static void put_identity(struct view *v, const struct job_row *row)
 	put(v, "machine_name", text_or_null(row->machine_name));
 	put(v, "image", text_or_null(row->image));
 	put(v, "version", row->version ? json_integer(row->version) : json_null());
+	put(v, "all_blocks", json_boolean(row->all_blocks));
 	put(v, "created", view_time(row->created));
 	put(v, "started", view_time(row->started));
 	put(v, "ended", view_time(row->ended));
@@ -83,6 +84,7 @@ static void put_progress(struct view *v, const struct job_row *row, const struct
 	put_u64(v, "total", row->total);
 	put_u64(v, "data", row->data);
 	put_u64(v, "sent", row->sent);
+	put_u64(v, "skipped", row->skipped);
 	put_u64(v, "rate", rate);
 	put(v, "eta_s", eta >= 0 ? json_integer(eta) : json_null());
 	put(v, "stalled", json_boolean(live && live->stalled));

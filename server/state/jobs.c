@@ -7,7 +7,7 @@
 #define COLUMNS                                                                                \
 	"id, kind, state, machine, machine_name, image, version, created, started, ended,"     \
 	" end_action, level, phase, done, total, data, sent, code, message, seq, log, report," \
-	" manifest"
+	" manifest, all_blocks, skipped"
 #define DISK_COLUMNS                                                                            \
 	"disk, size, fingerprint, overwrite, begun, partial, source_disk, source_size,"         \
 	" source_sector_size, source_physical_sector_size, root, data_bytes, unreadable_bytes," \
@@ -70,6 +70,8 @@ static int read_row(sqlite3_stmt *st, struct job_row *ret, struct err *err)
 	column_text(st, 17, j.code, sizeof(j.code));
 	column_text(st, 18, j.message, sizeof(j.message));
 	j.seq = (uint64_t)sqlite3_column_int64(st, 19);
+	j.all_blocks = sqlite3_column_int64(st, 23) != 0;
+	j.skipped = (uint64_t)sqlite3_column_int64(st, 24);
 	if (!column_heap(st, 20, &j.log) || !column_heap(st, 21, &j.report) ||
 	    !column_heap(st, 22, &j.manifest)) {
 		job_row_done(&j);
@@ -99,13 +101,14 @@ static int insert_job(struct state *s, const struct job_row *j, struct err *err)
 {
 	return sql_run(s, err,
 		       "INSERT INTO jobs(" COLUMNS
-		       ") VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-		       "ttttttiiiititiiiittittt", j->id, job_kind_name(j->kind),
+		       ") VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+		       "ttttttiiiititiiiittitttii", j->id, job_kind_name(j->kind),
 		       job_state_name(j->state), j->machine, j->machine_name, j->image,
 		       (int64_t)j->version, j->created, j->started, j->ended,
 		       end_action_name(j->end_action), (int64_t)j->level, j->phase,
 		       (int64_t)j->done, (int64_t)j->total, (int64_t)j->data, (int64_t)j->sent,
-		       j->code, j->message, (int64_t)j->seq, j->log, j->report, j->manifest);
+		       j->code, j->message, (int64_t)j->seq, j->log, j->report, j->manifest,
+		       (int64_t)j->all_blocks, (int64_t)j->skipped);
 }
 
 int state_add_job(struct state *s, const struct job_row *j, const struct job_disk_row *disks,
@@ -127,11 +130,11 @@ static int update_job(struct state *s, const struct job_row *j, struct err *err)
 	return sql_run(s, err,
 		       "UPDATE jobs SET state=?, version=?, started=?, ended=?, phase=?, done=?,"
 		       " total=?, data=?, sent=?, code=?, message=?, seq=?, log=?, report=?,"
-		       " manifest=? WHERE id=?",
-		       "tiiitiiiittitttt", job_state_name(j->state), (int64_t)j->version,
+		       " manifest=?, skipped=? WHERE id=?",
+		       "tiiitiiiittitttit", job_state_name(j->state), (int64_t)j->version,
 		       j->started, j->ended, j->phase, (int64_t)j->done, (int64_t)j->total,
 		       (int64_t)j->data, (int64_t)j->sent, j->code, j->message, (int64_t)j->seq,
-		       j->log, j->report, j->manifest, j->id);
+		       j->log, j->report, j->manifest, (int64_t)j->skipped, j->id);
 }
 
 int state_save_job(struct state *s, const struct job_row *j, struct err *err)

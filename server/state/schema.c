@@ -56,7 +56,10 @@ static const char schema_1[] =
 
 	"PRAGMA application_id = " APPLICATION_ID ";";
 
-static const char *const schema[] = {schema_1};
+static const char schema_2[] = "ALTER TABLE jobs ADD COLUMN all_blocks INTEGER NOT NULL DEFAULT 0;"
+			       "ALTER TABLE jobs ADD COLUMN skipped INTEGER NOT NULL DEFAULT 0;";
+
+static const char *const schema[] = {schema_1, schema_2};
 #define SCHEMA_VERSION ((int64_t)(sizeof(schema) / sizeof(schema[0])))
 
 static int read_number(struct state *s, const char *sql, int64_t *ret, struct err *err)

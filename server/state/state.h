@@ -133,8 +133,9 @@ struct job_row {
 	int64_t created, started, ended;
 	enum end_action end_action;
 	int level;
+	bool all_blocks;
 	char phase[PHASE_SIZE];
-	uint64_t done, total, data, sent;
+	uint64_t done, total, data, sent, skipped;
 	char code[CODE_SIZE], message[MESSAGE_SIZE];
 	uint64_t seq;
 	char *log;	/* heap, JSON array of text, or NULL */

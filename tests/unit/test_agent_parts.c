@@ -192,7 +192,8 @@ static void test_console(void)
 
 static void test_lines(void)
 {
-	struct job_progress p = {PHASE_CAPTURE, 0, 3ull << 30, 12ull << 30, 0, 1 << 20};
+	struct job_progress p = {
+		.phase = PHASE_CAPTURE, .done = 3ull << 30, .total = 12ull << 30, .sent = 1 << 20};
 	char text[CONSOLE_LINE_SIZE], amount[CONSOLE_AMOUNT_SIZE];
 	struct job j;
 	char *line;
@@ -203,6 +204,10 @@ static void test_lines(void)
 		  "capture  25.0 % of 12.0 GiB, 100 MiB/s, sent 1.0 MiB (1.0 MiB/s), 1:33 min left") ==
 		   0,
 	   "a progress line");
+	p.skipped = 1;
+	console_progress_text(&p, 100 << 20, 1 << 20, text);
+	ok(strncmp(text, "capture  25.0 % of 12.0 GiB in use, 100 MiB/s, ", 47) == 0,
+	   "of what is in use");
 	printf("# %s\n", text);
 	ok(strcmp(console_amount(999, amount), "999 B") == 0 &&
 		   strcmp(console_amount(UINT64_MAX, amount), "16.0 EiB") == 0,

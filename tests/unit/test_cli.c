@@ -215,6 +215,12 @@ static void test_progress(void)
 		      "\"total\":8589934592,\"data\":1048576,\"sent\":1024}",
 		      "captured web1@3: 8.0 GiB of disks, 1.0 MiB of data, 1.0 KiB sent",
 		      "summary: capture");
+	check_summary(
+		"{\"kind\":\"capture\",\"state\":\"done\",\"image\":\"web1\",\"version\":3,"
+		"\"total\":1073741824,\"skipped\":7516192768,\"data\":1048576,\"sent\":1024}",
+		"captured web1@3: 8.0 GiB of disks (7.0 GiB free and left out), 1.0 MiB of data, "
+		"1.0 KiB sent",
+		"summary: capture of what is in use");
 	check_summary("{\"kind\":\"restore\",\"state\":\"failed\",\"message\":\"It broke.\"}",
 		      "restore failed: It broke.", "summary: failure");
 	check_summary("{\"kind\":\"gc\",\"state\":\"done\",\"message\":null}", "gc done",

@@ -35,8 +35,14 @@ static void test_orders(void)
 	CLEANUP_JSON json_t *want = NULL;
 
 	ok(decode(CAPTURE, &o, &err) == 0 && o.kind == JOB_CAPTURE && o.level == 3 &&
-		   o.disks_len == 2 && o.disks[1].size == 512,
+		   o.disks_len == 2 && o.disks[1].size == 512 && !o.all_blocks,
 	   "a capture");
+	o.all_blocks = true;
+	back = order_encode(&o);
+	order_done(&o);
+	ok(order_decode(back, &o, &err) == 0 && o.all_blocks && o.level == 3,
+	   "of all blocks, there and back");
+	json_decref(back);
 	order_done(&o);
 	ok(decode(RESTORE, &o, &err) == 0 && o.kind == JOB_RESTORE && o.end == END_REBOOT &&
 		   o.disks[0].overwrite && !o.disks[0].begun &&
@@ -81,6 +87,7 @@ static void test_hostile_orders(void)
 	bad(CAPTURE, "\"size\":512", "\"size\":-1", "size");
 	bad(CAPTURE, "\"size\":512", "\"size\":70368744177665", "size");
 	bad(CAPTURE, "\"size\":512", "\"size\":1e3", "size");
+	bad(CAPTURE, "\"level\":3", "\"all_blocks\":1", "all_blocks");
 	bad(RESTORE, "\"fingerprint\":\"0", "\"fingerprint\":\"X", "fingerprint");
 	bad(RESTORE, "\"overwrite\":true", "\"overwrite\":1", "overwrite");
 	bad(RESTORE, "[8192,4096]", "[4608,4096]", "extent");

@@ -54,16 +54,37 @@ static void test_open(void)
 	state_close(s);
 	ok(state_open(path, &s, &is_new, &err) == 0 && !is_new, "and an old one");
 	state_close(s);
-	run_sql("PRAGMA user_version = 2");
+	run_sql("PRAGMA user_version = 3");
 	ok(state_open(path, &none, &is_new, &err) == -EPROTO && !none &&
-		   strstr(err.msg, "version 2") && strstr(err.msg, "newer"),
+		   strstr(err.msg, "version 3") && strstr(err.msg, "newer"),
 	   "a later version is refused, with a sentence");
-	run_sql("PRAGMA user_version = 1; PRAGMA application_id = 7");
+	run_sql("PRAGMA user_version = 2; PRAGMA application_id = 7");
 	ok(state_open(path, &none, &is_new, &err) == -EPROTO && strstr(err.msg, "another program"),
 	   "another program's is refused");
 	run_sql("PRAGMA application_id = 1215261043");
 	ok(state_open("/var/tmp/hoist-no-such-dir/x.db", &none, &is_new, &err) < 0 && !none,
 	   "a folder that is not there");
+}
+
+/* A database of version 1 with a job in it. */
+static void test_migration(void)
+{
+	struct state *s = NULL;
+	struct job_row j = {0};
+	bool is_new = true;
+
+	run_sql("ALTER TABLE jobs DROP COLUMN all_blocks; ALTER TABLE jobs DROP COLUMN skipped;"
+		"INSERT INTO jobs VALUES(NULL, '00000000000000aa', 'capture', 'running', 'm', 'n',"
+		" 'web', 0, 1, 2, 0, 'stay', 3, 'capture', 4, 5, 6, 7, '', '', 8, NULL, NULL, NULL);"
+		"PRAGMA user_version = 1");
+	ok(state_open(path, &s, &is_new, &err) == 0 && !is_new,
+	   "a database of version 1 is opened");
+	ok(s && state_get_job(s, "00000000000000aa", &j, &err) == 0 && !j.all_blocks &&
+		   j.skipped == 0 && j.level == 3 && j.sent == 7 && j.seq == 8,
+	   "its job is there, with what is new preset");
+	job_row_done(&j);
+	state_close(s);
+	run_sql("DELETE FROM jobs");
 }
 
 /* ---- machines, tokens */
@@ -276,6 +297,7 @@ static void test_jobs(void)
 			    .created = 50,
 			    .end_action = END_REBOOT,
 			    .level = 7,
+			    .all_blocks = true,
 			    .seq = 1};
 	struct job_row got = {.seq = 0};
 	struct job_disk_row disks[2] = {
@@ -303,7 +325,7 @@ static void test_jobs(void)
 	s = reopen(s);
 	ok(state_get_job(s, "j1", &got, &err) == 0 && got.kind == JOB_RESTORE &&
 		   got.state == JOB_WAITING && got.version == 3 && got.end_action == END_REBOOT &&
-		   got.level == 7 && !got.log && !got.report && !got.manifest,
+		   got.level == 7 && got.all_blocks && !got.log && !got.report && !got.manifest,
 	   "it is as it was");
 	ok(state_get_job_disks(s, "j1", &rows, &len, &err) == 0 && len == 2 &&
 		   rows[0].size == 1ull << 46 && id_equal(&rows[0].root, &disks[0].root) &&
@@ -323,14 +345,16 @@ static void test_jobs(void)
 	got.state = JOB_FAILED;
 	got.ended = 60;
 	got.done = 1ull << 45;
+	got.skipped = 1ull << 44;
 	got.log = strdup("[\"x\"]");
 	got.manifest = strdup("{}");
 	(void)snprintf(got.message, sizeof(got.message), "It's \"broken\"; DROP TABLE jobs");
 	ok(state_save_job(s, &got, &err) == 0, "it ends");
 	job_row_done(&got);
 	ok(state_get_job(s, "j1", &got, &err) == 0 && got.state == JOB_FAILED &&
-		   got.done == 1ull << 45 && strcmp(got.log, "[\"x\"]") == 0 &&
-		   strcmp(got.manifest, "{}") == 0 && strstr(got.message, "DROP TABLE"),
+		   got.done == 1ull << 45 && got.skipped == 1ull << 44 &&
+		   strcmp(got.log, "[\"x\"]") == 0 && strcmp(got.manifest, "{}") == 0 &&
+		   strstr(got.message, "DROP TABLE"),
 	   "with all that is said of it");
 	job_row_done(&got);
 	ok(jobs_listed(s, &all, "j2 j1 ") && jobs_listed(s, &active, "j2 ") &&
@@ -421,6 +445,7 @@ int main(void)
 		return EXIT_FAILURE;
 	(void)snprintf(path, sizeof(path), "%s/state.db", dir);
 	test_open();
+	test_migration();
 	test_machines();
 	test_tokens();
 	test_versions();

@@ -1,0 +1,304 @@
+/* survey.c - the map that decides what a capture reads.
+ *
+ * It is made once, before the first byte is captured.  In the live image the disks are offline and locked, so that it stays true, and an agent
+ * that is started again in the middle of a job makes the very same one: the same windows, the same nodes, nothing is sent twice.  Elsewhere
+ * (a developer's machine) something may write to the disk meanwhile.  Then the image is torn as any image of a disk in use is, and besides
+ * lacks what was written to places that were free when the map was made; the counters before and after tell (work_capture.c).
+ *
+ * The map is an optimisation: while it is made, reads of a failing disk have a limit in number and time, beyond which they all fail, which makes raw
+ * whatever was still to be looked at.  The capture itself then tries with patience. */
+#include "agent/survey.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/clock.h"
+#include "agent/console.h"
+#include "agent/usage/map.h"
+#include "common/cleanup.h"
+
+#define FAILURES_MAX   32u
+#define FAILURES_MS    60000u
+#define LINES_MAX      40u   /* about what is whole; the report has all */
+#define PARTS_MAX      2000u /* in the report, below 1 KiB each: a body of 4 MiB has to hold them */
+#define WHY_ALL_BLOCKS "all blocks were ordered"
+
+/* ---- a disk that gives up */
+
+struct guard {
+	struct blk blk;
+	struct blk *inner; /* not owned */
+	struct job *job;
+	unsigned failures;
+	uint64_t failures_ms;
+};
+
+static int guard_read_at(struct blk *b, void *buf, size_t size, uint64_t offset, struct err *err)
+{
+	struct guard *g = (struct guard *)b;
+	uint64_t start_ms = clock_ms();
+	int r;
+
+	if (job_is_stopped(g->job))
+		return err_set(err, -ECANCELED, "the job was stopped");
+	if (g->failures >= FAILURES_MAX || g->failures_ms >= FAILURES_MS) {
+		return err_set(err, -EIO, "too many places of '%s' cannot be read to look further",
+			       b->name);
+	}
+	r = blk_read(g->inner, buf, size, offset, err);
+	if (r < 0) {
+		g->failures++;
+		g->failures_ms += clock_ms() - start_ms;
+	}
+	return r;
+}
+
+static bool guard_is_hole(struct blk *b, uint64_t offset, uint64_t size)
+{
+	return blk_is_hole(((struct guard *)b)->inner, offset, size);
+}
+
+static void guard_close(struct blk *b)
+{
+	(void)b;
+}
+
+static const struct blk_ops guard_ops = {
+	.read_at = guard_read_at,
+	.is_hole = guard_is_hole,
+	.close = guard_close,
+};
+
+static struct blk *guard_new(struct job *job, struct blk *inner, struct err *err)
+{
+	struct guard *g = calloc(1, sizeof(*g));
+
+	if (!g) {
+		(void)err_set(err, -ENOMEM, "out of memory");
+		return NULL;
+	}
+	g->inner = inner;
+	g->job = job;
+	g->blk.size = blk_size(inner);
+	g->blk.sector_size = blk_sector_size(inner);
+	g->blk.physical_sector_size = blk_physical_sector_size(inner);
+	g->blk.mode = BLK_READ;
+	g->blk.is_device = inner->is_device;
+	if (blk_init(&g->blk, &guard_ops, blk_name(inner), err) < 0) {
+		free(g);
+		return NULL;
+	}
+	return &g->blk;
+}
+
+/* ---- the report */
+
+static size_t parts_of(const struct usage_map *m)
+{
+	return m->partitions_len + m->volumes_len + m->areas_len;
+}
+
+/* `*parts`: how many there were on the disks before. */
+static json_t *report_map(const struct usage_map *m, const char *path, size_t *parts)
+{
+	json_t *o = map_to_json(m, path, false);
+
+	*parts += parts_of(m);
+	if (!o)
+		return NULL;
+	(void)json_object_del(o, "path"); /* the report of the disk says so */
+	(void)json_object_del(o, "size");
+	if (*parts > PARTS_MAX) {
+		(void)json_object_del(o, "partitions");
+		(void)json_object_del(o, "volumes");
+		(void)json_object_del(o, "areas");
+		if (json_object_set_new(o, "left_out", json_integer((json_int_t)parts_of(m))) < 0)
+			goto bad;
+	}
+	if (json_object_set_new(o, "how", json_string(usage_how_name(USAGE_MAP))) == 0)
+		return o;
+bad:
+	json_decref(o);
+	return NULL;
+}
+
+static json_t *report_whole(const char *why)
+{
+	return json_pack("{s:s, s:s}", "how", usage_how_name(USAGE_RAW), "why", why);
+}
+
+/* ---- what is said of it */
+
+struct lines {
+	struct job *job;
+	unsigned said, unsaid;
+};
+
+static const char *describe_part(const struct usage_part *p, char *buf, size_t size)
+{
+	if (p->name[0])
+		(void)snprintf(buf, size, ", %s", p->name);
+	else if (p->number > 0)
+		(void)snprintf(buf, size, ", partition %" PRIu32, p->number);
+	else
+		buf[0] = '\0';
+	return buf;
+}
+
+static void say_part(struct lines *l, const struct disk *d, const struct usage_part *p)
+{
+	char name[192], copied[CONSOLE_AMOUNT_SIZE];
+
+	if (p->how != USAGE_RAW && p->how != USAGE_HEADER)
+		return;
+	if (l->said == LINES_MAX) {
+		l->unsaid++;
+		return;
+	}
+	l->said++;
+	(void)describe_part(p, name, sizeof(name));
+	(void)console_amount(p->copied, copied);
+	if (p->how == USAGE_HEADER)
+		job_say(l->job, "disk '%s'%s (%s): only its header is copied: %s", d->id, name,
+			p->content, p->why);
+	else
+		job_say(l->job, "disk '%s'%s (%s): copied whole, %s: %s", d->id, name, p->content,
+			copied, p->why);
+}
+
+/* A volume over several disks is on the list of each. */
+static bool was_said(const struct usage_map *maps, size_t len, const struct usage_part *v)
+{
+	for (size_t i = 0; i < len; i++) {
+		for (size_t k = 0; k < maps[i].volumes_len; k++) {
+			const struct usage_part *x = &maps[i].volumes[k];
+
+			if (strcmp(x->name, v->name) == 0 && strcmp(x->uuid, v->uuid) == 0 &&
+			    x->size == v->size)
+				return true;
+		}
+	}
+	return false;
+}
+
+static void say_all(struct job *job, const struct survey_disk *disks, const struct usage_map *maps,
+		    size_t len)
+{
+	struct lines l = {.job = job};
+	char used[CONSOLE_AMOUNT_SIZE], size[CONSOLE_AMOUNT_SIZE];
+
+	for (size_t i = 0; i < len; i++) {
+		const struct usage_map *m = &maps[i];
+
+		job_say(job, "disk '%s': %s of %s are in use; the rest is free and not read",
+			disks[i].disk->id, console_amount(disks[i].used_bytes, used),
+			console_amount(m->size, size));
+		for (size_t k = 0; k < m->partitions_len; k++)
+			say_part(&l, disks[i].disk, &m->partitions[k]);
+		for (size_t k = 0; k < m->volumes_len; k++) {
+			if (!was_said(maps, i, &m->volumes[k]))
+				say_part(&l, disks[i].disk, &m->volumes[k]);
+		}
+	}
+	if (l.unsaid > 0)
+		job_say(job, "%u more are copied whole or by their header: see the report",
+			l.unsaid);
+}
+
+/* ---- making it */
+
+static int make_maps(struct job *job, const struct survey_disk *disks, size_t len,
+		     struct usage_map *ret, struct err *err)
+{
+	struct blk **guards = calloc(len, sizeof(struct blk *));
+	int r = guards ? 0 : err_set(err, -ENOMEM, "out of memory");
+
+	for (size_t i = 0; r == 0 && i < len; i++) {
+		guards[i] = guard_new(job, disks[i].blk, err);
+		r = guards[i] ? 0 : err->code;
+	}
+	if (r == 0)
+		r = usage_map(guards, len, ret, err);
+	for (size_t i = 0; guards && i < len; i++)
+		blk_free(guards[i]);
+	free(guards);
+	return r;
+}
+
+static int by_map(struct job *job, struct survey_disk *disks, size_t len, struct err *err)
+{
+	CLEANUP_FREE struct usage_map *maps = calloc(len, sizeof(*maps));
+	size_t parts = 0;
+	int r = maps ? make_maps(job, disks, len, maps, err)
+		     : err_set(err, -ENOMEM, "out of memory");
+
+	for (size_t i = 0; r == 0 && i < len; i++) {
+		disks[i].report = report_map(&maps[i], disks[i].disk->path, &parts);
+		if (!disks[i].report)
+			r = err_set(err, -ENOMEM, "out of memory");
+	}
+	for (size_t i = 0; r == 0 && i < len; i++) {
+		used_take(&disks[i].used, maps[i].extents, maps[i].extents_len);
+		maps[i].extents = NULL;
+		disks[i].used_bytes = used_bytes(&disks[i].used);
+	}
+	if (r == 0 && !job_is_stopped(job))
+		say_all(job, disks, maps, len);
+	for (size_t i = 0; maps && i < len; i++)
+		usage_map_done(&maps[i]);
+	return r;
+}
+
+static int whole(struct job *job, struct survey_disk *disks, size_t len, const char *why,
+		 struct err *err)
+{
+	for (size_t i = 0; i < len; i++) {
+		if (used_init_whole(&disks[i].used, blk_size(disks[i].blk)) == 0)
+			disks[i].report = report_whole(why);
+		if (!disks[i].report)
+			return job_blame(job, "internal", err_set(err, -ENOMEM, "out of memory"));
+		disks[i].used_bytes = blk_size(disks[i].blk);
+		job_say(job, "disk '%s': all of it is copied: %s", disks[i].disk->id, why);
+	}
+	return 0;
+}
+
+int survey_disks(struct job *job, struct survey_disk *disks, size_t len, bool all_blocks,
+		 struct err *err)
+{
+	char why[JOB_LINE_SIZE];
+	struct err failure = {0};
+	int r;
+
+	if (all_blocks)
+		return whole(job, disks, len, WHY_ALL_BLOCKS, err);
+	r = by_map(job, disks, len, &failure);
+	if (job_is_stopped(job)) /* a map that was cut short is of no use */
+		return job_check(job, err);
+	if (r == 0)
+		return 0;
+	survey_done(disks, len);
+	(void)snprintf(why, sizeof(why), "what is in use could not be found out: %.400s",
+		       failure.msg);
+	return whole(job, disks, len, why, err);
+}
+
+void survey_done(struct survey_disk *disks, size_t len)
+{
+	for (size_t i = 0; i < len; i++) {
+		used_done(&disks[i].used);
+		json_decref(disks[i].report);
+		disks[i].report = NULL;
+	}
+}
+
+uint64_t survey_memory(const struct survey_disk *disks, size_t len)
+{
+	uint64_t size = 0;
+
+	for (size_t i = 0; i < len; i++)
+		size += disks[i].used.len * sizeof(struct extent);
+	return size;
+}
