@@ -4,6 +4,7 @@
  *					DIR/windows, DIR/root
  *	wire want NODES FIRST OUT	of an answer to `nodes`: the body that asks for all chunks of them
  *	wire join NODES CHUNKS OUT	disk from answers to `nodes` (all windows) and `chunks`; every id is hashed again
+ *	wire plain PACK...		what the packs hold, decoded and hashed, to standard output
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -332,6 +333,26 @@ static int cmd_join(const char *nodes, const char *packs, const char *out)
 	return 0;
 }
 
+static int cmd_plain(char **packs)
+{
+	struct codec_ctx *ctx = codec_ctx_new();
+
+	for (; *packs; packs++) {
+		struct chunks all = {0};
+		size_t size;
+		uint8_t *data = read_file(*packs, &size);
+
+		take_pack(&all, ctx, data, size);
+		for (size_t i = 0; i < all.len; i++)
+			put(stdout, all.items[i].data, all.items[i].length);
+		free(all.items[0].plain);
+		free(all.items);
+		free(data);
+	}
+	codec_ctx_free(ctx);
+	return fflush(stdout) == 0 ? 0 : 1;
+}
+
 int main(int argc, char **argv)
 {
 	if (argc == 4 && strcmp(argv[1], "cut") == 0)
@@ -340,7 +361,9 @@ int main(int argc, char **argv)
 		return cmd_want(argv[2], argv[3], argv[4]);
 	if (argc == 5 && strcmp(argv[1], "join") == 0)
 		return cmd_join(argv[2], argv[3], argv[4]);
+	if (argc >= 3 && strcmp(argv[1], "plain") == 0)
+		return cmd_plain(argv + 2);
 	fprintf(stderr,
-		"Usage: wire cut DISK DIR | want NODES FIRST OUT | join NODES CHUNKS OUT\n");
+		"Usage: wire cut DISK DIR | want NODES FIRST OUT | join NODES CHUNKS OUT | plain PACK...\n");
 	return 2;
 }
