@@ -5,10 +5,10 @@
 # shellcheck disable=SC2034
 . "$(dirname "$0")/../lib/tap.sh"
 . "$TOP/tests/lib/usage.sh"
-. "$TOP/tests/lib/server.sh"
-. "$TOP/tests/lib/agent.sh"
-. "$TOP/tests/lib/cli.sh"
-. "$TOP/tests/lib/filesystems.sh"
+. "$(dirname "$0")/../lib/server.sh"
+. "$(dirname "$0")/../lib/agent.sh"
+. "$(dirname "$0")/../lib/cli.sh"
+. "$(dirname "$0")/../lib/filesystems.sh"
 requires curl jq xxd cmp blkid openssl sgdisk mke2fs debugfs e2fsck mkfs.xfs xfs_repair mkswap
 
 cd "$TAP_TMP" || exit
