@@ -171,6 +171,7 @@ CLI_SRC := \
 # what of a disk is in use: hoist-agent map, and what a capture reads
 AGENT_SRC += \
 	agent/usage/btrfs.c \
+	agent/usage/btrfs_log.c \
 	agent/usage/btrfs_tree.c \
 	agent/usage/cache.c \
 	agent/usage/crc32c.c \
@@ -203,6 +204,14 @@ AGENT_SRC += \
 	agent/usage/volume.c \
 	agent/usage/xfs.c \
 	agent/usage/xfs_log.c
+
+# the map of what was not unmounted
+AGENT_SRC += \
+	agent/replay/dm.c \
+	agent/replay/klog.c \
+	agent/replay/replay.c \
+	agent/replay/store.c \
+	agent/replay/sys.c
 
 # libblake3 is preferred where there is one (Debian 12 has none); `make LIBBLAKE3=` does without.
 LIBBLAKE3 ?= $(shell $(PKG_CONFIG) --exists libblake3 && echo yes)

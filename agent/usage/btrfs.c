@@ -146,14 +146,16 @@ static int check_super(const struct btrfs *b, struct view *s, struct err *err)
 			     view_le64(s, 56));
 	if (view_le64(s, 136) != 1)
 		return doubt(err, "it is spread over %" PRIu64 " devices", view_le64(s, 136));
-	if (view_le64(s, 96) != 0)
-		return doubt(err, "it was not unmounted cleanly: it has a log tree to be replayed");
 	if (b->node_size < 4096 || b->node_size > 65536 || (b->node_size & (b->node_size - 1)) ||
 	    b->sector_size < 512 || b->sector_size > 65536 ||
 	    (b->sector_size & (b->sector_size - 1)))
 		return doubt(err, "its superblock contradicts itself");
 	if (b->device_size > volume_size(b->v))
 		return doubt(err, "it is larger than the space it is in");
+	if (view_le64(s, 96) != 0 && !b->is_past_log) {
+		return doubt_log(err,
+				 "it was not unmounted cleanly: it has a log tree to be replayed");
+	}
 	return 0;
 }
 
@@ -188,7 +190,8 @@ static int root_item(struct btrfs *b, const struct btrfs_key *key, struct view *
 static int find_root(struct btrfs *b, const struct btrfs_root *roots, uint64_t tree,
 		     struct btrfs_root *ret, struct err *err)
 {
-	struct btrfs_query q = {*roots, {tree, KEY_ROOT, 0}, {tree, KEY_ROOT, 0}, root_item, ret};
+	struct btrfs_query q = {*roots, {tree, KEY_ROOT, 0}, {tree, KEY_ROOT, 0}, root_item, ret,
+				false};
 	int r;
 
 	*ret = (struct btrfs_root){0};
@@ -271,7 +274,7 @@ static int map_extents(struct btrfs *b, struct view *s, struct err *err)
 	struct btrfs_root chunks = {view_le64(s, 88), view_le64(s, 164), TREE_CHUNK,
 				    view_u8(s, 199)};
 	struct btrfs_root roots = {view_le64(s, 80), b->generation, TREE_ROOT, view_u8(s, 198)};
-	struct btrfs_query all_chunks = {chunks, first, last, chunk_item, NULL};
+	struct btrfs_query all_chunks = {chunks, first, last, chunk_item, NULL, false};
 	struct sums sums = {0};
 	struct btrfs_query q = {.from = first, .to = last, .fn = extent_item, .ctx = &sums};
 	int r = btrfs_each_item(b, &all_chunks, err);
@@ -296,12 +299,12 @@ static void btrfs_done(struct btrfs *b)
 
 static int btrfs_map(struct scan *s, struct place *p, struct err *err)
 {
-	CLEANUP(btrfs_done) struct btrfs b = {.v = p->volume};
+	CLEANUP(btrfs_done)
+	struct btrfs b = {.v = p->volume, .is_past_log = s->options->is_past_log};
 	uint8_t super[SUPER_SIZE];
 	struct view v = view_of(super, sizeof(super));
 	int r = volume_read(p->volume, super, sizeof(super), SUPER_OFFSET, err);
 
-	(void)s;
 	if (r < 0)
 		return r;
 	read_super(&b, &v);
@@ -310,6 +313,8 @@ static int btrfs_map(struct scan *s, struct place *p, struct err *err)
 		r = add_system_chunks(&b, super, err);
 	if (r == 0)
 		r = map_extents(&b, &v, err);
+	if (r == 0 && b.is_past_log)
+		r = btrfs_mark_log(&b, view_le64(&v, 96), view_u8(&v, 200), err);
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < b.chunks_len; i++)

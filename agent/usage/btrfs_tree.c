@@ -120,6 +120,8 @@ static int read_node(struct walk *w, uint64_t logical, unsigned level, uint64_t 
 	    view_u8(&v, 100) != level)
 		return doubt(err, "a node of tree %" PRIu64 " is not the one that was meant",
 			     w->q->root.owner);
+	for (unsigned i = 0; w->q->marks_nodes && i < c->copies; i++)
+		volume_mark(b->v, c->physical[i] + (logical - c->logical), b->node_size);
 	return 0;
 }
 

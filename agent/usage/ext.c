@@ -81,19 +81,31 @@ struct counts {
 	ext2_filsys fs;
 	struct volume *v;
 	uint64_t free;
+	bool is_past_log; /* nothing has to add up */
 };
+
+/* Only the log, and what the kernel does after it: the kernel can put that right. */
+static int check_log(const struct ext2_super_block *s, struct err *err)
+{
+	if (s->s_feature_incompat & EXT3_FEATURE_INCOMPAT_RECOVER) {
+		return doubt_log(err,
+				 "it was not unmounted cleanly: its journal has to be replayed");
+	}
+	if (s->s_feature_ro_compat & EXT4_FEATURE_RO_COMPAT_ORPHAN_PRESENT || s->s_last_orphan != 0)
+		return doubt_log(err, "it was not unmounted cleanly: its orphan files have to be "
+				      "removed");
+	return 0;
+}
 
 static int check_features(const struct ext2_super_block *s, struct err *err)
 {
-	uint32_t incompat = s->s_feature_incompat & ~INCOMPAT_KNOWN;
-	uint32_t ro_compat = s->s_feature_ro_compat & ~RO_COMPAT_KNOWN;
+	uint32_t incompat =
+		s->s_feature_incompat & ~(INCOMPAT_KNOWN | EXT3_FEATURE_INCOMPAT_RECOVER);
+	uint32_t ro_compat =
+		s->s_feature_ro_compat & ~(RO_COMPAT_KNOWN | EXT4_FEATURE_RO_COMPAT_ORPHAN_PRESENT);
 
 	if (incompat & EXT3_FEATURE_INCOMPAT_JOURNAL_DEV)
 		return doubt(err, "it is the journal of a filesystem elsewhere");
-	if (incompat & EXT3_FEATURE_INCOMPAT_RECOVER)
-		return doubt(err, "it was not unmounted cleanly: its journal has to be replayed");
-	if (ro_compat & EXT4_FEATURE_RO_COMPAT_ORPHAN_PRESENT)
-		return doubt(err, "it was not unmounted cleanly: it has orphan files");
 	if (incompat != 0 || ro_compat != 0) {
 		return doubt(err,
 			     "it has features that are not known (incompat %#x, ro_compat %#x)",
@@ -110,8 +122,6 @@ static int check_state(const struct ext2_super_block *s, struct err *err)
 		return doubt(err, "it was not unmounted cleanly");
 	if (s->s_state & EXT2_ERROR_FS)
 		return doubt(err, "errors were found in it, and it has not been checked since");
-	if (s->s_last_orphan != 0)
-		return doubt(err, "it was not unmounted cleanly: it has orphan files");
 	if ((s->s_feature_compat & EXT3_FEATURE_COMPAT_HAS_JOURNAL) && s->s_journal_inum == 0)
 		return doubt(err, "its journal is on another device");
 	return 0;
@@ -144,7 +154,7 @@ static int check_journal(const struct counts *c, void *block, struct err *err)
 		return r;
 	if (view_be32(&v, 0) != 0xc03b3998u)
 		return doubt(err, "its journal has no superblock");
-	if (view_be32(&v, 0x1c) != 0)
+	if (view_be32(&v, 0x1c) != 0 && !c->is_past_log)
 		return doubt(err, "it was not unmounted cleanly: its journal is not empty");
 	return 0;
 }
@@ -204,10 +214,14 @@ static int check_clean(const struct counts *c, struct err *err)
 		r = check_state(s, err);
 	if (r < 0)
 		return r;
+	if (!c->is_past_log)
+		r = check_log(s, err);
+	if (r < 0)
+		return r;
 	if (s->s_first_data_block > 1 || (c->fs->cluster_ratio_bits > 0 && s->s_first_data_block))
 		return doubt(err, "its first block is number %u", s->s_first_data_block);
 	r = check_journal(c, block, err);
-	if (r == 0)
+	if (r == 0 && !c->is_past_log)
 		r = check_mmp(c, block, err);
 	return r == 0 ? check_backup(c, block, err) : r;
 }
@@ -231,7 +245,7 @@ static int mark_metadata(const struct counts *c, dgrp_t group, struct err *err)
 	    c->fs->inode_blocks_per_group > blocks - table || bitmap == 0 || inodes == 0 ||
 	    table == 0)
 		return doubt(err, "group %u has metadata outside the filesystem", group);
-	if (!ext2fs_group_desc_csum_verify(c->fs, group))
+	if (!c->is_past_log && !ext2fs_group_desc_csum_verify(c->fs, group))
 		return doubt(err, "the checksum of the descriptor of group %u is wrong", group);
 	mark_blocks(c, bitmap, 1);
 	mark_blocks(c, inodes, 1);
@@ -290,11 +304,12 @@ static int map_group(struct counts *c, dgrp_t group, uint8_t *bitmap, struct err
 	r = read_block(c, ext2fs_block_bitmap_loc(c->fs, group), bitmap, err);
 	if (r < 0)
 		return err_prefix(err, "the block bitmap of group %u", group);
-	if (!ext2fs_block_bitmap_csum_verify(c->fs, group, (char *)bitmap,
+	if (!c->is_past_log &&
+	    !ext2fs_block_bitmap_csum_verify(c->fs, group, (char *)bitmap,
 					     (int)(c->fs->super->s_clusters_per_group / 8)))
 		return doubt(err, "the checksum of the block bitmap of group %u is wrong", group);
 	free = mark_bitmap(c, group, bitmap);
-	if (free != said) {
+	if (free != said && !c->is_past_log) {
 		return doubt(err,
 			     "the block bitmap of group %u has %u free clusters where its "
 			     "descriptor says %u",
@@ -313,7 +328,8 @@ static int map_groups(struct counts *c, struct err *err)
 		r = doubt(err, "its groups are larger than their bitmaps");
 	for (dgrp_t g = 0; r == 0 && g < c->fs->group_desc_count; g++)
 		r = map_group(c, g, bitmap, err);
-	if (r == 0 && c->free != EXT2FS_B2C(c->fs, ext2fs_free_blocks_count(s))) {
+	if (r == 0 && !c->is_past_log &&
+	    c->free != EXT2FS_B2C(c->fs, ext2fs_free_blocks_count(s))) {
 		r = doubt(err,
 			  "its groups have %" PRIu64
 			  " free clusters where its superblock says %llu",
@@ -349,6 +365,31 @@ static int check_size(struct volume *v, struct err *err)
 	return 0;
 }
 
+static int mark_journal_block(ext2_filsys fs, blk64_t *block, e2_blkcnt_t number, blk64_t referrer,
+			      int place, void *ctx)
+{
+	const struct counts *c = ctx;
+
+	(void)number;
+	(void)referrer;
+	(void)place;
+	if (*block >= ext2fs_blocks_count(fs->super))
+		return BLOCK_ABORT;
+	mark_blocks(c, *block, 1);
+	return 0;
+}
+
+/* In use in the bitmaps as well, when they are as they should be. */
+static int mark_journal(struct counts *c, struct err *err)
+{
+	errcode_t e = 0;
+
+	if (c->fs->super->s_feature_compat & EXT3_FEATURE_COMPAT_HAS_JOURNAL)
+		e = ext2fs_block_iterate3(c->fs, c->fs->super->s_journal_inum, BLOCK_FLAG_READ_ONLY,
+					  NULL, mark_journal_block, c);
+	return e ? doubt(err, "its journal cannot be read: %s", error_message(e)) : 0;
+}
+
 static void fs_freep(ext2_filsys *fs)
 {
 	if (*fs)
@@ -358,11 +399,10 @@ static void fs_freep(ext2_filsys *fs)
 static int ext_map(struct scan *s, struct place *p, struct err *err)
 {
 	CLEANUP(fs_freep) ext2_filsys fs = NULL;
-	struct counts c = {.v = p->volume};
+	struct counts c = {.v = p->volume, .is_past_log = s->options->is_past_log};
 	uint64_t blocks;
 	int r = check_size(p->volume, err);
 
-	(void)s;
 	if (r == 0)
 		r = ext_io_open(p->volume, &fs, err);
 	if (r < 0)
@@ -372,6 +412,8 @@ static int ext_map(struct scan *s, struct place *p, struct err *err)
 	r = check_clean(&c, err);
 	if (r == 0)
 		r = map_groups(&c, err);
+	if (r == 0 && c.is_past_log)
+		r = mark_journal(&c, err);
 	if (r < 0)
 		return r;
 	blocks = ext2fs_blocks_count(fs->super);
@@ -379,7 +421,7 @@ static int ext_map(struct scan *s, struct place *p, struct err *err)
 	volume_mark(p->volume, 0, SUPER_OFFSET + SUPER_SIZE);
 	volume_mark(p->volume, blocks * fs->blocksize, UINT64_MAX);
 	p->part.used = (blocks - ext2fs_free_blocks_count(fs->super)) * fs->blocksize;
-	if (!ext2fs_has_feature_metadata_csum(fs->super))
+	if (!ext2fs_has_feature_metadata_csum(fs->super) && !c.is_past_log)
 		r = ext_walk(fs, p->volume, err);
 	return r;
 }

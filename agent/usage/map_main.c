@@ -4,11 +4,12 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "agent/replay/replay.h"
 #include "agent/usage/map.h"
 #include "common/setting.h"
 
 struct config {
-	bool json, extents;
+	bool json, extents, replay;
 	uint64_t sector;
 };
 
@@ -17,6 +18,9 @@ static const struct setting settings[] = {
 	 "print JSON: an object, or with several disks a list of them", NULL},
 	{"extents", SETTING_BOOL, SETTING_ARGV, offsetof(struct config, extents), 0, 0, NULL, NULL,
 	 "with --json: list what would be copied, as [offset, length] in bytes", NULL},
+	{"replay", SETTING_BOOL, SETTING_ARGV, offsetof(struct config, replay), 0, 0, NULL, NULL,
+	 "let the kernel replay the log of an unclean ext4, XFS or btrfs on a copy in memory; sets the disks read-only",
+	 NULL},
 	{"sector", SETTING_U64, SETTING_ARGV, offsetof(struct config, sector), BLK_SECTOR_SIZE_MIN,
 	 BLK_SECTOR_SIZE_MAX, "512", "BYTES", "the sector size of plain files", NULL},
 };
@@ -82,19 +86,22 @@ static void disks_done(struct disks *d)
 static int map_disks(const struct config *c, char **paths, size_t len, struct disks *d,
 		     struct err *err)
 {
+	struct replay replay = {0};
+	struct usage_options options = {c->replay ? replay_run : NULL, &replay, false};
+
 	assert(len > 0);
 	d->items = calloc(len, sizeof(struct blk *));
 	d->maps = calloc(len, sizeof(*d->maps));
 	if (!d->items || !d->maps)
 		return err_set(err, -ENOMEM, "map: out of memory");
 	for (; d->len < len; d->len++) {
-		int r = blk_open_file(paths[d->len], BLK_READ, BLK_LOOK, (uint32_t)c->sector,
-				      &d->items[d->len], err);
+		int r = blk_open_file(paths[d->len], BLK_READ, c->replay ? 0 : BLK_LOOK,
+				      (uint32_t)c->sector, &d->items[d->len], err);
 
 		if (r < 0)
 			return r;
 	}
-	return usage_map(d->items, d->len, d->maps, err);
+	return usage_map_with(d->items, d->len, &options, d->maps, err);
 }
 
 static int print_json(const struct config *c, const struct disks *d, char **paths, struct err *err)

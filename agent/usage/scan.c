@@ -260,9 +260,41 @@ void scan_settle_areas(struct scan *s)
 	}
 }
 
+/* What only its log keeps from being mapped is mapped by way of a replay, if there is one.  The message in `err` says why it has to be; it
+ * then says why it could not. */
+static int look_replayed(struct scan *s, struct place *p, struct err *err)
+{
+	CLEANUP(runs_done) struct runs runs;
+	CLEANUP_FREE struct usage_piece *pieces = calloc(USAGE_PIECES_MAX, sizeof(*pieces));
+	struct usage_unclean u = {p->part.content, volume_size(p->volume),
+				  p->volume->blk.sector_size, pieces, 0};
+	struct err first = *err;
+	int r;
+
+	runs_init(&runs, USAGE_REPLAY_RUNS_MAX);
+	if (!pieces)
+		return err_set(err, -ENOMEM, "out of memory");
+	r = volume_find_pieces(p->volume, pieces, USAGE_PIECES_MAX, &u.pieces_len, err);
+	if (r == 0)
+		r = s->options->replay(s->options->replay_ctx, &u, &runs, err);
+	if (r == 0 && runs.is_failed)
+		r = err_set(err, -ENOMEM, "out of memory");
+	if (r < 0)
+		return err_prefix(err, "%.200s, and could not be", first.msg);
+	runs_sort(&runs);
+	p->part.used = 0;
+	for (size_t i = 0; i < runs.len; i++) {
+		p->part.used += runs.items[i].length;
+		volume_mark(p->volume, runs.items[i].offset, runs.items[i].length);
+	}
+	part_set_why(&p->part, "%.200s; it was, on a copy in memory", first.msg);
+	return 0;
+}
+
 static void look_content(struct scan *s, struct place *p, const struct format *format)
 {
 	struct err err;
+	int r;
 
 	if (!format && strcmp(p->part.content, "unknown") == 0) {
 		place_set_raw(p, "nothing that is known is on it");
@@ -273,7 +305,10 @@ static void look_content(struct scan *s, struct place *p, const struct format *f
 		return;
 	}
 	p->part.how = USAGE_MAP;
-	if (format->map(s, p, &err) < 0)
+	r = format->map(s, p, &err);
+	if (r == DOUBT_LOG && s->options->replay)
+		r = look_replayed(s, p, &err);
+	if (r < 0)
 		place_set_raw(p, "%s", err.msg);
 }
 

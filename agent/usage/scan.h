@@ -38,7 +38,8 @@ struct format {
 	/* Does it claim this space?  1, after setting part->content, label and uuid; 0; or a negative errno when it cannot be read. */
 	int (*probe)(struct volume *v, struct usage_part *part, struct err *err);
 	/* Mark what is in use, and set part.used and, unless it is USAGE_MAP, part.how.  Any error is a doubt: the place becomes raw, and the message is the reason.
-	 * -EUCLEAN is for what is wrong in the content itself. */
+	 * -EUCLEAN is for what is wrong in the content itself.  DOUBT_LOG: nothing is, but its log has to be replayed first; not when
+	 * options->is_past_log. */
 	int (*map)(struct scan *s, struct place *p, struct err *err);
 };
 
@@ -46,6 +47,7 @@ extern const struct format format_btrfs, format_exfat, format_ext, format_fat, f
 	format_md, format_ntfs, format_swap, format_xfs;
 
 struct scan {
+	const struct usage_options *options;
 	struct cache *cache;
 	struct place **disks; /* borrowed from places */
 	size_t disks_len;
@@ -69,6 +71,9 @@ bool place_may_have_table(const struct place *p);
 
 /* doubt(err, format, ...): -EUCLEAN and the sentence.  The value is for the analyzer to see. */
 #define doubt(err, ...) (doubt_say((err), __VA_ARGS__), -EUCLEAN)
+/* The same for DOUBT_LOG. */
+#define DOUBT_LOG	    (-ESTALE)
+#define doubt_log(err, ...) (doubt_say((err), __VA_ARGS__), (err)->code = DOUBT_LOG)
 void doubt_say(struct err *err, const char *fmt, ...) __attribute__((format(printf, 2, 3), cold));
 
 void part_set_why(struct usage_part *part, const char *fmt, ...)

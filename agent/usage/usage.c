@@ -190,7 +190,15 @@ static int check(struct blk *const *disks, size_t len, struct err *err)
 
 int usage_map(struct blk *const *disks, size_t len, struct usage_map *ret, struct err *err)
 {
-	CLEANUP(scan_done) struct scan s = {0};
+	const struct usage_options none = {0};
+
+	return usage_map_with(disks, len, &none, ret, err);
+}
+
+int usage_map_with(struct blk *const *disks, size_t len, const struct usage_options *options,
+		   struct usage_map *ret, struct err *err)
+{
+	CLEANUP(scan_done) struct scan s = {.options = options};
 	int r = check(disks, len, err);
 
 	if (r == 0)

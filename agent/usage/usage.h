@@ -17,6 +17,7 @@
  */
 #ifndef AGENT_USAGE_USAGE_H
 #define AGENT_USAGE_USAGE_H
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -73,12 +74,45 @@ struct usage_map {
 	size_t volumes_len;
 };
 
+/* Consecutive bytes of a disk. */
+struct usage_piece {
+	struct blk *disk;
+	uint64_t offset, length;
+};
+#define USAGE_PIECES_MAX      4096u
+#define USAGE_REPLAY_RUNS_MAX 32768u
+
+/* A filesystem whose map cannot be believed before its log is replayed, and where it lies: the pieces make it up in order. */
+struct usage_unclean {
+	const char *content; /* as in struct usage_part */
+	uint64_t size;
+	uint32_t sector_size;
+	const struct usage_piece *pieces;
+	size_t pieces_len; /* 1..USAGE_PIECES_MAX */
+};
+
+/* Put into `ret` (initialised for USAGE_REPLAY_RUNS_MAX, empty) what is in use on the filesystem when its log has been replayed, together with all that replaying
+ * needs; offsets from its start.  An error leaves the filesystem raw, and its message says why. */
+struct runs;
+typedef int usage_replay_fn(void *ctx, const struct usage_unclean *u, struct runs *ret,
+			    struct err *err);
+
+struct usage_options {
+	usage_replay_fn *replay; /* NULL: what needs it is raw */
+	void *replay_ctx;
+	/* Of unclean filesystems (ext, XFS, btrfs) what lies on the disk, the log included, where readers can make it out; in doubt about a place it is in use.  This
+	 * alone loses files: it is one half of what `replay` has to answer. */
+	bool is_past_log;
+};
+
 /* Map `len` disks (1..USAGE_DISKS_MAX) of one machine together: a volume over several disks is only understood when all of them are given,
  * and is raw otherwise.  `ret` has `len` elements, for usage_map_done.  Blocks while it reads; not to be called from two threads at once
  * (libext2fs and libntfs-3g have state of their own).
  * -ENOMEM; -EINVAL for sizes that no disk has; `ret` then is all zero. */
 int usage_map(struct blk *const *disks, size_t len, struct usage_map *ret,
 	      struct err *err) MUST_CHECK;
+int usage_map_with(struct blk *const *disks, size_t len, const struct usage_options *options,
+		   struct usage_map *ret, struct err *err) MUST_CHECK;
 void usage_map_done(struct usage_map *m);
 
 /* "raw", "map", ... */

@@ -173,6 +173,75 @@ int volume_read(struct volume *v, void *buf, size_t size, uint64_t offset, struc
 	return blk_read(&v->blk, buf, size, offset, err);
 }
 
+struct pieces {
+	struct usage_piece *items;
+	size_t len, max;
+};
+
+static int add_piece(struct pieces *p, struct blk *disk, uint64_t offset, uint64_t length,
+		     struct err *err)
+{
+	struct usage_piece *last = p->len > 0 ? &p->items[p->len - 1] : NULL;
+
+	if (last && last->disk == disk && last->offset + last->length == offset) {
+		last->length += length;
+		return 0;
+	}
+	if (p->len == p->max)
+		return err_set(err, -E2BIG, "it lies in more than %zu pieces", p->max);
+	p->items[p->len++] = (struct usage_piece){disk, offset, length};
+	return 0;
+}
+
+/* The depth of recursion is that of the layers. */
+static int find_pieces(const struct volume *v, uint64_t offset, uint64_t length, struct pieces *p,
+		       struct err *err)
+{
+	int r = 0;
+
+	if (v->disk)
+		return add_piece(p, v->disk, offset, length, err);
+	for (size_t i = find_segment(v, offset); r == 0 && length > 0; i++) {
+		const struct segment *s = &v->segments[i];
+
+		while (r == 0 && length > 0 && offset - s->at < s->length) {
+			uint64_t at = offset - s->at;
+			uint64_t n = s->length - at;
+			uint32_t stripe = 0;
+			const struct area *a;
+
+			if (s->stripes > 1) {
+				n = s->stripe_size - at % s->stripe_size;
+				stripe = (uint32_t)(at / s->stripe_size % s->stripes);
+				at = at / s->stripe_size / s->stripes * s->stripe_size +
+				     at % s->stripe_size;
+			}
+			if (n > length)
+				n = length;
+			a = s->areas + (size_t)stripe * s->mirrors;
+			for (uint32_t j = 1; !a->on && j < s->mirrors; j++)
+				a++;
+			if (!a->on)
+				return err_set(err, -ENXIO, "it lies on a disk that is not there");
+			r = find_pieces(a->on, a->offset + at, n, p, err);
+			offset += n;
+			length -= n;
+		}
+	}
+	return r;
+}
+
+int volume_find_pieces(const struct volume *v, struct usage_piece *ret, size_t max, size_t *ret_len,
+		       struct err *err)
+{
+	struct pieces p = {ret, 0, max};
+	int r = find_pieces(v, 0, volume_size(v), &p, err);
+
+	if (r == 0)
+		*ret_len = p.len;
+	return r;
+}
+
 /* What to do with a range of a disk. */
 typedef bool range_fn(struct volume *disk, uint64_t offset, uint64_t length, void *ctx);
 

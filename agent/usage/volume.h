@@ -6,6 +6,7 @@
 #define AGENT_USAGE_VOLUME_H
 #include "agent/usage/cache.h"
 #include "agent/usage/runs.h"
+#include "agent/usage/usage.h"
 #include "common/blk.h"
 
 struct volume;
@@ -62,6 +63,11 @@ static inline uint64_t volume_size(const struct volume *v)
 /* As blk_read.  -ENXIO when it lies on a disk that was not given. */
 int volume_read(struct volume *v, void *buf, size_t size, uint64_t offset,
 		struct err *err) MUST_CHECK;
+
+/* Where the volume lies on the disks, in its own order: at most `max` pieces, of mirrors the first that is there.
+ * -ENXIO when part of it is on a disk that was not given, -E2BIG. */
+int volume_find_pieces(const struct volume *v, struct usage_piece *ret, size_t max, size_t *ret_len,
+		       struct err *err) MUST_CHECK;
 
 /* The range is in use.  What lies outside the volume is left out. */
 void volume_mark(struct volume *v, uint64_t offset, uint64_t length);

@@ -12,6 +12,7 @@
 
 #define SUPER_SIZE 512u
 #define LEVELS_MAX 9u
+#define FAULTS_MAX 1000u /* of one group, past the log */
 
 /* xfs_format.h: of what is known, nothing changes how free space is written down. */
 #define INCOMPAT_KNOWN \
@@ -68,14 +69,16 @@ static int check_features(const struct xfs *x, struct view *s, struct err *err)
 			     "it has features that are not known (incompat %#x, ro_compat %#x)",
 			     incompat, ro_compat);
 	}
-	if (x->is_v5 && view_be32(s, 220) != 0)
-		return doubt(err, "it was not unmounted cleanly: its log uses features of its own");
 	if (view_be64(s, 16) != 0 || view_be64(s, 24) != 0)
 		return doubt(err, "it has a real-time section");
 	if (view_u8(s, 126) != 0)
 		return doubt(err, "it is being made");
 	if (x->log_start == 0)
 		return doubt(err, "its log is on another device");
+	if (x->is_v5 && view_be32(s, 220) != 0 && !x->is_past_log) {
+		return doubt_log(err,
+				 "it was not unmounted cleanly: its log uses features of its own");
+	}
 	return 0;
 }
 
@@ -160,6 +163,7 @@ struct tree {
 	uint64_t free, hash; /* sums over all extents */
 	uint32_t longest;
 	uint32_t blocks; /* of the tree itself */
+	uint32_t faults; /* passed over: past the log */
 };
 
 /* Such that the sum over a set of extents tells it from another. */
@@ -231,6 +235,12 @@ static int check_block(const struct tree *t, const uint8_t *block, uint32_t numb
 	return 0;
 }
 
+/* Past the log, what cannot be right is passed over, a number of times: free is only what can be. */
+static bool pass_over(struct tree *t, int r)
+{
+	return r == -EUCLEAN && t->x->is_past_log && ++t->faults <= FAULTS_MAX;
+}
+
 /* Block `number` of the group, and all beneath it; `level` is 0 for leaves. */
 static int walk(struct tree *t, uint32_t number, unsigned level, struct err *err)
 {
@@ -262,6 +272,8 @@ static int walk(struct tree *t, uint32_t number, unsigned level, struct err *err
 		} else {
 			r = walk(t, view_be32(&v, header + max * 8 + i * 4), level - 1, err);
 		}
+		if (pass_over(t, r))
+			r = 0;
 	}
 	return r;
 }
@@ -325,6 +337,21 @@ static int read_reserve(const struct xfs *x, uint32_t group, struct view *agf, s
 	return 0;
 }
 
+/* Mark what is not free in the tree by place, such as it is.  Of trees written at different times each block is whole, but not all fit together. */
+static int map_group_past_log(const struct xfs *x, uint32_t group, const uint8_t *agf,
+			      uint32_t length, struct err *err)
+{
+	const struct reserve none = {.len = 0};
+	struct tree place = {x, group, length, &none, true, 0, 0, 0, 0, 0, 0};
+	struct view v = view_of(agf, x->sector_size);
+	int r = check_group(x, agf, group, length, err);
+
+	if (r == 0)
+		r = walk_tree(&place, view_be32(&v, 16), view_be32(&v, 28), err);
+	mark_between(&place, place.next, length);
+	return r == -EUCLEAN ? 0 : r;
+}
+
 /* Mark what is in use in a group; `ret_free` is how many blocks are not. */
 static int map_group(const struct xfs *x, uint32_t group, uint64_t *ret_free, struct err *err)
 {
@@ -334,13 +361,17 @@ static int map_group(const struct xfs *x, uint32_t group, uint64_t *ret_free, st
 	CLEANUP_FREE uint8_t *agf = malloc(x->sector_size);
 	struct view v = view_of(agf, x->sector_size);
 	struct reserve reserve = {.len = 0};
-	struct tree place = {x, group, length, &reserve, true, 0, 0, 0, 0, 0};
-	struct tree size = {x, group, length, &reserve, false, 0, 0, 0, 0, 0};
+	struct tree place = {x, group, length, &reserve, true, 0, 0, 0, 0, 0, 0};
+	struct tree size = {x, group, length, &reserve, false, 0, 0, 0, 0, 0, 0};
 	int r;
 
 	if (!agf)
 		return err_set(err, -ENOMEM, "out of memory");
 	r = volume_read(x->v, agf, x->sector_size, first * x->block_size + x->sector_size, err);
+	if (r == 0 && x->is_past_log) {
+		*ret_free = 0;
+		return map_group_past_log(x, group, agf, length, err);
+	}
 	if (r == 0)
 		r = check_group(x, agf, group, length, err);
 	if (r == 0)
@@ -362,15 +393,16 @@ static int map_group(const struct xfs *x, uint32_t group, uint64_t *ret_free, st
 
 static int xfs_map(struct scan *s, struct place *p, struct err *err)
 {
-	struct xfs x = {.v = p->volume};
+	struct xfs x = {.v = p->volume, .is_past_log = s->options->is_past_log};
 	uint64_t free = 0;
 	int r = read_super(&x, err);
 
-	(void)s;
 	if (r == 0)
 		r = check_super(&x, err);
 	if (r == 0)
 		r = xfs_check_log(&x, err);
+	if (r == DOUBT_LOG && x.is_past_log)
+		r = 0;
 	for (uint32_t group = 0; r == 0 && group < x.ag_count; group++) {
 		uint64_t n = 0;
 

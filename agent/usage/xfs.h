@@ -11,8 +11,9 @@ struct xfs {
 	uint64_t log_start; /* as a filesystem block number: group, and block in it */
 	uint8_t uuid[16];   /* as metadata carries it */
 	bool is_v5;
+	bool is_past_log; /* nothing has to add up */
 };
 
-/* Is the log empty: is its last record the one that unmounting writes?  0, -EUCLEAN if it is not or cannot be told. */
+/* Mark the log.  Is it empty: is its last record the one that unmounting writes?  0, DOUBT_LOG if it is not or cannot be told, -EUCLEAN if it is none. */
 int xfs_check_log(const struct xfs *x, struct err *err) MUST_CHECK;
 #endif

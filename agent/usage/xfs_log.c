@@ -76,13 +76,13 @@ static int find_head(const struct log *l, uint32_t *ret_head, uint32_t *ret_cycl
 	if (r < 0)
 		return r;
 	if (first == 0)
-		return doubt(err, "its log has never been written");
+		return doubt_log(err, "its log has never been written");
 	*ret_cycle = first;
 	*ret_head = l->len;
 	if (first == last)
 		return 0;
 	if (last != 0 && first != last + 1)
-		return doubt(err, "its log cannot be understood");
+		return doubt_log(err, "its log cannot be understood");
 	return find_edge(l, last, ret_head, err);
 }
 
@@ -105,7 +105,7 @@ static int find_record(const struct log *l, uint32_t head, uint8_t *header, uint
 			return 0;
 		}
 	}
-	return doubt(err, "its log has no record at its end");
+	return doubt_log(err, "its log has no record at its end");
 }
 
 /* Of a record's header: how many sectors it has itself, and with what follows. */
@@ -152,7 +152,7 @@ static int find_last(const struct log *l, uint8_t *header, uint32_t *ret_at, str
 			cycle--;
 		}
 	}
-	return r < 0 ? r : doubt(err, "its log does not end with a whole record");
+	return r < 0 ? r : doubt_log(err, "its log does not end with a whole record");
 }
 
 int xfs_check_log(const struct xfs *x, struct err *err)
@@ -172,6 +172,7 @@ int xfs_check_log(const struct xfs *x, struct err *err)
 		return doubt(err, "its log is outside the filesystem");
 	l.offset = (group * x->ag_blocks + block) * x->block_size;
 	l.len = x->log_blocks * (x->block_size / SECTOR);
+	volume_mark(x->v, l.offset, (uint64_t)l.len * SECTOR);
 	r = find_last(&l, header, &at, err);
 	if (r < 0)
 		return r;
@@ -181,6 +182,6 @@ int xfs_check_log(const struct xfs *x, struct err *err)
 	if (r < 0)
 		return r;
 	if (view_be32(&h, 40) != 1 || !(view_u8(&d, 9) & OP_UNMOUNT))
-		return doubt(err, "it was not unmounted cleanly: its log has to be replayed");
+		return doubt_log(err, "it was not unmounted cleanly: its log has to be replayed");
 	return 0;
 }
