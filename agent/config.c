@@ -49,6 +49,13 @@ static int check_name(const char *text, struct err *err)
 	return err_set(err, -EINVAL, "a name has 1 to %u characters", NAME_MAX_LEN);
 }
 
+static int check_replay(const char *text, struct err *err)
+{
+	if (strcmp(text, "yes") == 0 || strcmp(text, "no") == 0)
+		return 0;
+	return err_set(err, -EINVAL, "it is 'yes' or 'no'");
+}
+
 #define AT(field) offsetof(struct config, field)
 
 static const struct setting settings[] = {
@@ -81,6 +88,9 @@ static const struct setting settings[] = {
 	 "UDP port that servers listen on", NULL},
 	{"interface", SETTING_LIST, ALL, AT(interfaces), 0, 0, NULL, "NAME",
 	 "announce on this network interface only; may be repeated", NULL},
+	{"replay", SETTING_TEXT, ALL, AT(replay), 0, 0, NULL, "yes|no",
+	 "let the kernel replay the log of an unclean ext4, XFS or btrfs on a copy in memory, so that it is not copied whole; 'yes' in the live image if not given, else 'no'",
+	 check_replay},
 	{"console", SETTING_LIST, ALL, AT(consoles), 0, 0, NULL, "DEVICE",
 	 "write what happens to this terminal as well; may be repeated", NULL},
 	{"state", SETTING_TEXT, ALL, AT(state), 0, 0, NULL, "DIR",
@@ -203,6 +213,7 @@ static int finish(struct config *c, struct err *err)
 		r = load_token(c, err);
 	if (r == 0 && c->image && !c->state)
 		r = set_text(&c->state, IMAGE_STATE, err);
+	c->may_replay = c->replay ? strcmp(c->replay, "yes") == 0 : c->image;
 	if (c->memory == 0) {
 		c->memory = sysinfo(&info) == 0 ? (uint64_t)info.totalram * info.mem_unit / 8 : 0;
 		if (c->memory < MEMORY_DEFAULT)

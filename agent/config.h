@@ -21,6 +21,8 @@ struct config {
 	char *state;
 	char *settings, *cmdline; /* where the other settings come from */
 	bool image, once, shell;
+	char *replay;	 /* what was said; then: */
+	bool may_replay; /* logs of filesystems, on a copy in memory */
 	uint64_t progress_ms;
 };
 

@@ -16,6 +16,7 @@
 
 #include "agent/clock.h"
 #include "agent/console.h"
+#include "agent/replay/replay.h"
 #include "agent/usage/map.h"
 #include "common/cleanup.h"
 
@@ -86,6 +87,7 @@ static struct blk *guard_new(struct job *job, struct blk *inner, struct err *err
 	g->blk.physical_sector_size = blk_physical_sector_size(inner);
 	g->blk.mode = BLK_READ;
 	g->blk.is_device = inner->is_device;
+	g->blk.is_locked = inner->is_locked;
 	if (blk_init(&g->blk, &guard_ops, blk_name(inner), err) < 0) {
 		free(g);
 		return NULL;
@@ -151,7 +153,7 @@ static void say_part(struct lines *l, const struct disk *d, const struct usage_p
 {
 	char name[192], copied[CONSOLE_AMOUNT_SIZE];
 
-	if (p->how != USAGE_RAW && p->how != USAGE_HEADER)
+	if (p->how != USAGE_RAW && p->how != USAGE_HEADER && !p->is_replayed)
 		return;
 	if (l->said == LINES_MAX) {
 		l->unsaid++;
@@ -160,7 +162,10 @@ static void say_part(struct lines *l, const struct disk *d, const struct usage_p
 	l->said++;
 	(void)describe_part(p, name, sizeof(name));
 	(void)console_amount(p->copied, copied);
-	if (p->how == USAGE_HEADER)
+	if (p->is_replayed)
+		job_say(l->job, "disk '%s'%s (%s): copied by its map, %s: %s", d->id, name,
+			p->content, copied, p->why);
+	else if (p->how == USAGE_HEADER)
 		job_say(l->job, "disk '%s'%s (%s): only its header is copied: %s", d->id, name,
 			p->content, p->why);
 	else
@@ -209,9 +214,16 @@ static void say_all(struct job *job, const struct survey_disk *disks, const stru
 
 /* ---- making it */
 
-static int make_maps(struct job *job, const struct survey_disk *disks, size_t len,
-		     struct usage_map *ret, struct err *err)
+static void say_replay(void *ctx, const char *line)
 {
+	job_say(ctx, "%s", line);
+}
+
+static int make_maps(struct job *job, const struct survey_disk *disks, size_t len,
+		     const struct survey_options *o, struct usage_map *ret, struct err *err)
+{
+	struct replay replay = {.say = say_replay, .say_ctx = job};
+	struct usage_options options = {o->may_replay ? replay_run : NULL, &replay, false};
 	struct blk **guards = calloc(len, sizeof(struct blk *));
 	int r = guards ? 0 : err_set(err, -ENOMEM, "out of memory");
 
@@ -220,18 +232,19 @@ static int make_maps(struct job *job, const struct survey_disk *disks, size_t le
 		r = guards[i] ? 0 : err->code;
 	}
 	if (r == 0)
-		r = usage_map(guards, len, ret, err);
+		r = usage_map_with(guards, len, &options, ret, err);
 	for (size_t i = 0; guards && i < len; i++)
 		blk_free(guards[i]);
 	free(guards);
 	return r;
 }
 
-static int by_map(struct job *job, struct survey_disk *disks, size_t len, struct err *err)
+static int by_map(struct job *job, struct survey_disk *disks, size_t len,
+		  const struct survey_options *o, struct err *err)
 {
 	CLEANUP_FREE struct usage_map *maps = calloc(len, sizeof(*maps));
 	size_t parts = 0;
-	int r = maps ? make_maps(job, disks, len, maps, err)
+	int r = maps ? make_maps(job, disks, len, o, maps, err)
 		     : err_set(err, -ENOMEM, "out of memory");
 
 	for (size_t i = 0; r == 0 && i < len; i++) {
@@ -265,16 +278,16 @@ static int whole(struct job *job, struct survey_disk *disks, size_t len, const c
 	return 0;
 }
 
-int survey_disks(struct job *job, struct survey_disk *disks, size_t len, bool all_blocks,
-		 struct err *err)
+int survey_disks(struct job *job, struct survey_disk *disks, size_t len,
+		 const struct survey_options *o, struct err *err)
 {
 	char why[JOB_LINE_SIZE];
 	struct err failure = {0};
 	int r;
 
-	if (all_blocks)
+	if (o->all_blocks)
 		return whole(job, disks, len, WHY_ALL_BLOCKS, err);
-	r = by_map(job, disks, len, &failure);
+	r = by_map(job, disks, len, o, &failure);
 	if (job_is_stopped(job)) /* a map that was cut short is of no use */
 		return job_check(job, err);
 	if (r == 0)

@@ -213,6 +213,7 @@ int work_capture(struct work *w, struct err *err)
 	struct survey_disk *surveys = calloc(o->disks_len, sizeof(*surveys));
 	struct crew_peers peers = {.len = 0};
 	uint64_t memory = 0; /* put aside: node ids, and what is in use */
+	const struct survey_options options = {o->all_blocks, w->config->may_replay};
 	int level = 1, r;
 
 	if (!disks || !surveys) {
@@ -222,7 +223,7 @@ int work_capture(struct work *w, struct err *err)
 	}
 	r = open_sources(w, disks, surveys, &memory, err);
 	if (r == 0)
-		r = survey_disks(w->job, surveys, o->disks_len, o->all_blocks, err);
+		r = survey_disks(w->job, surveys, o->disks_len, &options, err);
 	if (r == 0) {
 		memory += survey_memory(surveys, o->disks_len);
 		level = choose_level(w, memory);

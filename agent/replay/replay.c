@@ -45,10 +45,16 @@ struct run {
 	struct dm_device origin;
 };
 
-static void say(const struct run *x, const char *line)
+static void say(const struct run *x, const char *what)
 {
-	if (x->setup->say)
-		x->setup->say(x->setup->say_ctx, line);
+	const struct usage_piece *p = &x->u->pieces[0];
+	char line[300];
+
+	if (!x->setup->say)
+		return;
+	(void)snprintf(line, sizeof(line), "%s %s at byte %" PRIu64 " of '%.100s'", what,
+		       x->u->content, p->offset, blk_name(p->disk));
+	x->setup->say(x->setup->say_ctx, line);
 }
 
 static int check_pieces(const struct usage_unclean *u, struct err *err)
@@ -286,7 +292,7 @@ static int find_used(struct run *x, struct runs *ret, struct err *err)
 	int r;
 
 	runs_init(&after, USAGE_REPLAY_RUNS_MAX);
-	say(x, "replaying the log on a copy in memory");
+	say(x, "replaying, on a copy in memory, the log of");
 	r = replay_on(x, &x->origin, &after, err);
 	if (r < 0)
 		return r;
@@ -295,7 +301,7 @@ static int find_used(struct run *x, struct runs *ret, struct err *err)
 	r = read_map(x, x->origin.path, true, ret, err);
 	if (r < 0)
 		return r;
-	say(x, "replaying it again on what would be captured");
+	say(x, "trying the same on what would be captured of");
 	return rehearse(x, ret, &after, err);
 }
 

@@ -7,21 +7,21 @@ static json_t *text_or_null(const char *text)
 
 static json_t *part_to_json(const struct usage_part *p)
 {
-	return json_pack("{s:I, s:I, s:I, s:s, s:o, s:o, s:s, s:I, s:I, s:s}", "number",
+	return json_pack("{s:I, s:I, s:I, s:s, s:o, s:o, s:s, s:I, s:I, s:b, s:s}", "number",
 			 (json_int_t)p->number, "offset", (json_int_t)p->offset, "size",
 			 (json_int_t)p->size, "content", p->content, "label",
 			 text_or_null(p->label), "uuid", text_or_null(p->uuid), "how",
 			 usage_how_name(p->how), "used", (json_int_t)p->used, "copied",
-			 (json_int_t)p->copied, "why", p->why);
+			 (json_int_t)p->copied, "replayed", (int)p->is_replayed, "why", p->why);
 }
 
 static json_t *volume_to_json(const struct usage_part *p)
 {
-	return json_pack("{s:s, s:I, s:s, s:o, s:o, s:s, s:I, s:I, s:s}", "name", p->name, "size",
-			 (json_int_t)p->size, "content", p->content, "label",
+	return json_pack("{s:s, s:I, s:s, s:o, s:o, s:s, s:I, s:I, s:b, s:s}", "name", p->name,
+			 "size", (json_int_t)p->size, "content", p->content, "label",
 			 text_or_null(p->label), "uuid", text_or_null(p->uuid), "how",
 			 usage_how_name(p->how), "used", (json_int_t)p->used, "copied",
-			 (json_int_t)p->copied, "why", p->why);
+			 (json_int_t)p->copied, "replayed", (int)p->is_replayed, "why", p->why);
 }
 
 static json_t *area_to_json(const struct usage_part *p)

@@ -287,6 +287,7 @@ static int look_replayed(struct scan *s, struct place *p, struct err *err)
 		p->part.used += runs.items[i].length;
 		volume_mark(p->volume, runs.items[i].offset, runs.items[i].length);
 	}
+	p->part.is_replayed = true;
 	part_set_why(&p->part, "%.200s; it was, on a copy in memory", first.msg);
 	return 0;
 }

@@ -52,9 +52,10 @@ struct usage_part {
 	char label[192];     /* UTF-8; may be empty, as well as: */
 	char uuid[64];	     /* as libblkid prints it */
 	enum usage_how how;
-	uint64_t used;	 /* what its own map calls used; `size` if raw */
-	uint64_t copied; /* how much of it is in the extents of this disk */
-	char why[320];	 /* one sentence, no full stop */
+	uint64_t used;	  /* what its own map calls used; `size` if raw */
+	uint64_t copied;  /* how much of it is in the extents of this disk */
+	bool is_replayed; /* its log was, and this is the map of both states */
+	char why[320];	  /* one sentence, no full stop */
 };
 
 struct usage_map {

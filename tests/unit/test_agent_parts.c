@@ -302,6 +302,16 @@ static void test_config(void)
 	     steep[] = "--level=20";
 	char *line[] = {cmdline, text, level, pin}, *no_pin[] = {server}, *wrong[] = {steep};
 	struct config c;
+	struct {
+		char *line[2];
+		int len, result;
+		bool may;
+	} replays[] = {
+		{{(char *)"--image"}, 1, 0, true},
+		{{(char *)"--image", (char *)"--replay=no"}, 2, 0, false},
+		{{(char *)"--replay=yes"}, 1, 0, true},
+		{{(char *)"--replay=maybe"}, 1, -EINVAL, false},
+	};
 	struct err err;
 
 	ok(config_load(&c, 4, line, warn, NULL, &err) == 0, "settings from two places");
@@ -316,7 +326,15 @@ static void test_config(void)
 	config_done(&c);
 	ok(config_load(&c, 0, NULL, warn, NULL, &err) == 0 && c.memory >= 64u << 20 && c.discovery,
 	   "what is not said has a value");
+	ok(!c.may_replay, "no log is replayed outside the live image");
 	config_done(&c);
+	for (size_t i = 0; i < 4; i++) {
+		ok(config_load(&c, replays[i].len, replays[i].line, warn, NULL, &err) ==
+				   replays[i].result &&
+			   c.may_replay == replays[i].may,
+		   replays[i].line[replays[i].len - 1]);
+		config_done(&c);
+	}
 }
 
 int main(void)
