@@ -319,12 +319,94 @@ static void test_usage(void)
 	image = sink_read_disk(s, 0);
 	ok(image && memcmp(image, want, size) == 0, "what is not in use is zeros");
 	ok(blk_fault_get_stats(b).read_size < WINDOW_SIZE + 8 * 4096, "and is not read");
+	ok(job_get_progress(&g.job).done == used_bytes(&g.used), "progress counts what is in use");
 	free(image);
 	free(disk);
 	free(want);
 	rig_done(&g);
 	blk_free(b);
 	sink_free(s);
+}
+
+/* Some used extents of a disk of `size` bytes at random, down to sectors. */
+static struct used random_used(uint64_t size, uint64_t seed)
+{
+	enum { MAX = 400 };
+	struct used u = {calloc(MAX, sizeof(struct extent)), 0};
+	uint64_t x = seed * 2 + 1, at = 0;
+
+	while (u.len < MAX) {
+		uint64_t gap = rig_random(&x) % (seed % 2 ? 40 : 4000) + 1;
+		uint64_t length = rig_random(&x) % 300 + 1;
+
+		at += (gap + (rig_random(&x) % 50 == 0 ? 20000 : 0)) * 512;
+		if (at >= size)
+			break;
+		if (length * 512 > size - at)
+			length = (size - at) / 512;
+		u.extents[u.len++] = (struct extent){at, length * 512};
+		at += length * 512;
+	}
+	return u;
+}
+
+/* Whatever is in use: the image is the disk with zeros for the rest, and only short gaps are read besides. */
+static void test_random_usage(bool is_serial, unsigned bad_len)
+{
+	bool same = true, little = true, listed = true;
+	uint64_t skipped = 0, unreadable = 0;
+
+	for (uint64_t seed = 1; seed <= 12; seed++) {
+		const uint64_t size = 7ull * WINDOW_SIZE + 512 * (seed + 5);
+		struct blk_fault_plan plan = {.bad_len = bad_len};
+		uint8_t *disk = rig_make_disk(size, seed), *want = calloc(1, size), *image;
+		struct sink *s = sink_new();
+		struct used u = random_used(size, seed);
+		uint64_t gaps = 0, gap_max = is_serial ? 1 << 20 : 256 << 10;
+		struct blk *b;
+		struct rig g;
+
+		for (unsigned i = 0; i < bad_len; i++) {
+			plan.bad[i].offset = size / (bad_len + 1) * (i + 1) / 512 * 512;
+			plan.bad[i].size = 512 * 300; /* over used and free places */
+		}
+		b = blk_fault_new(blk_new_memory(disk, size, 512), &plan);
+		sink_add_disk(s, 0, size);
+		rig_init(&g, s, b, 3);
+		source_done(&g.source);
+		used_done(&g.used);
+		g.used = u;
+		source_init(&g.source, b, &g.used, is_serial);
+		same = same && rig_capture(&g) == 0;
+		for (size_t i = 0; i < u.len; i++) {
+			uint64_t from = i ? u.extents[i - 1].offset + u.extents[i - 1].length : 0;
+
+			memcpy(want + u.extents[i].offset, disk + u.extents[i].offset,
+			       u.extents[i].length);
+			gaps += u.extents[i].offset - from <= gap_max ? u.extents[i].offset - from
+								      : 0;
+		}
+		for (size_t i = 0; i < g.source.unreadable.len; i++) {
+			const struct extent *e = &g.source.unreadable.items[i];
+
+			memset(want + e->offset, 0, e->length);
+			listed = listed && used_within(&u, e->offset, e->length) == e->length;
+		}
+		unreadable += g.source.unreadable.len;
+		image = sink_read_disk(s, 0);
+		same = same && image && memcmp(image, want, size) == 0 && sink_breach(s)[0] == '\0';
+		little = little && g.source.bytes_read <= used_bytes(&u) + gaps + u.len * 8192;
+		skipped += size - g.source.bytes_read;
+		free(image);
+		free(want);
+		rig_done(&g);
+		blk_free(b);
+		sink_free(s);
+	}
+	ok(same, "the image is the disk with zeros for what is free");
+	ok(little && skipped > 100ull << 20, "only short gaps are read besides");
+	ok(listed && (unreadable > 0) == (bad_len > 0),
+	   bad_len ? "only what is in use is listed as unreadable" : "nothing is unreadable");
 }
 
 int main(void)
@@ -344,5 +426,8 @@ int main(void)
 	test_dead_disk();
 	test_limits();
 	test_usage();
+	test_random_usage(false, 0);
+	test_random_usage(true, 0);
+	test_random_usage(false, 5);
 	return done();
 }

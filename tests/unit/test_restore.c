@@ -10,6 +10,8 @@
 
 #define SIZE (9u * WINDOW_SIZE + 5 * 4096 + 512 * 3)
 
+#define FREE (4u * WINDOW_SIZE) /* there is a window of zeros */
+
 static struct sink *sink; /* holds the image of `image` */
 static uint8_t *image;	  /* SIZE bytes */
 static struct order_disk order;
@@ -20,7 +22,8 @@ static void capture(uint64_t seed)
 	struct rig g;
 
 	image = rig_make_disk(SIZE, seed);
-	b = blk_new_memory(rig_make_disk(SIZE, seed), SIZE, 512);
+	memset(image + FREE, 0, WINDOW_SIZE);
+	b = blk_new_memory(memcpy(malloc(SIZE), image, SIZE), SIZE, 512);
 	sink = sink_new();
 	sink_add_disk(sink, 0, SIZE);
 	rig_init(&g, sink, b, 2);
@@ -269,6 +272,55 @@ static void test_lossy_disk(void)
 	blk_free(b);
 }
 
+/* A disk that says of a window that it is a hole. */
+static struct blk_ops holey_ops;
+static uint64_t hole_at, hole_reads;
+static bool is_flushed, only_after_flush;
+
+static int holey_read_at(struct blk *b, void *buf, size_t size, uint64_t offset, struct err *err)
+{
+	hole_reads += offset == hole_at;
+	return memory_ops->read_at(b, buf, size, offset, err);
+}
+
+static bool holey_is_hole(struct blk *b, uint64_t offset, uint64_t size)
+{
+	(void)b;
+	return offset == hole_at && size == WINDOW_SIZE && (is_flushed || !only_after_flush);
+}
+
+static int holey_flush(struct blk *b, struct err *err)
+{
+	is_flushed = true;
+	return memory_ops->flush(b, err);
+}
+
+static void test_holes(void)
+{
+	struct blk *b = blk_new_memory(calloc(1, SIZE), SIZE, 512);
+	struct restored x;
+
+	memory_ops = b->ops;
+	holey_ops = *b->ops;
+	holey_ops.read_at = holey_read_at;
+	holey_ops.is_hole = holey_is_hole;
+	holey_ops.flush = holey_flush;
+	b->ops = &holey_ops;
+	hole_at = FREE;
+	x = restore_to(b, 1);
+	ok(x.write == 0 && x.verify == 0 && holds_image(b), "onto a disk with a hole");
+	ok(hole_reads == 0 && x.verified.done == SIZE, "which is verified without being read");
+	hole_at = WINDOW_SIZE;
+	only_after_flush = true;
+	is_flushed = false;
+	x = restore_to(b, 1);
+	ok(x.write == 0 && x.verify == -EBADMSG && strcmp(x.code, "verify_failed") == 0,
+	   "a hole where the image has data is found");
+	ok(strstr(x.err.msg, "at byte 41943"), "with its place");
+	printf("# %s\n", x.err.msg);
+	blk_free(b);
+}
+
 /* Whatever bit of whatever answer is wrong, nothing wrong is written as good. */
 static void test_bent_answers(void)
 {
@@ -328,6 +380,7 @@ int main(void)
 	test_sparse_target();
 	test_every_failure();
 	test_lossy_disk();
+	test_holes();
 	test_bent_answers();
 	test_refusals();
 	sink_free(sink);
