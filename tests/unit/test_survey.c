@@ -36,6 +36,8 @@ static uint8_t *make_disk(void)
 	return disk;
 }
 
+static const struct survey_options by_map, all_blocks = {.all_blocks = true};
+
 struct fixture {
 	struct job job;
 	struct disk known;
@@ -97,7 +99,7 @@ static void test_map(void)
 	const json_t *parts;
 
 	setup(&f, &(struct blk_fault_plan){0});
-	ok(survey_disks(&f.job, &f.disk, 1, false, &f.err) == 0, "a disk with two partitions");
+	ok(survey_disks(&f.job, &f.disk, 1, &by_map, &f.err) == 0, "a disk with two partitions");
 	ok(f.disk.used_bytes < 33 * MIB && f.disk.used_bytes >= 31 * MIB,
 	   "what swap holds is not in use");
 	ok(f.disk.used_bytes == used_bytes(&f.disk.used), "the sum is right");
@@ -126,7 +128,8 @@ static void test_all_blocks(void)
 	struct fixture f;
 
 	setup(&f, &(struct blk_fault_plan){0});
-	ok(survey_disks(&f.job, &f.disk, 1, true, &f.err) == 0 && is_whole(&f), "all blocks");
+	ok(survey_disks(&f.job, &f.disk, 1, &all_blocks, &f.err) == 0 && is_whole(&f),
+	   "all blocks");
 	ok(blk_fault_get_stats(f.blk).reads == 0, "without a look");
 	ok(strcmp(text_of(f.disk.report, "how"), "raw") == 0 &&
 		   is_said(&f, "disk 'wwn:1': all of it is copied: all blocks were ordered"),
@@ -145,7 +148,7 @@ static void test_no_map(void)
 	setup(&f, &(struct blk_fault_plan){0});
 	for (unsigned i = 0; i < COUNT; i++)
 		disks[i] = f.disk;
-	ok(survey_disks(&f.job, disks, COUNT, false, &f.err) == 0, "what cannot be mapped");
+	ok(survey_disks(&f.job, disks, COUNT, &by_map, &f.err) == 0, "what cannot be mapped");
 	for (unsigned i = 0; i < COUNT; i++)
 		all = all && disks[i].used_bytes == DISK_SIZE && disks[i].used.len == 1 &&
 		      strstr(text_of(disks[i].report, "why"), "could not be found out");
@@ -164,14 +167,14 @@ static void test_bad_disk(void)
 	struct fixture f;
 
 	setup(&f, &dead);
-	ok(survey_disks(&f.job, &f.disk, 1, false, &f.err) == 0 && is_whole(&f),
+	ok(survey_disks(&f.job, &f.disk, 1, &by_map, &f.err) == 0 && is_whole(&f),
 	   "a disk that cannot be read is tried whole");
 	ok(blk_fault_get_stats(f.blk).reads <= 32, "and is not asked again and again");
 	printf("# %llu reads\n", (unsigned long long)blk_fault_get_stats(f.blk).reads);
 	teardown(&f);
 
 	setup(&f, &spot);
-	ok(survey_disks(&f.job, &f.disk, 1, false, &f.err) == 0 &&
+	ok(survey_disks(&f.job, &f.disk, 1, &by_map, &f.err) == 0 &&
 		   used_within(&f.disk.used, SWAP_AT, 32 * MIB) == 32 * MIB,
 	   "a partition whose header cannot be read is copied whole");
 	teardown(&f);
@@ -183,7 +186,7 @@ static void test_stopped(void)
 
 	setup(&f, &(struct blk_fault_plan){0});
 	job_stop(&f.job, JOB_CANCELLED);
-	ok(survey_disks(&f.job, &f.disk, 1, false, &f.err) == -ECANCELED &&
+	ok(survey_disks(&f.job, &f.disk, 1, &by_map, &f.err) == -ECANCELED &&
 		   strcmp(f.err.msg, "the job was cancelled") == 0,
 	   "a job that was cancelled ends here");
 	ok(blk_fault_get_stats(f.blk).reads == 0 && f.lines[0] == '\0', "without a read or a word");
