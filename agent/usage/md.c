@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "agent/usage/table.h"
+
 #define SECTOR	    512u
 #define SUPER_SIZE  4096u
 #define MAGIC	    0xa92b4efcu
@@ -60,6 +62,8 @@ static uint32_t checksum(struct view *s, size_t size, size_t without)
 	return (uint32_t)((sum & 0xffffffff) + (sum >> 32));
 }
 
+static const char damaged[] = "its superblock is damaged";
+
 /* Version 1.x. */
 static bool read_1(struct view *s, uint64_t place, struct md_member *m)
 {
@@ -67,10 +71,17 @@ static bool read_1(struct view *s, uint64_t place, struct md_member *m)
 	uint32_t number = view_le32(s, 160);
 	uint32_t features = view_le32(s, 8);
 
-	if (view_le32(s, 0) != MAGIC || view_le32(s, 4) != 1 ||
-	    view_le64(s, 144) != place / SECTOR || max > ROLES_MAX ||
-	    !checksum_is_right(checksum(s, 256 + 2 * (size_t)max, 216), view_le32(s, 216)))
+	if (view_le32(s, 0) != MAGIC || view_le32(s, 4) != 1)
 		return false;
+	m->level = LEVEL_RAID1;
+	m->doubt = damaged;
+	if (max > ROLES_MAX ||
+	    !checksum_is_right(checksum(s, 256 + 2 * (size_t)max, 216), view_le32(s, 216)))
+		return true;
+	/* that of a partition at the end of this disk */
+	if (view_le64(s, 144) != place / SECTOR)
+		return false;
+	m->doubt = NULL;
 	memcpy(m->uuid, s->p + 16, sizeof(m->uuid));
 	memcpy(m->name, s->p + 32, 32);
 	m->level = (int32_t)view_le32(s, 72);
@@ -95,20 +106,25 @@ static bool read_090(struct view *s, uint64_t place, struct md_member *m)
 {
 	size_t self = 992 * 4;
 
-	if (view_le32(s, 0) != MAGIC || view_le32(s, 4) != 0 || view_le32(s, 8) < 90 ||
-	    view_le32(s, 8) > 91 ||
+	m->level = LEVEL_RAID1;
+	m->doubt = damaged;
+	if (view_be32(s, 0) == MAGIC)
+		return true;
+	if (view_le32(s, 0) != MAGIC || view_le32(s, 4) != 0)
+		return false;
+	if (view_le32(s, 8) < 90 || view_le32(s, 8) > 91 ||
 	    !checksum_is_right(checksum(s, SUPER_SIZE, 38 * 4), view_le32(s, 38 * 4)))
-		return false;
-	/* The superblock of a partition at the end of a disk is in the same place as the disk's own would be: this tells them apart. */
+		return true;
 	m->size = (uint64_t)view_le32(s, 8 * 4) * 1024;
-	if (m->size != place)
-		return false;
+	m->doubt = m->size > place ? "its size contradicts itself" : NULL;
 	memcpy(m->uuid, s->p + 5 * 4, 4);
 	memcpy(m->uuid + 4, s->p + 13 * 4, 12);
 	m->level = (int32_t)view_le32(s, 7 * 4);
 	m->raid_disks = view_le32(s, 10 * 4);
 	m->role = view_le32(s, self + 12);
 	m->events = view_le64(s, 39 * 4);
+	if (m->doubt)
+		return true;
 	if (view_le32(s, 8) != 90)
 		m->doubt = "it is being reshaped";
 	else if (!(view_le32(s, 33 * 4) & STATE_CLEAN))
@@ -117,6 +133,24 @@ static bool read_090(struct view *s, uint64_t place, struct md_member *m)
 		 (DISK_ACTIVE | DISK_SYNC))
 		m->doubt = "it is a spare, or failed";
 	return true;
+}
+
+/* The superblock (0.90) of a partition at the end of a disk may be in the same place as the disk's own would be.  1 if a partition has that place:
+ * those of a table that is the array's content end before it. */
+static int is_in_partition(struct volume *v, uint64_t place, struct err *err)
+{
+	CLEANUP(table_done) struct table t = {0};
+	int r = table_read(v, &t, err);
+
+	if (r <= 0)
+		return r == -EUCLEAN ? 0 : r;
+	for (size_t i = 0; i < t.len; i++) {
+		const struct table_entry *e = &t.entries[i];
+
+		if (!e->is_extended && e->offset <= place && place - e->offset < e->size)
+			return 1;
+	}
+	return 0;
 }
 
 /* All the places where a superblock could be.  How many there are; `ret` is the last of them. */
@@ -138,6 +172,11 @@ static int find(struct volume *v, struct md_member *ret, uint64_t *ret_place, st
 		if (r < 0)
 			return r;
 		if (versions[i] == 90 ? !read_090(&s, place, &m) : !read_1(&s, place, &m))
+			continue;
+		r = versions[i] == 90 && m.size != place ? is_in_partition(v, place, err) : 0;
+		if (r < 0)
+			return r;
+		if (r > 0)
 			continue;
 		found++;
 		*ret = m;
