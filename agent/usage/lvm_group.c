@@ -278,16 +278,21 @@ static int add_part(struct group *g, const struct lvm_node *n, struct err *err)
 	return 0;
 }
 
-/* All strings in a segment, but for the physical volumes of its stripes. */
+static bool is_named(const struct lvm_node *n, const char *name)
+{
+	return n->name_len == strlen(name) && memcmp(n->name, name, n->name_len) == 0;
+}
+
+/* All strings in a segment, but for its type and the physical volumes of its stripes. */
 static int add_parts(struct group *g, const struct lvm_node *segment, struct err *err)
 {
 	int r = 0;
 
 	for (const struct lvm_node *n = lvm_first(g->t, segment); r == 0 && n;
 	     n = lvm_next(g->t, n)) {
-		if (n->kind == LVM_STRING)
+		if (n->kind == LVM_STRING && !is_named(n, "type"))
 			r = add_part(g, n, err);
-		if (n->kind != LVM_LIST || (n->name_len == 7 && memcmp(n->name, "stripes", 7) == 0))
+		if (n->kind != LVM_LIST || is_named(n, "stripes"))
 			continue;
 		for (const struct lvm_node *v = lvm_first(g->t, n); r == 0 && v;
 		     v = lvm_next(g->t, v)) {

@@ -255,6 +255,18 @@ kinds/plain ext4 map' 'other kinds: raw, but for what is plain'
 like "$(why kinds/origin)" 'another logical volume is made of it' 'the origin of a snapshot: its free blocks may be the snapshot'\''s'
 like "$(why kinds/mirror_rimage_0)" 'another logical volume is made of it' 'half of a mirror'
 
+# --- a name that means something else elsewhere
+image "$A" 100M
+attach "$A"
+lv vgcreate -y names "${loops[0]}" >/dev/null
+create -n striped -L 24M names
+layout >"$TAP_TMP/layout"
+detach
+ext4 24M
+put striped "$TAP_TMP/fs"
+map "$A"
+is "$(volumes)" 'names/striped ext4 map' 'a volume with the name of a type'
+
 # --- a table in a logical volume, as virtual machines have it
 image "$A" 200M
 attach "$A"
