@@ -58,7 +58,7 @@ else ifeq ($(B),asan)
 OPT := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 LDF := -fsanitize=address,undefined
 else ifeq ($(B),fuzz)
-OPT := -O1 -g -fsanitize=fuzzer-no-link,address,undefined
+OPT := -O1 -g -fsanitize=fuzzer-no-link,address,undefined -DFUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION
 LDF := -fsanitize=fuzzer,address,undefined
 else
 $(error B=$(B) is not one of release asan fuzz)
@@ -254,7 +254,7 @@ STORE_LIBS := $(SQLITE_LIBS) $(XXHASH_LIBS)
 
 AGENT_LIBS  := $(COMMON_LIBS) $(BLKID_LIBS) $(PARTED_LIBS) $(EXT2FS_LIBS) $(NTFS3G_LIBS)
 
-TESTLIB_SRC := tests/lib/api_rig.c tests/lib/blk_fault.c tests/lib/https_server.c tests/lib/rig.c tests/lib/sample.c tests/lib/sink.c \
+TESTLIB_SRC := tests/lib/api_rig.c tests/lib/blk_fault.c tests/lib/https_server.c tests/lib/image.c tests/lib/rig.c tests/lib/sample.c tests/lib/sink.c \
 	tests/lib/store_fixture.c
 TEST_LIBS   := $(OPENSSL_LIBS)
 
@@ -308,7 +308,7 @@ UNIT  := $(patsubst tests/unit/%.c,$(O)/tests/%,$(UNIT_SRC))
 FUZZ  := $(patsubst tests/fuzz/%.c,$(O)/fuzz/%,$(FUZZ_SRC))
 REPLAY := $(patsubst tests/fuzz/%.c,$(O)/replay/%,$(FUZZ_SRC))
 
-.PHONY: all bench check check-e2e check-fuzz-corpus check-qemu check-unit clean demo deps FORCE fuzz help install lint \
+.PHONY: all bench check check-damage check-e2e check-fuzz-corpus check-qemu check-unit clean demo deps FORCE fuzz help install lint \
 	list-tests man tests
 all: $(O)/libcommon.a $(O)/libstore.a $(O)/agent/hoist-agent $(O)/server/hoist-server $(O)/server/hoist
 
@@ -384,6 +384,11 @@ $(O)/common/blake3_kernel.o: private ALL_CFLAGS += $(call cc-option,-fira-region
 ifneq ($(findstring x86_64,$(shell $(CC) -dumpmachine)),)
 $(O)/common/cut_hash_avx2.o: private ALL_CFLAGS += -mavx2
 endif
+
+$(O)/e2e/usage_%: $(O)/tests/e2e/usage_%.o $(O)/libtest.a $(O)/libagent.a $(O)/libcommon.a
+	@mkdir -p $(@D)
+	$(call say,LD)
+	$(Q)$(CC) $(ALL_LDFLAGS) -Wl,--as-needed -o $@ $^ $(AGENT_LIBS) $(TEST_LIBS)
 
 $(O)/e2e/%: $(O)/tests/e2e/%.o $(O)/libcommon.a
 	@mkdir -p $(@D)
@@ -466,6 +471,9 @@ check-fuzz-corpus: $(REPLAY)
 	$(RUN_TESTS) $(REPLAY)
 check-e2e: all $(E2E_TOOL)
 	O=$(O) $(RUN_TESTS) $(call pick,$(E2E_TESTS))
+# Every kind of disk in N layouts, RUNS damages to each: see tests/e2e/usage-damage.sh.
+check-damage: all $(E2E_TOOL)
+	O=$(O) LAYOUTS=$(or $(N),20) RUNS=$(or $(RUNS),2000) scripts/run-tests --timeout 86400 tests/e2e/usage-damage.sh
 check-qemu: all iso guest
 	$(RUN_TESTS) $(call pick,$(QEMU_TESTS))
 # Everything, from a fresh machine on: installs, builds, tests; HACKING.md names the parts.
@@ -526,7 +534,7 @@ help:
 	@echo 'make iso          build/hoist.iso (KERNEL=source: with a kernel of our own)'
 	@echo 'make install      programs, manual pages, unit and completion (DESTDIR=, PREFIX=)'
 	@echo 'make man          docs/man anew, after a change of options'
-	@echo 'make check-unit   also check-e2e, check-qemu, check-fuzz-corpus, lint; T=word picks tests'
+	@echo 'make check-unit   also check-e2e, check-qemu, check-damage, check-fuzz-corpus, lint; T=word picks tests'
 	@echo 'make bench        figures beside those of peers'
 	@echo 'make B=fuzz fuzz  fuzz targets in build/fuzz/fuzz'
 	@echo 'make deps clean   what they say'
