@@ -11,10 +11,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <xxhash.h>
 
+#include "common/bytes.h"
 #include "common/cleanup.h"
 
-#define DB_VERSION 1
+#define DB_VERSION 2	   /* 1 had no sums */
 #define WAL_PAGES  "16384" /* 64 MiB before it is written back */
 
 static const char setup_sql[] = "PRAGMA journal_mode=WAL;"
@@ -29,12 +31,12 @@ static const char schema_sql[] =
 	" kind INTEGER NOT NULL, count INTEGER NOT NULL, size INTEGER NOT NULL,"
 	" plain INTEGER NOT NULL);"
 	"CREATE TABLE IF NOT EXISTS chunks(id BLOB PRIMARY KEY, pack INTEGER NOT NULL,"
-	" slot INTEGER NOT NULL, length INTEGER NOT NULL) WITHOUT ROWID;"
+	" slot INTEGER NOT NULL, length INTEGER NOT NULL, sum INTEGER NOT NULL) WITHOUT ROWID;"
 	"CREATE TABLE IF NOT EXISTS nodes(id BLOB PRIMARY KEY, pack INTEGER NOT NULL,"
 	" slot INTEGER NOT NULL, length INTEGER NOT NULL, window INTEGER NOT NULL,"
-	" data INTEGER NOT NULL) WITHOUT ROWID;"
+	" data INTEGER NOT NULL, sum INTEGER NOT NULL) WITHOUT ROWID;"
 	"CREATE TABLE IF NOT EXISTS recent(seq INTEGER PRIMARY KEY, objects BLOB NOT NULL);"
-	"PRAGMA user_version=1;"
+	"PRAGMA user_version=2;"
 	"COMMIT;";
 
 int db_error(sqlite3 *db, int rc, const char *what, struct err *err)
@@ -105,8 +107,8 @@ static int prepare_writer(struct db *db, struct err *err)
 		{&db->commit, "COMMIT"},
 		{&db->rollback, "ROLLBACK"},
 		{&db->add_pack, "INSERT OR REPLACE INTO packs VALUES(?,?,?,?,?,?)"},
-		{&db->add_chunk, "INSERT OR REPLACE INTO chunks VALUES(?,?,?,?)"},
-		{&db->add_node, "INSERT OR REPLACE INTO nodes VALUES(?,?,?,?,?,?)"},
+		{&db->add_chunk, "INSERT OR REPLACE INTO chunks VALUES(?,?,?,?,?)"},
+		{&db->add_node, "INSERT OR REPLACE INTO nodes VALUES(?,?,?,?,?,?,?)"},
 		{&db->drop_pack, "DELETE FROM packs WHERE num=?"},
 		{&db->drop_chunk, "DELETE FROM chunks WHERE id=? AND pack=?"},
 		{&db->drop_node, "DELETE FROM nodes WHERE id=? AND pack=?"},
@@ -152,6 +154,12 @@ static int open_writer(struct db *db, struct err *err)
 			err, -EPROTO,
 			"'%s' was made by a later version of Hoist (its version is %d, ours %d)",
 			db->path, version, DB_VERSION);
+	}
+	if (r == 0 && version > 0 && version < DB_VERSION) {
+		r = err_set(err, -EUCLEAN,
+			    "'%s' was made by an earlier version of Hoist; start with "
+			    "--rebuild-index",
+			    db->path);
 	}
 	if (r == 0)
 		r = db_run(db->writer, setup_sql, "set up", err);
@@ -214,6 +222,22 @@ static void bind_id(sqlite3_stmt *s, int n, const struct id *id)
 	(void)sqlite3_bind_blob(s, n, id->b, ID_SIZE, SQLITE_STATIC);
 }
 
+uint16_t db_place_sum(enum pack_kind kind, const struct id *id, const struct place *p)
+{
+	uint8_t buf[1 + ID_SIZE + 5 * 4];
+	struct writer w;
+
+	writer_init(&w, buf, sizeof(buf));
+	writer_u8(&w, (uint8_t)kind);
+	writer_bytes(&w, id->b, ID_SIZE);
+	writer_u32(&w, p->pack);
+	writer_u32(&w, p->slot);
+	writer_u32(&w, p->length);
+	writer_u32(&w, p->window);
+	writer_u32(&w, p->data);
+	return (uint16_t)XXH3_64bits(buf, w.size);
+}
+
 static int step_write(struct db *db, sqlite3_stmt *s, const char *what, struct err *err)
 {
 	int rc = sqlite3_step(s);
@@ -266,6 +290,7 @@ int db_add_object(struct db *db, enum pack_kind kind, const struct id *id, const
 		(void)sqlite3_bind_int64(s, 5, p->window);
 		(void)sqlite3_bind_int64(s, 6, p->data);
 	}
+	(void)sqlite3_bind_int64(s, kind == PACK_NODES ? 7 : 5, db_place_sum(kind, id, p));
 	return step_write(db, s, "add an object", err);
 }
 

@@ -27,6 +27,9 @@ struct place {
 	uint32_t data;	 /* nodes: bytes of chunks in it */
 };
 
+/* What stands beside each place in the file: SQLite sees when its pages do not fit together, not that a bit of a row has turned. */
+uint16_t db_place_sum(enum pack_kind kind, const struct id *id, const struct place *p);
+
 /* A pack in the store.  Numbers count up and never come again. */
 struct pack_row {
 	struct id id;
@@ -88,7 +91,7 @@ void db_reader_put(struct db *db, struct db_reader *r);
 /* Many lookups in one look at the database. */
 int db_reader_begin(struct db_reader *r, struct err *err) MUST_CHECK;
 void db_reader_end(struct db_reader *r);
-/* Not there: ret->pack = 0, and no error. */
+/* Not there: ret->pack = 0, and no error.  1: its row is damaged; it is as if not there. */
 int db_find(struct db_reader *r, enum pack_kind kind, const struct id *id, struct place *ret,
 	    struct err *err) MUST_CHECK;
 /* Not there: ret->num = 0. */

@@ -7,8 +7,8 @@
 static int prepare_reader(struct db_reader *r, struct err *err)
 {
 	const struct db_statement list[] = {
-		{&r->find_chunk, "SELECT pack,slot,length FROM chunks WHERE id=?"},
-		{&r->find_node, "SELECT pack,slot,length,window,data FROM nodes WHERE id=?"},
+		{&r->find_chunk, "SELECT pack,slot,length,sum FROM chunks WHERE id=?"},
+		{&r->find_node, "SELECT pack,slot,length,window,data,sum FROM nodes WHERE id=?"},
 		{&r->pack_by_num, "SELECT num,id,kind,count,size,plain FROM packs WHERE num=?"},
 		{&r->pack_by_id, "SELECT num,id,kind,count,size,plain FROM packs WHERE id=?"},
 		{&r->packs_from, "SELECT num,id,kind,count,size,plain FROM packs WHERE num>=? "
@@ -92,22 +92,27 @@ int db_find(struct db_reader *r, enum pack_kind kind, const struct id *id, struc
 	    struct err *err)
 {
 	sqlite3_stmt *s = kind == PACK_NODES ? r->find_node : r->find_chunk;
+	struct place p = {0};
+	bool is_bad = false;
 	int rc;
 
-	*ret = (struct place){0};
 	bind_id(s, 1, id);
 	rc = sqlite3_step(s);
 	if (rc == SQLITE_ROW) {
-		ret->pack = column_u32(s, 0);
-		ret->slot = column_u32(s, 1);
-		ret->length = column_u32(s, 2);
+		p.pack = column_u32(s, 0);
+		p.slot = column_u32(s, 1);
+		p.length = column_u32(s, 2);
 		if (kind == PACK_NODES) {
-			ret->window = column_u32(s, 3);
-			ret->data = column_u32(s, 4);
+			p.window = column_u32(s, 3);
+			p.data = column_u32(s, 4);
 		}
+		is_bad = column_u32(s, kind == PACK_NODES ? 5 : 3) != db_place_sum(kind, id, &p);
 	}
 	(void)sqlite3_reset(s);
-	return rc == SQLITE_ROW || rc == SQLITE_DONE ? 0 : db_error(r->db, rc, "look up", err);
+	*ret = is_bad ? (struct place){0} : p;
+	if (rc != SQLITE_ROW && rc != SQLITE_DONE)
+		return db_error(r->db, rc, "look up", err);
+	return is_bad;
 }
 
 /* Step through rows of packs. */

@@ -164,6 +164,8 @@ int objects_find(struct store *s, enum pack_kind kind, const struct id *ids, siz
 bool objects_pack_is_alive(const struct store *s, uint32_t num);
 int objects_set_alive(struct store *s, uint32_t num, struct err *err) MUST_CHECK;
 void objects_clear_alive(struct store *s, uint32_t num);
+/* Some object is not where it was said to be: from now on nodes are looked into before they count as there. */
+void objects_note_loss(struct store *s);
 /* It is gone for good: counts it out, its row goes at the next checkpoint. */
 void objects_drop_pack(struct store *s, const struct pack_row *row);
 /* Without the lock. */

@@ -61,6 +61,12 @@ void objects_drop_pack(struct store *s, const struct pack_row *row)
 	s->dropped[s->dropped_len++] = row->num;
 }
 
+void objects_note_loss(struct store *s)
+{
+	s->losses++;
+	s->is_suspect = true;
+}
+
 uint64_t objects_epoch(struct store *s)
 {
 	uint64_t epoch;
@@ -100,17 +106,25 @@ static int find_in_db(struct store *s, enum pack_kind kind, const struct id *ids
 		      struct place *ret, struct err *err)
 {
 	struct db_reader *reader;
+	bool is_bad = false;
 	int r = db_reader_get(&s->db, &reader, err);
 
 	if (r < 0)
 		return r;
 	r = db_reader_begin(reader, err);
-	for (size_t i = 0; r == 0 && i < len; i++)
+	for (size_t i = 0; r >= 0 && i < len; i++) {
 		if (ret[i].pack == 0)
 			r = db_find(reader, kind, &ids[i], &ret[i], err);
+		is_bad = is_bad || r > 0;
+	}
 	db_reader_end(reader);
 	db_reader_put(&s->db, reader);
-	return r;
+	if (is_bad) {
+		(void)pthread_mutex_lock(&s->lock);
+		objects_note_loss(s);
+		(void)pthread_mutex_unlock(&s->lock);
+	}
+	return r < 0 ? r : 0;
 }
 
 /* Take back what is in a pack that is gone; returns how many.  What stays is safe from store_gc. */

@@ -11,9 +11,9 @@
 #include "common/cleanup.h"
 #include "server/store/internal.h"
 
-#define RECENT_MAX  (1u << 18)		     /* objects before they are merged */
-#define RECORD_SIZE (1u + ID_SIZE + 5u * 4u) /* kind, id, place */
-#define BLOB_LEN    8192u		     /* objects in a row */
+#define RECENT_MAX  (1u << 18)			  /* objects before they are merged */
+#define RECORD_SIZE (1u + ID_SIZE + 5u * 4u + 2u) /* kind, id, place, sum */
+#define BLOB_LEN    8192u			  /* objects in a row */
 #define MERGE_LEN   32768u /* objects in a transaction: a range of ids, so that the WAL stays small */
 
 static void write_record(struct writer *w, const struct fresh_object *o)
@@ -25,12 +25,14 @@ static void write_record(struct writer *w, const struct fresh_object *o)
 	writer_u32(w, o->place.length);
 	writer_u32(w, o->place.window);
 	writer_u32(w, o->place.data);
+	writer_u16(w, db_place_sum(o->kind, &o->id, &o->place));
 }
 
-/* False: the blob has no more. */
-static bool read_record(struct reader *r, struct fresh_object *ret)
+/* False: the blob has no more.  *ret_bad: the record is damaged, and not to be used. */
+static bool read_record(struct reader *r, struct fresh_object *ret, bool *ret_bad)
 {
 	const uint8_t *id;
+	uint16_t sum;
 
 	ret->kind = reader_u8(r) == PACK_NODES ? PACK_NODES : PACK_CHUNKS;
 	id = reader_bytes(r, ID_SIZE);
@@ -39,9 +41,11 @@ static bool read_record(struct reader *r, struct fresh_object *ret)
 	ret->place.length = reader_u32(r);
 	ret->place.window = reader_u32(r);
 	ret->place.data = reader_u32(r);
+	sum = reader_u16(r);
 	if (r->bad)
 		return false;
 	memcpy(ret->id.b, id, ID_SIZE);
+	*ret_bad = sum != db_place_sum(ret->kind, &ret->id, &ret->place);
 	return true;
 }
 
@@ -67,14 +71,18 @@ static int load_blob(void *arg, const void *data, size_t size, struct err *err)
 	struct store *s = arg;
 	struct fresh_object o;
 	struct reader reader;
+	bool is_bad;
 	int r = 0;
 
 	reader_init(&reader, data, size);
 	(void)pthread_mutex_lock(&s->lock);
 	r = generation_reserve(&s->recent, size / RECORD_SIZE, s->seed, err);
-	while (r == 0 && read_record(&reader, &o))
-		if (objects_pack_is_alive(s, o.place.pack))
+	while (r == 0 && read_record(&reader, &o, &is_bad)) {
+		if (is_bad)
+			objects_note_loss(s);
+		else if (objects_pack_is_alive(s, o.place.pack))
 			generation_add(&s->recent, s->seed, &o);
+	}
 	(void)pthread_mutex_unlock(&s->lock);
 	return r;
 }

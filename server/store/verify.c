@@ -111,6 +111,7 @@ static int mark_chunks(struct verifying *v, struct err *err)
 {
 	CLEANUP_FREE struct place *places = calloc(NODE_ENTRIES_MAX, sizeof(*places));
 	size_t len = chunks_of(v->node, v->chunks);
+	bool lost = false;
 	int r;
 
 	if (!places)
@@ -118,10 +119,15 @@ static int mark_chunks(struct verifying *v, struct err *err)
 	r = objects_find(v->s, PACK_CHUNKS, v->chunks, len, places, err);
 	for (size_t i = 0; r == 0 && i < len; i++) {
 		if (places[i].pack == 0)
-			v->is_damaged = true;
+			lost = v->is_damaged = true;
 		else if (marks_covers(&v->marks, &places[i]))
 			(void)marks_add(&v->marks, &places[i]);
 		/* else it came after we began, and was hashed then */
+	}
+	if (lost) { /* the node is no longer said to be there, so that it comes again with its chunks */
+		(void)pthread_mutex_lock(&v->s->lock);
+		objects_note_loss(v->s);
+		(void)pthread_mutex_unlock(&v->s->lock);
 	}
 	return r;
 }

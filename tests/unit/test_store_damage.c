@@ -2,6 +2,7 @@
  * then all is well. */
 #include <errno.h>
 #include <fcntl.h>
+#include <sqlite3.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -332,6 +333,70 @@ static void test_damaged_db(const struct sample *x)
 	store_close(s);
 }
 
+static void run_sql(const char *sql)
+{
+	char path[300];
+	sqlite3 *db = NULL;
+
+	(void)snprintf(path, sizeof(path), "%s/store/objects.db", fixture_data);
+	if (sqlite3_open(path, &db) != SQLITE_OK ||
+	    sqlite3_exec(db, sql, NULL, NULL, NULL) != SQLITE_OK || sqlite3_changes(db) != 1) {
+		printf("# %s: %s\n", sql, sqlite3_errmsg(db));
+		abort();
+	}
+	(void)sqlite3_close(db);
+}
+
+/* One object's row of the index says what is not true, or is gone: it counts as lost, never as being elsewhere. */
+static void test_row(const struct sample *x, const char *sql, uint64_t lost)
+{
+	struct store *s = open_with(x);
+	struct gc_result got;
+	struct err err;
+	char *text = NULL;
+
+	if (strstr(sql, "recent") == NULL) { /* gc merges the rows into the tables */
+		ok(fixture_seal(s, x, "keeps.0") == 0 &&
+			   store_gc(s, no_roots, NULL, NULL, &got, &err) == 0,
+		   "merged");
+	}
+	store_close(s);
+	run_sql(sql);
+	printf("# %s\n", sql);
+	s = fixture_open(false);
+	ok(verify(s, x, &text) == lost && text, "verify finds it");
+	free(text);
+	ok(fixture_count_lacking(s, PACK_NODES, x->nodes, x->windows) >= 1,
+	   "its node is not said to be there, so it is sent again");
+	ok(heals(s, x), "and then all is well");
+	store_close(s);
+}
+
+static void test_rows(const struct sample *x)
+{
+	static const char *const changes[] = {"pack=pack+1", "slot=slot+1", "length=length+4096",
+					      "sum=sum+1"};
+	char sql[200];
+
+	for (size_t i = 0; i < sizeof(changes) / sizeof(changes[0]); i++) {
+		for (int node = 0; node < 2; node++) {
+			const char *table = node ? "nodes" : "chunks";
+
+			(void)snprintf(sql, sizeof(sql),
+				       "UPDATE %s SET %s WHERE id=(SELECT id FROM %s LIMIT 1)",
+				       table, changes[i], table);
+			test_row(x, sql, 1);
+		}
+	}
+	test_row(x, "DELETE FROM chunks WHERE id=(SELECT id FROM chunks LIMIT 1)", 1);
+	/* the slot of the first record */
+	test_row(
+		x,
+		"UPDATE recent SET objects=CAST(substr(objects,1,37)||x'09'||substr(objects,39) AS "
+		"BLOB) WHERE seq=(SELECT min(seq) FROM recent)",
+		1);
+}
+
 static void test_damage(const struct sample *x, enum damage how)
 {
 	test_verify(x, 0, how);
@@ -358,6 +423,7 @@ int main(void)
 	test_suspicion_ends(x);
 	test_index(x);
 	test_damaged_db(x);
+	test_rows(x);
 	fixture_end();
 	sample_free(x);
 	sample_free(stored);
