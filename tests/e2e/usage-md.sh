@@ -1,0 +1,145 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+# MD arrays, with superblocks of all versions that `mdadm --examine` accepts (this kernel need not know MD): a RAID 1 that was stopped cleanly
+# is looked into, once for all its members; other levels, and every doubt, are raw.
+. "$(dirname "$0")/../lib/tap.sh"
+. "$TOP/tests/lib/usage.sh"
+requires mdadm mke2fs e2fsck debugfs sfdisk
+
+SRC=$TAP_TMP/src
+A=$TAP_TMP/a.img
+B=$TAP_TMP/b.img
+mkdir "$SRC"
+fill "$SRC" 8 200
+truncate -s 40M "$TAP_TMP/fs"
+mke2fs -q -F -t ext4 -L root -d "$SRC" "$TAP_TMP/fs"
+
+super() { "$TOP/tests/lib/md-super" "$@"; }
+# members VERSION [OPTION...]: of $A and $B, stale data everywhere but in the filesystem; $offset and $size of the content
+members()
+{
+	local i=0 image
+	for image in "$A" "$B"; do
+		rm -f "$image"
+		yes STALE-DATA-OF-NOBODY | dd of="$image" bs=1M count=64 iflag=fullblock status=none
+		dd if=/dev/zero of="$image" bs=64k count=1 conv=notrunc status=none
+		dd if=/dev/zero of="$image" bs=64k count=2 seek=1022 conv=notrunc status=none
+		read -r offset size < <(super --metadata "$1" --role $i "${@:2}" "$image")
+		dd if="$TAP_TMP/fs" of="$image" bs=1M oflag=seek_bytes seek="$offset" conv=notrunc status=none
+		i=$((i + 1))
+	done
+}
+parts() { jq -r 'if type == "array" then .[] else . end | .partitions[] | "\(.content) \(.how)"' "$MAP"; }
+why() { jq -r 'if type == "array" then .[] else . end | .partitions[].why' "$MAP" | sort -u; }
+volumes() { jq -r 'if type == "array" then .[] else . end | .volumes[] | "\(.name) \(.content) \(.how)"' "$MAP" | sort -u; }
+all_raw() # REGEX NAME
+{
+	is "$(parts | sort -u)" 'linux_raid_member raw' "$2: raw" && like "$(why)" "$1" "$2: and why" &&
+		is "$(jq '[if type == "array" then .[] else . end | .copied == .size] | all' "$MAP")" true "$2: copied whole"
+}
+examine() { mdadm --examine "$1" 2>/dev/null | grep -Eq 'Checksum : [0-9a-f]+ - correct'; }
+
+for version in 0.90 1.0 1.1 1.2; do
+	members "$version"
+	ok "$version: mdadm takes it for one of its own" examine "$A"
+	sum=$(sha256sum <"$A")
+	map "$A" "$B"
+	is "$(parts)" 'linux_raid_member map
+linux_raid_member map' "$version: both members are mapped"
+	name=$([ "$version" = 0.90 ] && echo 00112233-4455-6677-8899-aabbccddeeff || echo host:0)
+	is "$(volumes)" "md/$name ext4 map" "$version: by the filesystem in the array"
+	is "$(sha256sum <"$A")" "$sum" "$version: the image is untouched"
+	for n in 0 1; do
+		image=$([ $n = 0 ] && echo "$A" || echo "$B")
+		keep "$image" "$TAP_TMP/kept" $n
+		ok "$version, member $n: mdadm finds its superblock in what is kept" examine "$TAP_TMP/kept"
+		dd if="$TAP_TMP/kept" of="$TAP_TMP/got" bs=1M iflag=skip_bytes,count_bytes skip="$offset" count=$((40 << 20)) status=none
+		ok "$version, member $n: e2fsck finds no fault" e2fsck -fn "$TAP_TMP/got"
+		rm -rf "$TAP_TMP/out"
+		mkdir "$TAP_TMP/out"
+		debugfs -R "rdump / $TAP_TMP/out" "$TAP_TMP/got" >/dev/null 2>&1
+		rmdir "$TAP_TMP/out/lost+found"
+		ok "$version, member $n: every file is as it was" diff -r "$SRC" "$TAP_TMP/out"
+		# what the array has after the filesystem is kept; and no more
+		ok "$version, member $n: free blocks are not copied" jq -e --argjson n $n '.[$n].copied < .[$n].size - 20 * 1048576' "$MAP"
+	done
+	map "$A"
+	is "$(parts)" 'linux_raid_member map' "$version: one of two members is enough"
+	map "$A" "$A"
+	all_raw 'there twice' "$version, the same member twice"
+
+	super --metadata "$version" --role 1 --events 18 "$B" >/dev/null
+	map "$A" "$B"
+	all_raw 'not in step' "$version, members of different ages"
+	super --metadata "$version" --dirty "$A" >/dev/null
+	map "$A"
+	all_raw 'not stopped cleanly' "$version, not stopped"
+	super --metadata "$version" --spare "$A" >/dev/null
+	map "$A"
+	all_raw 'spare' "$version, a spare"
+	for level in 0 4 5 6 10 -1; do
+		super --metadata "$version" --level $level --devices 4 "$A" >/dev/null
+		map "$A"
+		all_raw "$([ $level = -1 ] && echo linear || echo "RAID $level")" "$version, level $level"
+	done
+	super --metadata "$version" "$A" >/dev/null
+	at=$(mdadm --examine "$A" 2>/dev/null | sed -n 's/ *Super Offset : \([0-9]*\) sectors/\1/p')
+	at=$((${at:-$((((64 << 11) & ~127) - 128))} * 512))
+	printf X | dd of="$A" bs=1 seek=$((at + 40)) conv=notrunc status=none
+	map "$A"
+	all_raw 'superblock is damaged' "$version, a damaged superblock"
+done
+members 1.2 --features 4
+map "$A" "$B"
+all_raw 'rebuilt or reshaped' 'an array that is being reshaped'
+members 1.2 --features 1
+map "$A" "$B"
+is "$(parts | sort -u)" 'linux_raid_member map' 'an array with a write-intent bitmap'
+members 1.2
+super --metadata 1.0 "$A" >/dev/null
+map "$A"
+all_raw 'superblocks of 2 MD arrays' 'superblocks of two arrays'
+
+# --- members of unequal size: the array has that of the lesser
+truncate -s 80M "$TAP_TMP/big"
+members 0.90
+super --metadata 0.90 --size $((size / 1024)) --role 1 "$TAP_TMP/big" >/dev/null
+dd if="$TAP_TMP/fs" of="$TAP_TMP/big" bs=1M conv=notrunc status=none
+map "$A" "$TAP_TMP/big"
+is "$(parts)" 'linux_raid_member map
+linux_raid_member map' '0.90, members of unequal size'
+is "$(volumes)" 'md/00112233-4455-6677-8899-aabbccddeeff ext4 map' '... of one array'
+super --metadata 0.90 --level 5 --size 40000 "$A" >/dev/null
+map "$A"
+all_raw 'RAID 5' '0.90, RAID 5 that does not use its members whole'
+
+# --- a partition up to the end of the disk: its superblock (0.90) is where the disk's would be
+truncate -s 0 "$A"
+truncate -s 64M "$A"
+sfdisk -q "$A" <<<'label: dos
+start=1MiB, type=fd'
+dd if="$A" of="$TAP_TMP/part" bs=1M skip=1 status=none
+super --metadata 0.90 --devices 1 "$TAP_TMP/part" >/dev/null
+dd if="$TAP_TMP/fs" of="$TAP_TMP/part" bs=1M conv=notrunc status=none
+dd if="$TAP_TMP/part" of="$A" bs=1M seek=1 conv=notrunc status=none
+map "$A"
+is "$(get .table) $(parts) $(volumes)" 'dos linux_raid_member map md/00112233-4455-6677-8899-aabbccddeeff ext4 map' '0.90 on the last partition: the partition is the member'
+
+# --- a table in the array, as on machines whose whole disks are mirrored
+truncate -s 60M "$TAP_TMP/disk"
+sfdisk -q "$TAP_TMP/disk" <<<'label: dos
+start=1MiB, size=40MiB, type=83'
+dd if="$TAP_TMP/fs" of="$TAP_TMP/disk" bs=1M seek=1 conv=notrunc status=none
+for version in 0.90 1.0 1.2; do
+	i=0
+	for image in "$A" "$B"; do
+		rm -f "$image"
+		truncate -s 64M "$image"
+		read -r offset size < <(super --metadata $version --role $i "$image")
+		dd if="$TAP_TMP/disk" of="$image" bs=1M oflag=seek_bytes seek="$offset" conv=notrunc status=none
+		i=$((i + 1))
+	done
+	map "$A" "$B"
+	is "$(jq -r '[.[].table] | unique[]' "$MAP") $(volumes | sed 's,md/[^ /]*,md,' | tr '\n' ' ')" 'none md dos map md/1 ext4 map ' "$version: a table in the array"
+done
+done_testing
