@@ -15,27 +15,6 @@ rm "$SRC/marker"
 find "$SRC" -name '*7' -printf 'rm "/%P"\n' >"$TAP_TMP/rm"
 echo 'rm "/doomed"' >>"$TAP_TMP/rm"
 
-# What dumpe2fs calls free, turned round: "OFFSET LENGTH" of what is used.
-dumpe2fs_used()
-{
-	dumpe2fs "$1" 2>/dev/null | perl -e '
-		my ($size, $count, $cluster, @free);
-		while (<STDIN>) {
-			$count = $1 if /^Block count:\s+(\d+)/;
-			$size = $1 if /^Block size:\s+(\d+)/;
-			$cluster = $1 if /^Cluster size:\s+(\d+)/;
-			push @free, map { /(\d+)-(\d+)/ ? [$1, $2] : [$_, $_] } split /, /, $1 if /^  Free blocks: (\S.*)$/;
-		}
-		# of a range of clusters it prints the first block of each
-		if ($cluster) { $_->[1] += $cluster / $size - 1 for @free; }
-		my $at = 0;
-		for my $f (sort { $a->[0] <=> $b->[0] } @free) {
-			printf "%d %d\n", $at * $size, ($f->[0] - $at) * $size if $f->[0] > $at;
-			$at = $f->[1] + 1;
-		}
-		printf "%d %d\n", $at * $size, ($count - $at) * $size if $count > $at;'
-}
-
 # make SIZE OPTION...: a filesystem with files, some of them deleted again
 make()
 {

@@ -7,6 +7,7 @@
 #	keep IMAGE OUT [N]	OUT: what a capture by $MAP of IMAGE (the Nth disk, from 0) gives back
 #	keep_hard IMAGE OUT [N]	the same with 5Ah, not zeros, where nothing was copied
 #	peer TYPE IMAGE		what partclone.TYPE calls used, in $PEER
+#	dumpe2fs_used IMAGE	what dumpe2fs calls used, as "OFFSET LENGTH" of bytes
 #	fill DIR SEED COUNT	COUNT files of all sizes in some folders
 #	is_map CONTENT NAME	the first partition was mapped, and is of that content
 #	is_raw REGEX NAME	the first partition is raw, whole, for a reason that matches
@@ -23,6 +24,27 @@ get() { jq -r "$1" "$MAP"; }
 keep() { "$TOP/tests/lib/extents-keep" "$MAP" "${3:-0}" "$1" "$2"; }
 keep_hard() { "$TOP/tests/lib/extents-keep" "$MAP" "${3:-0}" "$1" "$2" 90; }
 peer() { rm -f "$PEER" && "partclone.$1" -D -s "$2" -o "$PEER" -q -L "$TAP_TMP/partclone.log" >/dev/null 2>&1; }
+
+# What dumpe2fs calls free, turned round: "OFFSET LENGTH" of what is used.
+dumpe2fs_used()
+{
+	dumpe2fs "$1" 2>/dev/null | perl -e '
+		my ($size, $count, $cluster, @free);
+		while (<STDIN>) {
+			$count = $1 if /^Block count:\s+(\d+)/;
+			$size = $1 if /^Block size:\s+(\d+)/;
+			$cluster = $1 if /^Cluster size:\s+(\d+)/;
+			push @free, map { /(\d+)-(\d+)/ ? [$1, $2] : [$_, $_] } split /, /, $1 if /^  Free blocks: (\S.*)$/;
+		}
+		# of a range of clusters it prints the first block of each
+		if ($cluster) { $_->[1] += $cluster / $size - 1 for @free; }
+		my $at = 0;
+		for my $f (sort { $a->[0] <=> $b->[0] } @free) {
+			printf "%d %d\n", $at * $size, ($f->[0] - $at) * $size if $f->[0] > $at;
+			$at = $f->[1] + 1;
+		}
+		printf "%d %d\n", $at * $size, ($count - $at) * $size if $count > $at;'
+}
 
 fill()
 {
