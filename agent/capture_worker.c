@@ -16,7 +16,7 @@
 
 #define BATCH_WINDOWS  1u /* two are no cheaper, and take 4 MiB more of memory a worker */
 #define BATCH_CHUNKS   (BATCH_WINDOWS * NODE_ENTRIES_MAX)
-#define PACK_ROOM      (PACK_PLAIN_AIM + CHUNK_MAX)
+#define PACK_ROOM      (PACK_PLAIN_AIM + PACK_PLAIN_AIM / 2 + CHUNK_MAX)
 #define PACK_IDS_MAX   1024u /* chunks of 4 KiB in it, and to spare */
 #define HELD_MAX       64u
 #define HELD_NODES_MAX (512u << 10)
@@ -56,6 +56,7 @@ struct capture_worker {
 	struct id *batch_waits; /* chunks of the batch that others carry */
 
 	struct pack_builder *pack; /* being filled */
+	uint32_t pack_aim;	   /* when it has so many bytes it is sent */
 	uint64_t pack_number;	   /* its number, from 1 */
 	struct id *pack_ids;	   /* what is in it */
 	size_t pack_ids_len;
@@ -281,7 +282,7 @@ static int add_chunk(struct capture_worker *w, const struct id *id, const uint8_
 {
 	int r = 0;
 
-	if (pack_builder_plain_size(w->pack) >= PACK_PLAIN_AIM || w->pack_ids_len == PACK_IDS_MAX)
+	if (pack_builder_plain_size(w->pack) >= w->pack_aim || w->pack_ids_len == PACK_IDS_MAX)
 		r = send_pack(w, err);
 	if (r == 0 && !pack_builder_add(w->pack, id, data, length))
 		r = err_set(err, -EOVERFLOW, "a chunk of %u bytes finds no room in a pack", length);
@@ -365,12 +366,39 @@ static int ask_for_chunks(struct capture_worker *w, size_t len, struct err *err)
 	return 0;
 }
 
+/* Of the chunks of window `i` that are asked for from `at` on. */
+static uint32_t lacked_bytes(const struct capture_worker *w, uint32_t i, size_t len, size_t at)
+{
+	const struct node *n = &w->nodes[i];
+	uint32_t sum = 0;
+
+	for (uint32_t k = 0; at < len && k < n->count; k++) {
+		const struct node_entry *e = &n->entries[k];
+
+		if (e->is_chunk && id_equal(&e->id, &w->asked[at]) && wire_bit(w->lacked, at++))
+			sum += e->length;
+	}
+	return sum;
+}
+
+/* Packs end where windows end if they can: who restores a window then finds its chunks in whole packs.  So what is in the pack
+ * and `lacked` more are shared out evenly among as many packs as that is MiB.  False: it is so little that it waits for more. */
+static bool plan_packs(struct capture_worker *w, uint32_t lacked)
+{
+	uint32_t size = pack_builder_plain_size(w->pack) + lacked;
+	uint32_t packs = (size + PACK_PLAIN_AIM / 2) / PACK_PLAIN_AIM;
+
+	w->pack_aim = packs > 0 ? size / packs + 1 : PACK_PLAIN_AIM;
+	return packs > 0;
+}
+
 /* Pack those chunks of window `i` that are asked for from `*at` on and lacked.  *ret_pack: the last pack that one went into, else 0. */
 static int pack_window(struct capture_worker *w, uint32_t i, size_t len, size_t *at,
 		       uint64_t *ret_pack, struct err *err)
 {
 	const struct node *n = &w->nodes[i];
 	const uint8_t *data = w->buf + (size_t)i * WINDOW_SIZE;
+	bool is_sent = plan_packs(w, lacked_bytes(w, i, len, *at));
 	int r = 0;
 
 	*ret_pack = 0;
@@ -384,7 +412,7 @@ static int pack_window(struct capture_worker *w, uint32_t i, size_t len, size_t 
 			*ret_pack = w->pack_number;
 		}
 	}
-	return r;
+	return r == 0 && is_sent ? send_pack(w, err) : r;
 }
 
 /* All that is to be done for the windows of a batch that was read and cut. */
@@ -406,7 +434,7 @@ static int send_batch(struct capture_worker *w, struct batch *b, struct err *err
 			r = pack_window(w, i, len, &at, &pack, err);
 		if (r < 0)
 			break;
-		if (pack > 0 || b->wait_len[i] > 0) {
+		if (pack >= w->pack_number || b->wait_len[i] > 0) {
 			hold(w, b, i, pack);
 		} else {
 			r = put_window(w, &b->windows[i], b->is_lacked[i] ? &node : NULL, err);

@@ -247,6 +247,9 @@ static int sink_put_pack(struct peer *p, const struct id *pack_id, const void *d
 		} else {
 			s->stats.chunk_packs += k.kind == PACK_CHUNKS;
 			s->stats.node_packs += k.kind == PACK_NODES;
+			if (k.kind == PACK_CHUNKS &&
+			    (s->stats.least_pack == 0 || k.plain_size < s->stats.least_pack))
+				s->stats.least_pack = k.plain_size;
 			r = take_pack(s, &k, plain, err);
 			lose_some(s);
 		}

@@ -24,6 +24,7 @@ struct sink_stats {
 	uint64_t chunks_again;	/* sent although they were there */
 	uint64_t windows;	/* in windows puts */
 	uint64_t chunks_out;	/* given in answers */
+	uint32_t least_pack;	/* plain bytes of the smallest pack of chunks, 0 without any */
 };
 
 /* What goes wrong; all zero: nothing. */

@@ -101,6 +101,35 @@ static void test_again(void)
 	sink_free(s);
 }
 
+/* Windows that are full are four packs each, and no pack is of two windows. */
+static void test_packs_end_with_windows(void)
+{
+	const uint32_t windows = 12;
+	const uint64_t size = (uint64_t)windows * WINDOW_SIZE;
+	uint8_t *data = malloc(size);
+	struct sink *s = sink_new();
+	uint64_t x = 5;
+	struct sink_stats st;
+	struct blk *b;
+	struct rig g;
+
+	for (uint64_t i = 0; data && i < size; i += 8) {
+		uint64_t v = rig_random(&x);
+
+		memcpy(data + i, &v, 8);
+	}
+	b = blk_new_memory(data, size, 512);
+	sink_add_disk(s, 0, size);
+	rig_init(&g, s, b, 3);
+	ok(rig_capture(&g) == 0 && image_equals(s, b), "a full disk");
+	st = sink_get_stats(s);
+	ok(st.chunk_packs == 4 * windows && st.least_pack > PACK_PLAIN_AIM * 3 / 4,
+	   "four even packs a window");
+	rig_done(&g);
+	blk_free(b);
+	sink_free(s);
+}
+
 /* An interrupted job goes on with what is there. */
 static void test_resume(void)
 {
@@ -420,6 +449,7 @@ int main(void)
 	test_whole(SIZE, 512, 4);
 	test_whole(SIZE / 4096 * 4096, 4096, 8);
 	test_again();
+	test_packs_end_with_windows();
 	test_resume();
 	test_every_failure();
 	test_losses();
