@@ -284,7 +284,7 @@ static int add_chunk(struct capture_worker *w, const struct id *id, const uint8_
 
 	if (pack_builder_plain_size(w->pack) >= w->pack_aim || w->pack_ids_len == PACK_IDS_MAX)
 		r = send_pack(w, err);
-	if (r == 0 && !pack_builder_add(w->pack, id, data, length))
+	if (r == 0 && !pack_builder_borrow(w->pack, id, data, length))
 		r = err_set(err, -EOVERFLOW, "a chunk of %u bytes finds no room in a pack", length);
 	if (r == 0)
 		w->pack_ids[w->pack_ids_len++] = *id;
@@ -412,7 +412,10 @@ static int pack_window(struct capture_worker *w, uint32_t i, size_t len, size_t 
 			*ret_pack = w->pack_number;
 		}
 	}
-	return r == 0 && is_sent ? send_pack(w, err) : r;
+	if (r == 0 && is_sent)
+		return send_pack(w, err);
+	pack_builder_own(w->pack); /* the window is read over */
+	return r;
 }
 
 /* All that is to be done for the windows of a batch that was read and cut. */

@@ -19,7 +19,8 @@ struct pack_builder {
 	uint32_t entries_cap;
 	struct pack_entry *entries;
 	uint8_t *plain;
-	uint8_t *out; /* header, table and body; made when first encoded */
+	const uint8_t *borrowed; /* where the plain bytes lie; NULL: in `plain` */
+	uint8_t *out;		 /* header, table and body; made when first encoded */
 	size_t out_cap;
 };
 
@@ -66,16 +67,48 @@ static bool grow_entries(struct pack_builder *b)
 	return true;
 }
 
-bool pack_builder_add(struct pack_builder *b, const struct id *id, const void *data,
-		      uint32_t length)
+static bool has_room(struct pack_builder *b, uint32_t length)
 {
-	if (length > b->plain_max - b->plain_size || b->count == PACK_COUNT_MAX || !grow_entries(b))
-		return false;
-	memcpy(b->plain + b->plain_size, data, length);
+	return length <= b->plain_max - b->plain_size && b->count < PACK_COUNT_MAX &&
+	       grow_entries(b);
+}
+
+static void add_entry(struct pack_builder *b, const struct id *id, uint32_t length)
+{
 	b->entries[b->count++] =
 		(struct pack_entry){.id = *id, .offset = b->plain_size, .length = length};
 	b->plain_size += length;
+}
+
+bool pack_builder_add(struct pack_builder *b, const struct id *id, const void *data,
+		      uint32_t length)
+{
+	if (!has_room(b, length))
+		return false;
+	pack_builder_own(b);
+	memcpy(b->plain + b->plain_size, data, length);
+	add_entry(b, id, length);
 	return true;
+}
+
+bool pack_builder_borrow(struct pack_builder *b, const struct id *id, const void *data,
+			 uint32_t length)
+{
+	if (b->plain_size > 0 && (!b->borrowed || b->borrowed + b->plain_size != data))
+		return pack_builder_add(b, id, data, length);
+	if (!has_room(b, length))
+		return false;
+	if (b->plain_size == 0)
+		b->borrowed = data;
+	add_entry(b, id, length);
+	return true;
+}
+
+void pack_builder_own(struct pack_builder *b)
+{
+	if (b->borrowed)
+		memcpy(b->plain, b->borrowed, b->plain_size);
+	b->borrowed = NULL;
 }
 
 uint32_t pack_builder_plain_size(const struct pack_builder *b)
@@ -92,6 +125,7 @@ void pack_builder_reset(struct pack_builder *b)
 {
 	b->plain_size = 0;
 	b->count = 0;
+	b->borrowed = NULL;
 }
 
 static bool grow_out(struct pack_builder *b, size_t size)
@@ -133,6 +167,7 @@ int pack_builder_encode(struct pack_builder *b, struct codec_ctx *ctx, enum code
 {
 	size_t head = PACK_HEADER + (size_t)b->count * PACK_ENTRY;
 	uint32_t worth = b->plain_size - b->plain_size / WORTH_PART;
+	const uint8_t *plain = b->borrowed ? b->borrowed : b->plain;
 	int64_t body = 0;
 
 	assert(b->count > 0);
@@ -141,7 +176,7 @@ int pack_builder_encode(struct pack_builder *b, struct codec_ctx *ctx, enum code
 			       b->plain_size);
 	}
 	if (codec != CODEC_STORED) {
-		body = codec_compress(ctx, codec, level, b->plain, b->plain_size, b->out + head,
+		body = codec_compress(ctx, codec, level, plain, b->plain_size, b->out + head,
 				      worth);
 	}
 	if (body < 0) {
@@ -152,7 +187,7 @@ int pack_builder_encode(struct pack_builder *b, struct codec_ctx *ctx, enum code
 	if (body == 0) {
 		codec = CODEC_STORED;
 		body = b->plain_size;
-		memcpy(b->out + head, b->plain, b->plain_size);
+		memcpy(b->out + head, plain, b->plain_size);
 	}
 	write_header(b, codec, (uint32_t)body);
 	*ret_data = b->out;

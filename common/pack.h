@@ -32,6 +32,12 @@ static inline void pack_builder_freep(struct pack_builder **p)
  * The caller adds no id twice. */
 bool pack_builder_add(struct pack_builder *b, const struct id *id, const void *data,
 		      uint32_t length) MUST_CHECK;
+/* The same without copying, as long as each object lies right behind the one before: `data` stays the caller's, and is not to change
+ * until the next pack_builder_reset or pack_builder_own.  Copies what does not lie so. */
+bool pack_builder_borrow(struct pack_builder *b, const struct id *id, const void *data,
+			 uint32_t length) MUST_CHECK;
+/* Copy what is borrowed: the caller's memory is free to change. */
+void pack_builder_own(struct pack_builder *b);
 uint32_t pack_builder_plain_size(const struct pack_builder *b);
 uint32_t pack_builder_count(const struct pack_builder *b);
 void pack_builder_reset(struct pack_builder *b);

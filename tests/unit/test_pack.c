@@ -185,6 +185,68 @@ static void test_bombs(enum codec codec)
 	   "twice the body: refused");
 }
 
+static void borrow(struct pack_builder *b, const uint8_t *data, uint32_t length)
+{
+	struct id id = id_of(data, length);
+
+	ok(pack_builder_borrow(b, &id, data, length), "borrowed");
+}
+
+static void copy(struct pack_builder *b, const uint8_t *data, uint32_t length)
+{
+	struct id id = id_of(data, length);
+
+	ok(pack_builder_add(b, &id, data, length), "copied");
+}
+
+static bool packs_equal(struct pack_builder *a, struct pack_builder *b, struct codec_ctx *ctx)
+{
+	const uint8_t *x, *y;
+	size_t x_size, y_size;
+	struct id x_id, y_id;
+	struct err err;
+
+	return pack_builder_encode(a, ctx, CODEC_ZSTD, 1, &x, &x_size, &x_id, &err) == 0 &&
+	       pack_builder_encode(b, ctx, CODEC_ZSTD, 1, &y, &y_size, &y_id, &err) == 0 &&
+	       id_equal(&x_id, &y_id) && x_size == y_size && memcmp(x, y, x_size) == 0;
+}
+
+/* Borrowed or copied, apart or side by side: the same pack. */
+static void test_borrowed(void)
+{
+	CLEANUP_BUILDER struct pack_builder *a = pack_builder_new(PACK_CHUNKS, 10000);
+	CLEANUP_BUILDER struct pack_builder *b = pack_builder_new(PACK_CHUNKS, 10000);
+	CLEANUP(codec_ctx_freep) struct codec_ctx *ctx = codec_ctx_new();
+	static uint8_t data[12000];
+	struct id id;
+
+	for (size_t i = 0; i < sizeof(data); i++)
+		data[i] = (uint8_t)(i * i >> 7);
+	copy(a, data, 3000);
+	copy(a, data + 3000, 2000);
+	borrow(b, data, 3000);
+	borrow(b, data + 3000, 2000);
+	ok(packs_equal(a, b, ctx), "two borrowed side by side");
+	copy(a, data + 6000, 1000);
+	borrow(b, data + 6000, 1000);
+	data[10] ^= 1;
+	ok(packs_equal(a, b, ctx),
+	   "what does not lie side by side is copied, and what came before");
+	data[10] ^= 1;
+	pack_builder_reset(a);
+	pack_builder_reset(b);
+	copy(a, data, 3000);
+	copy(a, data + 4000, 10);
+	borrow(b, data, 3000);
+	pack_builder_own(b);
+	data[10] ^= 1;
+	copy(b, data + 4000, 10);
+	ok(packs_equal(a, b, ctx), "owned: the lender's memory may change");
+	id = id_of(data, 6991);
+	ok(!pack_builder_borrow(b, &id, data, 6991) && pack_builder_borrow(b, &id, data, 6990),
+	   "no more is borrowed than there is room for");
+}
+
 int main(void)
 {
 	test_round_trip(CODEC_STORED, 15, CODEC_STORED);
@@ -195,5 +257,6 @@ int main(void)
 	test_hostile();
 	test_bombs(CODEC_ZLIB);
 	test_bombs(CODEC_ZSTD);
+	test_borrowed();
 	return done();
 }
