@@ -1,4 +1,4 @@
-/* checkpoint.c - what was taken in becomes durable: sync the packs, sync their folders, one transaction.
+/* checkpoint.c - what was taken in becomes durable: the packs, their folders, one transaction.
  *
  * When a sync fails, nobody knows any more what of the files is on the disk: the kernel has marked the pages clean, and asking again would
  * be answered with success.  So everything that no checkpoint covered is dropped: taken out of the index and removed, to be asked
@@ -18,18 +18,17 @@
 
 static int sync_folders(struct store *s, const bool *touched, struct err *err)
 {
-	for (unsigned i = 0; i < STORE_FOLDERS; i++) {
-		char path[STORE_FOLDER_SIZE];
-		int r;
+	char paths[STORE_FOLDERS][STORE_FOLDER_SIZE];
+	const char *folders[STORE_FOLDERS];
+	size_t len = 0;
 
+	for (unsigned i = 0; i < STORE_FOLDERS; i++) {
 		if (!touched[i])
 			continue;
-		store_folder_path(path, i);
-		r = files_sync_folder(&s->files, path, err);
-		if (r < 0)
-			return r;
+		store_folder_path(paths[i], i);
+		folders[len++] = paths[i];
 	}
-	return 0;
+	return len > 0 ? files_sync_all(&s->files, folders, len, err) : 0;
 }
 
 /* With write_lock held nobody changes s->previous. */
@@ -49,7 +48,7 @@ static int sync_packs(struct store *s, struct err *err)
 		if (g->packs[i].is_synced)
 			continue;
 		files_path_pack(path, &g->packs[i].row.id);
-		r = files_sync(&s->files, g->packs[i].fd, path, err);
+		r = files_sync_data(&s->files, g->packs[i].fd, path, err);
 		if (r < 0)
 			return r;
 		touched[g->packs[i].row.id.b[0]] = true;

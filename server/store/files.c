@@ -3,10 +3,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -15,8 +17,22 @@
 #define FOLDER_MODE 0750
 #define FILE_MODE   0640
 
+#define WRITE_AND_WAIT \
+	(SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER)
+
 #define RESERVE_MAX  (512ull << 20)
 #define RESERVE_PART 32 /* of a small filesystem */
+
+/* Others may do nothing then and say that it went well: FUSE does. */
+static bool can_sync_whole(int fd)
+{
+	struct statfs s;
+
+	if (fstatfs(fd, &s) < 0)
+		return false;
+	return s.f_type == EXT4_SUPER_MAGIC || s.f_type == XFS_SUPER_MAGIC ||
+	       s.f_type == BTRFS_SUPER_MAGIC;
+}
 
 int files_init(struct files *f, const char *dir, files_fault_fn fault, void *fault_arg,
 	       struct err *err)
@@ -32,6 +48,7 @@ int files_init(struct files *f, const char *dir, files_fault_fn fault, void *fau
 		files_done(f);
 		return err_set(err, code, "open folder '%s': %s", dir, strerrordesc_np(-code));
 	}
+	f->is_synced_whole = can_sync_whole(f->fd);
 	return 0;
 }
 
@@ -170,6 +187,34 @@ int files_sync_folder(const struct files *f, const char *path, struct err *err)
 	if (fsync(fd) < 0)
 		return fail(f, errno, "sync folder", path, err);
 	return 0;
+}
+
+/* The data alone, and the errors of writing it, which syncfs would not tell apart. */
+int files_sync_data(const struct files *f, int fd, const char *path, struct err *err)
+{
+	int r;
+
+	if (!f->is_synced_whole)
+		return files_sync(f, fd, path, err);
+	r = files_check(f, FILE_SYNC, path, err);
+	if (r < 0)
+		return r;
+	if (sync_file_range(fd, 0, 0, WRITE_AND_WAIT) < 0)
+		return fail(f, errno, "sync", path, err);
+	return 0;
+}
+
+int files_sync_all(const struct files *f, const char *const *folders, size_t len, struct err *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < len; i++) {
+		r = f->is_synced_whole ? files_check(f, FILE_SYNC_FOLDER, folders[i], err)
+				       : files_sync_folder(f, folders[i], err);
+	}
+	if (r < 0 || !f->is_synced_whole)
+		return r;
+	return syncfs(f->fd) < 0 ? fail(f, errno, "sync", "packs", err) : 0;
 }
 
 int files_rename(const struct files *f, const char *from, const char *to, struct err *err)

@@ -29,6 +29,7 @@ typedef int (*files_fault_fn)(void *arg, enum file_op op, const char *path);
 struct files {
 	int fd;	    /* the store's folder */
 	char *name; /* of it, for messages; heap */
+	bool is_synced_whole; /* its filesystem is one of those whose syncfs(2) is known to keep what it promises */
 	atomic_uint_least64_t next_tmp;
 	files_fault_fn fault; /* NULL outside tests */
 	void *fault_arg;
@@ -61,6 +62,11 @@ int files_write(const struct files *f, int fd, const char *path, const void *dat
 		struct err *err) MUST_CHECK;
 int files_sync(const struct files *f, int fd, const char *path, struct err *err) MUST_CHECK;
 int files_sync_folder(const struct files *f, const char *path, struct err *err) MUST_CHECK;
+/* Several at once: files_sync_data of each file, then one files_sync_all with all the folders.  Where the filesystem can, that is one
+ * commit of its journal and one flush of the disk's cache, in place of one for each. */
+int files_sync_data(const struct files *f, int fd, const char *path, struct err *err) MUST_CHECK;
+int files_sync_all(const struct files *f, const char *const *folders, size_t len,
+		   struct err *err) MUST_CHECK;
 int files_rename(const struct files *f, const char *from, const char *to,
 		 struct err *err) MUST_CHECK;
 /* A file that is not there is no error. */
