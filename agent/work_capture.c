@@ -116,6 +116,26 @@ static int report_disk(struct work *w, const struct source_disk *s,
 			  counters_report(w, s), "map", survey->report));
 }
 
+/* What cannot be read of a disk that is there are bad sectors, zeros in the image; of one that was pulled out, or became smaller, it is
+ * the disk that is lacking. */
+static int check_presence(struct work *w, const struct source_disk *s, struct err *err)
+{
+	CLEANUP(blk_freep) struct blk *now = NULL;
+	int r = blk_open_file(s->disk->path, BLK_READ, BLK_LOOK, 0, &now, err);
+
+	if (r < 0) {
+		return job_blame(w->job, "read_error",
+				 err_prefix(err, "disk '%s' is not there any more", s->disk->id));
+	}
+	if (blk_size(now) == blk_size(s->blk))
+		return 0;
+	return job_blame(w->job, "read_error",
+			 err_set(err, -EIO,
+				 "disk '%s' (%s) had %" PRIu64
+				 " bytes when its capture began, and has %" PRIu64 " now",
+				 s->disk->id, s->disk->path, blk_size(s->blk), blk_size(now)));
+}
+
 static int capture_one(struct work *w, uint32_t n, const struct source_disk *s,
 		       const struct survey_disk *survey, const struct crew_peers *peers, int level,
 		       struct err *err)
@@ -139,6 +159,8 @@ static int capture_one(struct work *w, uint32_t n, const struct source_disk *s,
 	job_say(w->job, "capturing disk '%s' (%s), %s", s->disk->id, s->disk->path,
 		console_amount(survey->used_bytes, size));
 	r = capture_disk(&setup, &result, err);
+	if (r == 0 && source.unreadable.len > 0)
+		r = check_presence(w, s, err);
 	if (r == 0 && source.unreadable.len > 0) {
 		job_say(w->job,
 			"warning: %s in %zu places of disk '%s' could not be read, and are zeros in the "
