@@ -486,7 +486,7 @@ lint:
 	scripts/run-tests scripts/lint
 fuzz: $(FUZZ)
 # Figures beside those of peers, in one session; docs/performance.md says what they mean.
-bench: all
+bench: all $(O)/bench/primitives
 	tests/bench/run
 # Each step of a capture alone: $(O)/bench/primitives DISK
 $(O)/bench/primitives: $(O)/tests/bench/primitives.o $(O)/libcommon.a
