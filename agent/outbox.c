@@ -168,15 +168,17 @@ static void after_send(struct outbox *o, struct half *h, bool acknowledged)
 int outbox_flush(struct outbox *o, struct peer *peer, struct codec_ctx *ctx, struct err *err)
 {
 	struct half *h;
+	bool is_taken; /* else it goes on being filled by others: it is not to be looked at */
 	int r = 0;
 
 	(void)pthread_mutex_lock(&o->send_lock);
 	(void)pthread_mutex_lock(&o->lock);
 	h = &o->halves[o->filling];
-	if (h->len > 0)
+	is_taken = h->len > 0;
+	if (is_taken)
 		o->filling ^= 1u;
 	(void)pthread_mutex_unlock(&o->lock);
-	if (h->len > 0) {
+	if (is_taken) {
 		r = send_half(o, h, peer, ctx, err);
 		if (r == 0 || r == -ESTALE) {
 			after_send(o, h, r == 0);
