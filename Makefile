@@ -420,8 +420,11 @@ export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || stat 
 
 GUEST     := build/guest/guest.img
 
-.PHONY: iso kernel guest
+NETBOOT   := build/netboot$(if $(filter-out debian,$(KERNEL)),-$(KERNEL))
+
+.PHONY: iso kernel guest netboot
 iso: $(ISO)
+netboot: $(NETBOOT)/vmlinuz
 kernel: $(KDIR)/checked
 guest: $(GUEST)
 
@@ -443,12 +446,17 @@ $(IMAGE)/settings.cpio: scripts/mksettings scripts/mkcpio
 	$(Q)scripts/mksettings $@
 $(IMAGE)/epoch: FORCE
 	@mkdir -p $(@D); echo $(SOURCE_DATE_EPOCH) | cmp -s - $@ || echo $(SOURCE_DATE_EPOCH) >$@
+BOOT_ARGS := --kernel $(KDIR)/vmlinuz --initramfs $(IMAGE)/initramfs.img --settings $(IMAGE)/settings.cpio --efi $(EFI)
+BOOT_SRC  := scripts/mkmenu VERSION $(shell find iso -type f)
 $(EFI)/packages: scripts/fetch-efi
 	$(call say,FETCH)
 	$(Q)scripts/fetch-efi $(@D) && touch $@
-$(ISO): $(IMAGE)/epoch $(EFI)/packages $(IMAGE)/initramfs.img $(IMAGE)/settings.cpio scripts/mkiso VERSION $(shell find iso -type f)
+$(ISO): $(IMAGE)/epoch $(EFI)/packages $(IMAGE)/initramfs.img $(IMAGE)/settings.cpio scripts/mkiso $(BOOT_SRC)
 	$(call say,ISO)
-	$(Q)scripts/mkiso --kernel $(KDIR)/vmlinuz --initramfs $(IMAGE)/initramfs.img --settings $(IMAGE)/settings.cpio --efi $(EFI) --out $@
+	$(Q)scripts/mkiso $(BOOT_ARGS) --out $@
+$(NETBOOT)/vmlinuz: $(EFI)/packages $(IMAGE)/initramfs.img $(IMAGE)/settings.cpio scripts/mknetboot $(BOOT_SRC)
+	$(call say,NETBOOT)
+	$(Q)scripts/mknetboot $(BOOT_ARGS) --out $(@D) && touch $@
 
 # A Debian on a disk, for the machine to be migrated: needs root.
 $(GUEST): scripts/mkguest
@@ -474,7 +482,7 @@ check-e2e: all $(E2E_TOOL)
 # Every kind of disk in N layouts, RUNS damages to each: see tests/e2e/usage-damage.sh.
 check-damage: all $(E2E_TOOL)
 	O=$(O) LAYOUTS=$(or $(N),20) RUNS=$(or $(RUNS),2000) scripts/run-tests --timeout 86400 tests/e2e/usage-damage.sh
-check-qemu: all iso guest
+check-qemu: all iso netboot guest
 	$(RUN_TESTS) $(call pick,$(QEMU_TESTS))
 # Everything, from a fresh machine on: installs, builds, tests; HACKING.md names the parts.
 check:
@@ -532,6 +540,7 @@ help:
 	@echo 'make check        install what is needed, build everything, run all tests'
 	@echo 'make              programs in build/release (B=asan: with sanitizers in build/asan; CC=clang)'
 	@echo 'make iso          build/hoist.iso (KERNEL=source: with a kernel of our own)'
+	@echo 'make netboot      build/netboot: the same for starting from the network'
 	@echo 'make install      programs, manual pages, unit and completion (DESTDIR=, PREFIX=)'
 	@echo 'make man          docs/man anew, after a change of options'
 	@echo 'make check-unit   also check-e2e, check-qemu, check-damage, check-fuzz-corpus, lint; T=word picks tests'

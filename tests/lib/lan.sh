@@ -32,6 +32,8 @@ lan_taps=0
 
 lan_ns() { echo "hoist-$$-$1"; }
 lan_run() { local ns; ns=$(lan_ns "$1"); shift; ip netns exec "$ns" "$@"; }
+# In the background only: the subshell becomes the program, so that whoever kills it kills the program.
+lan_exec() { local ns; ns=$(lan_ns "$1"); shift; exec ip netns exec "$ns" "$@"; }
 lan_address() { lan_run "$1" ip -4 -o addr show dev br0 | sed -n 's|.* inet \([0-9.]*\)/.*|\1|p'; }
 
 lan_up()
@@ -70,7 +72,7 @@ lan_start()
 {
 	local lan=$1 name=$2
 	shift 2
-	lan_run "$lan" "$@" >"$TAP_TMP/$name.log" 2>&1 </dev/null &
+	lan_exec "$lan" "$@" >"$TAP_TMP/$name.log" 2>&1 </dev/null &
 	lan_pids[$name]=$!
 }
 
@@ -153,7 +155,7 @@ vm_start()
 	if [ "$lan" = - ]; then
 		"$LAN_TOP/scripts/run-qemu" --run "$(vm_dir "$name")" "$@" >"$TAP_TMP/$name.log" 2>&1 </dev/null &
 	else
-		lan_run "$lan" "$LAN_TOP/scripts/run-qemu" --run "$(vm_dir "$name")" "${nic[@]}" "$@" >"$TAP_TMP/$name.log" 2>&1 </dev/null &
+		lan_exec "$lan" "$LAN_TOP/scripts/run-qemu" --run "$(vm_dir "$name")" "${nic[@]}" "$@" >"$TAP_TMP/$name.log" 2>&1 </dev/null &
 	fi
 	lan_pids[$name]=$!
 	wait_for 30 test -S "$(vm_dir "$name")/qmp.sock" || { diag "$(cat "$TAP_TMP/$name.log")"; return 1; }

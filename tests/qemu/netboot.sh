@@ -1,0 +1,66 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Machines with no medium start from the network with the very files of `make netboot` and the dnsmasq.conf among them: BIOS by PXE, UEFI by
+# PXE with Secure Boot enforced, UEFI by HTTP with the ISO.  The settings that were written are in force.
+. "$(dirname "$0")/../lib/tap.sh"
+. "$(dirname "$0")/../lib/lan.sh"
+requires_root
+requires qemu-system-x86_64 ip dnsmasq busybox
+[ -e "$TOP/build/netboot/vmlinuz" ] || bail_out "no build/netboot: make netboot"
+files=$TAP_TMP/files
+cp -r "$TOP/build/netboot" "$files"
+chmod -R a+rX "$TAP_TMP"
+rm "$files/settings.cpio"
+ok "settings are written into settings.cpio" "$TOP/build/release/server/hoist" iso --in "$TOP/build/netboot/settings.cpio" \
+	--out "$files/settings.cpio" --set hostname=fromsettings
+ok "and into the ISO" "$TOP/build/release/server/hoist" iso --in "$TOP/build/hoist.iso" --out "$files/hoist.iso" --set hostname=fromsettings
+chmod a+r "$files"/* # there is no secret in them here
+
+lan_up lan 10.0.0
+lan_stop dhcp-lan
+# The example, with the test's folder; the LAN was made to have its addresses.
+sed "s|^tftp-root=.*|tftp-root=$files|" "$files/dnsmasq.conf" >"$TAP_TMP/dnsmasq.conf"
+serve() # what dnsmasq is to offer: lines of the example that are left out
+{
+	lan_stop boot
+	grep -v -- "$1" "$TAP_TMP/dnsmasq.conf" >"$TAP_TMP/boot.conf"
+	lan_start lan boot dnsmasq --no-daemon --user= --group= --pid-file= --interface=br0 --bind-interfaces --log-dhcp \
+		--dhcp-leasefile="$TAP_TMP/leases" --conf-file="$TAP_TMP/boot.conf"
+	lan_wait boot 20 'DHCP, IP range'
+}
+lan_start lan hear "$TOP/tests/lib/hear"
+lan_start lan web busybox httpd -f -vv -p 10.0.0.1:80 -h "$files"
+ok "someone listens" lan_wait hear 10 listening
+
+# look NAME
+look()
+{
+	ok "$1: init" vm_wait "$1" 400 'hoist: Hoist [0-9]'
+	ok "$1: an address by DHCP" vm_wait "$1" 120 'eth0: address 10\.0\.0\.[0-9]+/24 by DHCP'
+	address=$(sed -n 's/.*eth0: address \([0-9.]*\).*/\1/p' "$(vm_log "$1")" | tail -n 1)
+	ok "$1: its announcement is broadcast" lan_wait hear 90 "^hello from ${address:-no address}: "
+	ok "$1: under the name that the settings gave it" grep -q 'client provides name: fromsettings' "$TAP_TMP/boot.log"
+	vm_stop "$1"
+}
+
+ok "dnsmasq takes the example" serve 'tag:ipxe'
+ok "started by BIOS, PXELINUX" vm_start bios lan --netboot --no-reboot
+look bios
+ok "by PXELINUX" grep -q 'sent .*pxelinux.cfg/default' "$TAP_TMP/boot.log"
+
+ok "with iPXE known" serve 'no such line'
+ok "started by iPXE" vm_start ipxe lan --netboot --no-reboot
+look ipxe
+ok "by the script" grep -q 'sent .*boot.ipxe' "$TAP_TMP/boot.log"
+
+VM_NIC=virtio-net-pci ok "started by UEFI, Secure Boot enforced" vm_start uefi lan --netboot --mem 1024 --firmware secureboot --no-reboot
+look uefi
+ok "by the signed GRUB" grep -q 'sent .*grub/grub.cfg' "$TAP_TMP/boot.log"
+
+ok "only HTTP is offered" serve 'dhcp-boot=tag:uefi'
+VM_NIC=virtio-net-pci ok "started by UEFI" vm_start http lan --netboot --mem 1024 --firmware uefi --no-reboot -- \
+	-fw_cfg name=opt/org.tianocore/IPv4PXESupport,string=no -fw_cfg name=opt/org.tianocore/IPv6PXESupport,string=no # else it asks both for minutes first
+look http
+ok "over HTTP" grep -qa 'starting Boot.*UEFI HTTPv4' "$(vm_log http)"
+nok "and not a file by TFTP" grep -q 'tftp: sent' "$TAP_TMP/boot.log"
+done_testing
