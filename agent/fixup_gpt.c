@@ -3,9 +3,12 @@
  * On opening a GPT that ends before the disk does, libparted asks whether to "fix" it (more than once, if the backup is damaged too);
  * the answer is yes, and writing the table back moves the backup and rewrites the protective MBR.  libparted takes
  * every plain file for one of 512-byte sectors; so the sector size is set in its struct before it reads anything.  It would turn a hybrid MBR into
- * a protective one: such a sector is put back, since some system boots by it.  Afterwards the result is looked at here. */
+ * a protective one: such a sector is put back, since some system boots by it.  Afterwards the result is looked at here.
+ *
+ * libparted is loaded when it is first needed: its constructor runs a shell with dmidecode, which is not to happen whenever an agent starts. */
 #include "agent/fixup_gpt.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <parted/parted.h>
@@ -32,7 +35,7 @@
 #endif
 #endif
 #ifdef __SANITIZE_ADDRESS__
-/* libparted 3.5 looks one byte past a line of /proc/cmdline in its constructor, before main: not ours, and harmless. */
+/* libparted 3.5 looks one byte past a line of /proc/cmdline in its constructor: not ours, and harmless. */
 const char *__asan_default_suppressions(void); // NOLINT(bugprone-reserved-identifier)
 const char *__asan_default_suppressions(void)  // NOLINT(bugprone-reserved-identifier)
 {
@@ -43,6 +46,45 @@ const char *__asan_default_suppressions(void)  // NOLINT(bugprone-reserved-ident
 /* libparted has one handler for the whole process: one fix-up at a time. */
 static pthread_mutex_t parted_lock = PTHREAD_MUTEX_INITIALIZER;
 static char said[256]; /* the last thing it complained of; under parted_lock */
+
+/* Named in scripts/mkinitramfs too, since no header of the agent's file tells. */
+#define LIBPARTED "libparted.so.2"
+
+/* What is used of it; under parted_lock, and never unloaded. */
+static struct {
+	__typeof__(ped_device_get) *device_get;
+	__typeof__(ped_device_destroy) *device_destroy;
+	__typeof__(ped_disk_new) *disk_new;
+	__typeof__(ped_disk_destroy) *disk_destroy;
+	__typeof__(ped_disk_commit_to_dev) *disk_commit_to_dev;
+	__typeof__(ped_exception_set_handler) *exception_set_handler;
+} parted;
+static const char *const symbols[] = {"ped_device_get",		"ped_device_destroy",
+				      "ped_disk_new",		"ped_disk_destroy",
+				      "ped_disk_commit_to_dev", "ped_exception_set_handler"};
+#define SYMBOLS_LEN (sizeof(symbols) / sizeof(*symbols))
+_Static_assert(sizeof(parted) == SYMBOLS_LEN * sizeof(void *), "one pointer a symbol, in order");
+
+static int load_parted(struct err *err)
+{
+	void *found[SYMBOLS_LEN];
+	void *library;
+
+	if (parted.device_get)
+		return 0;
+	library = dlopen(LIBPARTED, RTLD_NOW | RTLD_LOCAL);
+	if (!library) {
+		return err_set(err, -ELIBACC, "the GPT cannot be moved to the disk's end: %s",
+			       dlerror()); // NOLINT(concurrency-mt-unsafe): glibc has one a thread
+	}
+	for (size_t i = 0; i < SYMBOLS_LEN; i++) {
+		found[i] = dlsym(library, symbols[i]);
+		if (!found[i])
+			return err_set(err, -ELIBBAD, "%s has no %s", LIBPARTED, symbols[i]);
+	}
+	memcpy(&parted, found, sizeof(parted));
+	return 0;
+}
 
 static PedExceptionOption answer(PedException *e)
 {
@@ -108,7 +150,7 @@ static bool is_hybrid(const uint8_t *mbr)
 /* Let libparted read and write the table. */
 static bool rewrite(const char *path, const struct blk *b)
 {
-	PedDevice *dev = ped_device_get(path);
+	PedDevice *dev = parted.device_get(path);
 	PedDisk *disk = NULL;
 	bool done = false;
 
@@ -118,31 +160,33 @@ static bool rewrite(const char *path, const struct blk *b)
 			dev->phys_sector_size = blk_physical_sector_size(b);
 			dev->length = (PedSector)(blk_size(b) / blk_sector_size(b));
 		}
-		disk = ped_disk_new(dev);
+		disk = parted.disk_new(dev);
 	}
 	if (disk && strcmp(disk->type->name, "gpt") == 0)
-		done = ped_disk_commit_to_dev(disk);
+		done = parted.disk_commit_to_dev(disk);
 	if (disk)
-		ped_disk_destroy(disk);
+		parted.disk_destroy(disk);
 	if (dev)
-		ped_device_destroy(dev);
+		parted.device_destroy(dev);
 	return done;
 }
 
 static int rewrite_locked(const char *path, const struct blk *b, struct err *err)
 {
-	bool done;
+	int r;
 
 	(void)pthread_mutex_lock(&parted_lock);
-	said[0] = '\0';
-	ped_exception_set_handler(answer);
-	done = rewrite(path, b);
-	ped_exception_set_handler(NULL);
-	if (!done)
-		(void)err_set(err, -EBADMSG, "move the GPT of '%s' to the disk's end: %s", path,
-			      said[0] ? said : "libparted could not");
+	r = load_parted(err);
+	if (r == 0) {
+		said[0] = '\0';
+		parted.exception_set_handler(answer);
+		if (!rewrite(path, b))
+			r = err_set(err, -EBADMSG, "move the GPT of '%s' to the disk's end: %s",
+				    path, said[0] ? said : "libparted could not");
+		parted.exception_set_handler(NULL);
+	}
 	(void)pthread_mutex_unlock(&parted_lock);
-	return done ? 0 : err->code;
+	return r;
 }
 
 /* Does each header now name the other, at the very end? */
