@@ -187,6 +187,7 @@ AGENT_SRC += \
 	agent/usage/lvm.c \
 	agent/usage/lvm_group.c \
 	agent/usage/lvm_text.c \
+	agent/usage/lvm_volume.c \
 	agent/usage/map_json.c \
 	agent/usage/map_main.c \
 	agent/usage/mbr.c \

@@ -255,6 +255,53 @@ kinds/plain ext4 map' 'other kinds: raw, but for what is plain'
 like "$(why kinds/origin)" 'another logical volume is made of it' 'the origin of a snapshot: its free blocks may be the snapshot'\''s'
 like "$(why kinds/mirror_rimage_0)" 'another logical volume is made of it' 'half of a mirror'
 
+# --- while a physical volume is being emptied (pvmove), as LVM writes it with a kernel that knows it
+image "$A" 100M
+image "$B" 100M
+attach "$A" "$B"
+lv vgcreate -y moving "${loops[@]}" >/dev/null
+create -n root -L 24M moving "${loops[0]}"
+lv vgcfgbackup -f "$TAP_TMP/moving.vg" moving >/dev/null
+layout >"$TAP_TMP/layout"
+cp "$TAP_TMP/moving.vg" "$TAP_TMP/missing.vg"
+perl -0pi -e '
+	s/"pv0", 0\n/"pvmove0", 0\n/;
+	s/(\tlogical_volumes \{\n)/$1\t\tpvmove0 {\n\t\t\tid = "Abcdef-aaaa-bbbb-cccc-dddd-eeee-000001"\n\t\t\tstatus = ["READ", "WRITE", "PVMOVE", "LOCKED"]\n\t\t\tallocation_policy = "contiguous"\n\t\t\tsegment_count = 1\n\t\t\tsegment1 {\n\t\t\t\tstart_extent = 0\n\t\t\t\textent_count = 6\n\t\t\t\ttype = "mirror"\n\t\t\t\tmirror_count = 2\n\t\t\t\textents_moved = 0\n\t\t\t\tmirrors = [\n\t\t\t\t\t"pv0", 0,\n\t\t\t\t\t"pv1", 0\n\t\t\t\t]\n\t\t\t}\n\t\t}\n\n/;' "$TAP_TMP/moving.vg"
+detach
+put root "$TAP_TMP/fs"
+# rewrite TEXT: the metadata on $A and $B, with LVM's checksums
+rewrite()
+{
+	perl -e '
+		my ($text, @images) = @ARGV;
+		my @table = map { my $c = $_; $c = $c & 1 ? $c >> 1 ^ 0xedb88320 : $c >> 1 for 1 .. 8; $c } 0 .. 255;
+		sub crc { my $c = 0xf597a6cf; $c = $table[($c ^ $_) & 255] ^ $c >> 8 for unpack "C*", $_[0]; return $c; }
+		open my $t, "<:raw", $text or die;
+		my $body = do { local $/; <$t> } . "\0";
+		for my $image (@images) {
+			open my $f, "+<:raw", $image or die;
+			seek $f, 4096, 0;
+			read $f, my $header, 512;
+			substr($header, 40, 24) = pack "Q< Q< L< L<", 65536, length $body, crc($body), 0;
+			substr($header, 0, 4) = pack "L<", crc(substr $header, 4);
+			seek $f, 4096, 0;
+			print $f $header;
+			seek $f, 4096 + 65536, 0;
+			print $f $body;
+			close $f or die;
+		}' "$1" "$A" "$B"
+}
+rewrite "$TAP_TMP/moving.vg"
+map "$A" "$B"
+like "$(pv_why | sort -u)" "^raw group 'moving' has volumes that are being moved$" 'a volume that is being moved: all is raw'
+rewrite "$TAP_TMP/missing.vg"
+map "$A" "$B"
+is "$(volumes)" 'moving/root ext4 map' 'metadata that we wrote'
+sed -i '0,/flags = \[\]/! s/flags = \[\]/flags = ["MISSING"]/' "$TAP_TMP/missing.vg"
+rewrite "$TAP_TMP/missing.vg"
+map "$A" "$B"
+like "$(pv_why | sort -u)" "^raw a physical volume of group 'moving' is marked as missing$" 'a physical volume that was missing: all is raw'
+
 # --- a name that means something else elsewhere
 image "$A" 100M
 attach "$A"
