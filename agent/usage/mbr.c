@@ -7,10 +7,12 @@
 
 #include "agent/usage/scan.h"
 #include "agent/usage/table.h"
+#include "common/bytes.h"
 
 #define TYPE_PREP    0x41u
 #define TYPE_DYNAMIC 0x42u
 #define LOGICAL_MAX  256u
+#define CODE_SIZE    446u /* boot code, identifier of the disk */
 
 static bool is_extended(uint8_t type)
 {
@@ -179,6 +181,12 @@ int mbr_read(struct volume *v, const uint8_t *mbr, struct table *ret, struct err
 	r = check_places(&t, &extended, err);
 	if (r < 0)
 		return r;
+	if (bytes_are_zero(mbr, CODE_SIZE)) {
+		t.is_sane = false;
+		(void)snprintf(t.why, sizeof(t.why),
+			       "it has neither boot code nor an identifier, like a link in the "
+			       "chain of logical partitions");
+	}
 	for (size_t i = 0; t.is_sane && i < t.len; i++) {
 		if (end_of(&t.entries[i]) <= volume_size(v))
 			continue;

@@ -175,6 +175,11 @@ like "$(get '.partitions[3] | .how + " " + .why')" 'raw it reaches past the end'
 is "$(get '.partitions[0].how')" map 'dos, disk cut: others are looked into'
 ok 'dos, disk cut: unpartitioned space is in use' has $((66 * M)) $((34 * M))
 dos
+dd if=/dev/zero of="$IMG" bs=446 count=1 conv=notrunc status=none
+map "$IMG"
+is "$(get '.partitions[0].how')" map 'dos, a table like a link in the chain: partitions are looked into'
+ok 'dos, a table like a link in the chain: unpartitioned space is in use' has $((66 * M)) $((34 * M))
+dos
 poke $((100 * M + 510)) '\x00\x00'
 map "$IMG"
 disk_raw 'chain of logical partitions is broken' 'dos, broken chain'
