@@ -27,6 +27,7 @@ struct replay {
 };
 
 /* A usage_replay_fn; `ctx` is a struct replay.  The disks must be block devices that are locked read-only.  One at a time in the whole system.
+ * Memory beside the copy: that of one usage_map.
  * Blocks for as long as the kernel takes.  On return nothing of it is left, save that a device may go a little later when somebody else has it open. */
 int replay_run(void *ctx, const struct usage_unclean *u, struct runs *ret,
 	       struct err *err) MUST_CHECK;
