@@ -20,6 +20,10 @@ struct signature {
 
 static const struct signature signatures[] = {
 	SIGNATURE("crypto_LUKS", 0, "LUKS\xba\xbe"),
+	/* the second header of version 2, when the first is gone; it may be at any of these */
+	SIGNATURE("crypto_LUKS", 16 << 10, "SKUL\xba\xbe"),
+	SIGNATURE("crypto_LUKS", 32 << 10, "SKUL\xba\xbe"),
+	SIGNATURE("crypto_LUKS", 64 << 10, "SKUL\xba\xbe"),
 	SIGNATURE("BitLocker", 3, "-FVE-FS-"),
 	/* BitLocker To Go, and on exFAT: a FAT32 boot sector with the GUID of a metadata block */
 	SIGNATURE("BitLocker", 424,

@@ -255,6 +255,7 @@ while read -r name size at bytes; do
 	is "$(get '.partitions[0] | .content + " " + .how + " " + (.copied == .size | tostring)')" "$name raw true" "$name"
 done <<-'END'
 	crypto_LUKS 4194304 0 LUKS\xba\xbe\x00\x02
+	crypto_LUKS 4194304 16384 SKUL\xba\xbe\x00\x02
 	BitLocker 4194304 0 \xeb\x58\x90-FVE-FS-
 	ReFS 4194304 0 \x00\x00\x00ReFS\x00
 	apfs 4194304 32 NXSB
@@ -269,6 +270,34 @@ done <<-'END'
 	isw_raid_member 4194304 -1024 Intel\x20Raid\x20ISM\x20Cfg\x20Sig.\x20
 	ddf_raid_member 4194304 -512 \xde\x11\xde\x11
 	LDM 4194304 -512 PRIVHEAD
+END
+
+if command -v cryptsetup >/dev/null; then
+	for type in luks1 luks2; do
+		rm -f "$IMG"
+		truncate -s 32M "$IMG"
+		ok "$type: made" cryptsetup luksFormat -q --type $type --pbkdf pbkdf2 --pbkdf-force-iterations 1000 --key-file "$TAP_TMP/ext4" --keyfile-size 64 "$IMG"
+		map "$IMG"
+		is "$(get '.partitions[0] | .content + " " + .how + " " + (.copied == .size | tostring)')" 'crypto_LUKS raw true' "$type"
+	done
+else
+	skip 4 'LUKS as cryptsetup makes it: needs cryptsetup'
+fi
+
+# --- a filesystem that is good in itself, and what is left of something else, or will be
+while read -r name at bytes; do
+	cp --sparse=always "$TAP_TMP/ext4" "$IMG"
+	poke "$at" "$bytes"
+	map "$IMG"
+	is_raw "there are signatures of (ext4 and $name|$name and ext4)" "ext4 and $name"
+done <<-'END'
+	crypto_LUKS 0 LUKS\xba\xbe\x00\x02
+	swap 4086 SWAPSPACE2
+	ntfs 3 NTFS\x20\x20\x20\x20
+	apfs 32 NXSB
+	LVM2_member 512 LABELONE\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x20\x00\x00\x00LVM2\x20001
+	xfs 0 XFSB
+	isw_raid_member 67107840 Intel\x20Raid\x20ISM\x20Cfg\x20Sig.\x20
 END
 
 # --- the command line
