@@ -50,11 +50,18 @@ plain 4096 a | pack none 1 0 0 0 -
 { plain 4096 a; plain 4096 a; } | pack twice 1 0 2 8192 - "4096:$a" "4096:$a"
 { plain 4096 a; echo more; } | pack tail 1 0 1 4096 4096 "4096:$a"
 plain 262144 a | pack chunk-too-long 1 0 1 262144 - "262144:$(plain 262144 a | id_of)"
+pack_node()
+{
+	local n id
+	n=$(stat -c %s node)
+	id=$(id_of <node)
+	pack "$1" 2 0 1 "$n" - "$n:$id" <node
+}
 # nodes: of a chunk that nobody sent; one whose lengths do not add up
 { printf HND1; perl -e 'print pack("VVV", 4194304, 2, 0x80001000), pack("H*", $ARGV[0]), pack("V", 4194304 - 4096)' "$a"; } >node
-pack node 2 0 1 "$(stat -c %s node)" - "$(stat -c %s node):$(id_of <node)" <node
+pack_node node
 { printf HND1; perl -e 'print pack("VVV", 4194304, 1, 4096)'; } >node
-pack node-short 2 0 1 "$(stat -c %s node)" - "$(stat -c %s node):$(id_of <node)" <node
+pack_node node-short
 
 rss() { awk '/^VmHWM/ { print int($2 / 1024) }' "/proc/$SERVER_PID/status"; }
 before=$(rss)
@@ -83,7 +90,7 @@ call "$SECRET" POST "/v1/agent/jobs/$job/done" -d '{}'
 is "$STATUS $(error_code)" "409 incomplete" "nor is it done"
 
 # Another machine's: its job, with its own secret, and its session.
-for path in lack?kind=chunk disks/0/finish done failed progress; do
+for path in "lack?kind=chunk" disks/0/finish "done" failed progress; do
 	call "$other" POST "/v1/agent/jobs/$job/$path" -d '{"code":"x","message":"y","phase":"check","root":"'"$a"'"}'
 	is "$STATUS $(error_code)" "404 not_found" "another machine's job: $path"
 done
