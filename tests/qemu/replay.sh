@@ -71,8 +71,8 @@ ok 'a server' server_up lan
 ok 'a medium for it' medium lan my.iso
 ok 'the machine starts from it' vm_start source lan --iso "$TAP_TMP/my.iso" --mem 512 \
 	--disk "$TAP_TMP/a.img,virtio,serial=A" --disk "$TAP_TMP/b.img,virtio,serial=B" --disk "$TAP_TMP/c.img,virtio,serial=C"
-source=$(machine_wait lan 300 '.state == "idle"')
-isnt "$source" '' 'it appears on the server'
+source=$(machine_wait lan 600 '.state == "idle"')
+isnt "$source" '' 'it appears on the server' || bail_out 'no machine'
 ok 'its disks are captured' hoist lan capture "$source" --image crashed --wait
 hoist lan job show "$(hoist lan jobs --json | jq -r '.jobs[0].id')" --json >job.json
 vm_stop source
@@ -93,7 +93,7 @@ port=$(sed -n 's/^listening .*:\([0-9]*\)\b.*/\1/p' server-lan.log | head -n 1)
 lan_start lan target "$MIGRATION_BIN/agent/hoist-agent" run --server "https://$(lan_address lan):${port:-4647}" \
 	--pin "$(hoist lan server info --json | jq -r .fingerprint)" --token "$(hoist lan token create)" --id target --name target --discovery=no \
 	--state "$TAP_TMP/target.state" --disk ta.img --disk tb.img --disk tc.img
-target=$(machine_wait lan 60 '.name == "target" and .state == "idle"')
+target=$(machine_wait lan 180 '.name == "target" and .state == "idle"')
 ok 'restored to files' hoist lan restore crashed "$target" --end stay --wait
 lan_stop target
 
