@@ -162,15 +162,16 @@ static void say_part(struct lines *l, const struct disk *d, const struct usage_p
 	l->said++;
 	(void)describe_part(p, name, sizeof(name));
 	(void)console_amount(p->copied, copied);
-	if (p->is_replayed)
+	if (p->is_replayed) {
 		job_say(l->job, "disk '%s'%s (%s): copied by its map, %s: %s", d->id, name,
 			p->content, copied, p->why);
-	else if (p->how == USAGE_HEADER)
+	} else if (p->how == USAGE_HEADER) {
 		job_say(l->job, "disk '%s'%s (%s): only its header is copied: %s", d->id, name,
 			p->content, p->why);
-	else
+	} else {
 		job_say(l->job, "disk '%s'%s (%s): copied whole, %s: %s", d->id, name, p->content,
 			copied, p->why);
+	}
 }
 
 /* A volume over several disks is on the list of each. */
@@ -225,33 +226,46 @@ static int make_maps(struct job *job, const struct survey_disk *disks, size_t le
 	struct replay replay = {.say = say_replay, .say_ctx = job};
 	struct usage_options options = {o->may_replay ? replay_run : NULL, &replay, false};
 	struct blk **guards = calloc(len, sizeof(struct blk *));
-	int r = guards ? 0 : err_set(err, -ENOMEM, "out of memory");
+	int r = 0;
 
+	if (!guards)
+		return err_set(err, -ENOMEM, "out of memory");
 	for (size_t i = 0; r == 0 && i < len; i++) {
 		guards[i] = guard_new(job, disks[i].blk, err);
 		r = guards[i] ? 0 : err->code;
 	}
 	if (r == 0)
 		r = usage_map_with(guards, len, &options, ret, err);
-	for (size_t i = 0; guards && i < len; i++)
+	for (size_t i = 0; i < len; i++)
 		blk_free(guards[i]);
 	free(guards);
 	return r;
+}
+
+static int report_maps(struct survey_disk *disks, const struct usage_map *maps, size_t len,
+		       struct err *err)
+{
+	size_t parts = 0;
+
+	for (size_t i = 0; i < len; i++) {
+		disks[i].report = report_map(&maps[i], disks[i].disk->path, &parts);
+		if (!disks[i].report)
+			return err_set(err, -ENOMEM, "out of memory");
+	}
+	return 0;
 }
 
 static int by_map(struct job *job, struct survey_disk *disks, size_t len,
 		  const struct survey_options *o, struct err *err)
 {
 	CLEANUP_FREE struct usage_map *maps = calloc(len, sizeof(*maps));
-	size_t parts = 0;
-	int r = maps ? make_maps(job, disks, len, o, maps, err)
-		     : err_set(err, -ENOMEM, "out of memory");
+	int r;
 
-	for (size_t i = 0; r == 0 && i < len; i++) {
-		disks[i].report = report_map(&maps[i], disks[i].disk->path, &parts);
-		if (!disks[i].report)
-			r = err_set(err, -ENOMEM, "out of memory");
-	}
+	if (!maps)
+		return err_set(err, -ENOMEM, "out of memory");
+	r = make_maps(job, disks, len, o, maps, err);
+	if (r == 0)
+		r = report_maps(disks, maps, len, err);
 	for (size_t i = 0; r == 0 && i < len; i++) {
 		used_take(&disks[i].used, maps[i].extents, maps[i].extents_len);
 		maps[i].extents = NULL;
@@ -259,7 +273,7 @@ static int by_map(struct job *job, struct survey_disk *disks, size_t len,
 	}
 	if (r == 0 && !job_is_stopped(job))
 		say_all(job, disks, maps, len);
-	for (size_t i = 0; maps && i < len; i++)
+	for (size_t i = 0; i < len; i++)
 		usage_map_done(&maps[i]);
 	return r;
 }

@@ -80,12 +80,13 @@ static void tell_disk(const json_t *disk, bool doubts_only, void (*fn)(const cha
 		return;
 	size_to_text(json_number(disk, "used_bytes"), used);
 	size_to_text(json_number(disk, "size"), size);
-	if (is_whole(map))
+	if (is_whole(map)) {
 		(void)snprintf(line, sizeof(line), "%s: copied whole, %s: %s",
 			       json_text(disk, "disk"), size, json_text(map, "why"));
-	else
+	} else {
 		(void)snprintf(line, sizeof(line), "%s: %s of %s", json_text(disk, "disk"), used,
 			       size);
+	}
 	fn(line);
 }
 

@@ -2,20 +2,29 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Filesystems that have lived: thousands of files, many deleted whose data still lies about.  After tap.sh; each kind has the same functions.
 #
-#	fs_sources			makes $FS_KEPT (2,000 files) and $FS_DOOMED (700, of $FS_STALE)
-#	fs_make_KIND FILE SIZE [OPTION...]	a filesystem with both, then without the doomed ones
-#	fs_age_KIND FILE		every tenth of the kept ones is deleted too
+#	fs_sources			makes $FS_KEPT (2,000 files) and $FS_DOOMED (400, of $FS_STALE)
+#	fs_make_KIND FILE SIZE [OPTION...]	a filesystem with both, then without the doomed ones; 77: this cannot be had here
+#	fs_age_KIND FILE		some of the kept ones are deleted too; fails when that is not done for this kind
 #	fs_check_KIND FILE		its own checker finds no fault
 #	fs_sums_KIND FILE		checksums of all its files, sorted; fails when that cannot be told here
 #	fs_has_stale FILE...		does any of it hold what was deleted?
 #
-# Kinds: ext, xfs, swap, none (no filesystem at all).
+# Kinds: ext, xfs, btrfs, ntfs, fat, fat12 (a tenth of the files), exfat, swap, md (one half of a RAID 1 with ext4), none (no filesystem at
+# all); lvm takes two files, FILE.img and FILE2.img, of one group with a volume over both disks and a striped one.
 FS_STALE=STALE-DATA-OF-A-DELETED-FILE
 FS_KEPT=$TAP_TMP/kept
 FS_DOOMED=$TAP_TMP/doomed
 FS_MNT=$TAP_TMP/mnt
 mkdir -p "$FS_MNT"
-cleanup_fn sh -c "! mountpoint -q '$FS_MNT' || umount '$FS_MNT'"
+fs_loops=()
+fs_pid=
+fs_detach() { [ ${#fs_loops[@]} = 0 ] || losetup -d "${fs_loops[@]}"; fs_loops=(); }
+fs_cleanup()
+{
+	! mountpoint -q "$FS_MNT" || umount "$FS_MNT"
+	fs_detach
+}
+cleanup_fn fs_cleanup
 
 fs_sources()
 {
@@ -29,20 +38,31 @@ fs_sources()
 			mkdir "$kept/d" . $i % 20;
 			write_file("$kept/d" . $i % 20 . "/f$i", substr($line x (1 + $size / length $line), 0, $size));
 		}
-		write_file("$doomed/s$_", "$stale $_\n" x int(rand(900))) for 0 .. 699;' "$FS_KEPT" "$FS_DOOMED" "$FS_STALE"
+		write_file("$doomed/s$_", "$stale $_\n" x (130 + rand(900))) for 0 .. 399;' "$FS_KEPT" "$FS_DOOMED" "$FS_STALE"
 }
 fs_has_stale() { grep -qa "$FS_STALE" "$@"; }
 fs_sum_dir() { (cd "$1" && find . -type f -print0 | sort -z | xargs -0r sha256sum); }
 fs_new() { rm -f "$1" && truncate -s "$2" "$1"; }
 fs_mount() { [ "$(id -u)" = 0 ] && mount -o "$2" "$1" "$FS_MNT" 2>/dev/null; }
-# Files copied in with names that come round, so that deleted and kept ones lie side by side.
+# A program that serves a filesystem goes on writing after umount, until it ends.
+fs_umount() { umount "$FS_MNT" && { [ -z "$fs_pid" ] || wait "$fs_pid"; } && fs_pid= && fs_detach; }
+# fs_serve PROGRAM...: one that stays in the foreground
+fs_serve()
+{
+	"$@" >/dev/null 2>&1 &
+	fs_pid=$!
+	wait_for 20 sh -c "mountpoint -q '$FS_MNT' || ! kill -0 $fs_pid" 2>/dev/null
+	mountpoint -q "$FS_MNT" || { fs_pid=; fs_detach; return 77; }
+}
+fs_loop() { [ "$(id -u)" = 0 ] && fs_loops+=("$(losetup -f --show "$1")") 2>/dev/null; }
+# Kept ones on both sides of the deleted ones; those are deleted last, since ends of clusters keep what was there before.
 fs_populate()
 {
 	cp -r "$FS_KEPT" "$FS_MNT/kept" && cp -r "$FS_DOOMED" "$FS_MNT/doomed" && cp -r "$FS_KEPT/d3" "$FS_MNT/late" &&
-		sync -f "$FS_MNT" && rm -r "$FS_MNT/doomed" && umount "$FS_MNT"
+		sync -f "$FS_MNT" && rm -r "$FS_MNT/doomed" && fs_umount
 }
-fs_age_mounted() { find "$FS_MNT" -type f -name '*7' -delete && umount "$FS_MNT"; }
-fs_sums_mounted() { fs_sum_dir "$FS_MNT" && umount "$FS_MNT"; }
+fs_age_mounted() { find "$FS_MNT" -type f -name '*7' -delete && fs_umount; }
+fs_sums_mounted() { fs_sum_dir "$FS_MNT" && fs_umount; }
 
 # ---- ext2, ext3, ext4: without mounting
 
@@ -95,6 +115,112 @@ fs_make_xfs()
 fs_age_xfs() { fs_mount "$1" loop && fs_age_mounted; }
 fs_check_xfs() { xfs_repair -n "$1"; }
 fs_sums_xfs() { fs_mount "$1" loop,ro && fs_sums_mounted; }
+
+# ---- btrfs, NTFS, exFAT: mounted
+
+fs_make_btrfs() { fs_new "$1" "$2" && mkfs.btrfs -q -f "${@:3}" "$1" && { fs_mount "$1" loop || return 77; } && fs_populate; }
+fs_age_btrfs() { fs_mount "$1" loop && fs_age_mounted; }
+fs_check_btrfs() { btrfs check --check-data-csum "$1"; }
+fs_sums_btrfs() { fs_mount "$1" loop,ro && fs_sums_mounted; }
+
+fs_mount_ntfs() { fs_serve ntfs-3g -o no_detach,"${2:-rw}" "$1" "$FS_MNT"; }
+fs_make_ntfs() { fs_new "$1" "$2" && mkntfs -q -F -Q "${@:3}" "$1" >/dev/null 2>&1 && fs_mount_ntfs "$1" && fs_populate; }
+fs_age_ntfs() { fs_mount_ntfs "$1" && fs_age_mounted; }
+fs_check_ntfs() { ntfsresize -i -f -n "$1"; }
+fs_sums_ntfs() { fs_mount_ntfs "$1" ro && fs_sums_mounted; }
+
+fs_mount_exfat() { { fs_loop "$1" || return 77; } && fs_serve mount.exfat-fuse -d "${fs_loops[0]}" "$FS_MNT" ${2:+-o "$2"}; }
+fs_make_exfat() { fs_new "$1" "$2" && mkfs.exfat "${@:3}" "$1" >/dev/null 2>&1 && fs_mount_exfat "$1" && fs_populate; }
+fs_age_exfat() { fs_mount_exfat "$1" && fs_age_mounted; }
+fs_check_exfat() { fsck.exfat -n "$1"; }
+fs_sums_exfat() { fs_mount_exfat "$1" ro && fs_sums_mounted; }
+
+# ---- FAT: by mtools
+
+fs_make_fat()
+{
+	local kept=$FS_KEPT
+	[ "${3-}" != only ] || kept=$FS_KEPT/$4
+	fs_new "$1" "$2" && mkfs.fat "${@:$((${#kept} > ${#FS_KEPT} ? 5 : 3))}" "$1" >/dev/null 2>&1 && mcopy -s -Q -i "$1" "$kept" :: &&
+		mcopy -Q -i "$1" "$FS_DOOMED"/s?? :: && mdel -i "$1" '::s*'
+}
+fs_age_fat() { mdel -i "$1" '::kept/d7/*' '::kept/d12/*'; }
+fs_check_fat() { fsck.fat -n "$1"; }
+fs_sums_fat() { rm -rf "$TAP_TMP/dump" && mkdir "$TAP_TMP/dump" && mcopy -s -n -m -Q -i "$1" '::*' "$TAP_TMP/dump/" && fs_sum_dir "$TAP_TMP/dump"; }
+fs_make_fat12() { fs_make_fat "$1" "$2" only d5 "${@:3}"; }
+fs_age_fat12() { mdel -i "$1" '::d5/f1*'; }
+fs_check_fat12() { fs_check_fat "$1"; }
+fs_sums_fat12() { fs_sums_fat "$1"; }
+
+# ---- LVM2, by its own program without device-mapper; the volumes are ext4
+
+fs_lvm()
+{
+	local filter='' dev
+	for dev in "${fs_loops[@]}"; do filter+="\"a|^$dev\$|\","; done
+	lvm "$1" --driverloaded n --config "devices { scan=[\"/dev\"] filter=[$filter\"r|.*|\"] use_devicesfile=0 }
+		activation { udev_sync=0 udev_rules=0 monitoring=0 } global { use_lvmpolld=0 }
+		backup { backup=0 archive=0 } log { prefix=\"\" }" "${@:2}" 2>>"$TAP_TMP/lvm.log"
+}
+# fs_volume put|get FILE VOLUME CONTENT
+fs_volume() { sed -e "s,FIRST,$2," -e "s,SECOND,${2%.img}2.img," "$TAP_TMP/layout" >"$TAP_TMP/layout.here" && "$TOP/tests/lib/lv-io" "$1" "$TAP_TMP/layout.here" "$3" "$4"; }
+fs_layout()
+{
+	{
+		fs_lvm pvs --noheadings --units b --nosuffix -o pv_name,pe_start
+		fs_lvm lvs -a --noheadings --units b --nosuffix --separator ' ' -o lv_name,vg_extent_size,seg_start_pe,seg_size_pe,stripes,stripe_size,devices
+	} | sed -e "s,${fs_loops[0]}\b,FIRST,g" -e "s,${fs_loops[1]}\b,SECOND,g" -e 's/[][]//g' >"$TAP_TMP/layout"
+}
+fs_lvm_volumes()
+{
+	fs_lvm vgcreate -y lived "${fs_loops[@]}" && fs_lvm lvcreate -an -Zn -Wn -y -n gone -L 8M lived &&
+		fs_lvm lvcreate -an -Zn -Wn -y -n fast -i 2 -I 64k -L 64M lived && fs_lvm lvcreate -an -Zn -Wn -y -n root -L 160M lived && fs_layout
+}
+fs_make_lvm()
+{
+	export LVM_SYSTEM_DIR=$TAP_TMP/lvm LVM_SUPPRESS_FD_WARNINGS=1
+	mkdir -p "$TAP_TMP/lvm" && fs_new "$1" "$2" && fs_new "${1%.img}2.img" "$2" || return
+	if ! fs_loop "$1" || ! fs_loop "${1%.img}2.img"; then
+		fs_detach
+		return 77
+	fi
+	fs_lvm_volumes && yes "$FS_STALE" | head -c 8388608 >"$TAP_TMP/gone" && fs_volume put "$1" gone "$TAP_TMP/gone" &&
+		fs_lvm lvremove -y lived/gone && fs_layout && fs_detach &&
+		fs_make_ext "$TAP_TMP/fs" 160M -t ext4 && fs_volume put "$1" root "$TAP_TMP/fs" &&
+		fs_make_ext "$TAP_TMP/fs" 64M -t ext4 -b 1024 && fs_volume put "$1" fast "$TAP_TMP/fs"
+}
+fs_age_lvm() { fs_volume get "$1" root "$TAP_TMP/fs" && fs_age_ext "$TAP_TMP/fs" && fs_volume put "$1" root "$TAP_TMP/fs"; }
+fs_check_lvm()
+{
+	local v
+	for v in root fast; do fs_volume get "$1" $v "$TAP_TMP/fs" && e2fsck -fn "$TAP_TMP/fs" || return; done
+}
+fs_sums_lvm()
+{
+	local v
+	for v in root fast; do fs_volume get "$1" $v "$TAP_TMP/fs" && fs_sums_ext "$TAP_TMP/fs" || return; done
+}
+
+# ---- MD RAID 1, metadata 1.2 as drivers/md writes it: a half with ext4, 1 MiB in
+
+fs_make_md()
+{
+	fs_make_ext "$TAP_TMP/fs" "$2" -t ext4 && fs_new "$1" "$2" && truncate -s +1M "$1" &&
+		dd if="$TAP_TMP/fs" of="$1" bs=1M seek=1 conv=notrunc,sparse status=none && perl -e '
+			my ($file, $size) = ($ARGV[0], (-s $ARGV[0]) / 512 - 2048);
+			my $s = pack "L<L<L<L<a16a32Q<L<L<Q<L<L<", 0xa92b4efc, 1, 0, 0, "u" x 16, "host:0", 1700000000, 1, 0, $size, 0, 2;
+			$s .= pack "x32Q<Q<Q<Q<L<L<a16x8Q<Q<Q<L<L<x32S<*", 2048, $size, 8, 0, 0, 0, "d" x 16, 1700000000, 42, 0xffffffffffffffff, 0, 128, 0, 1, (0xffff) x 126;
+			my $sum = 0;
+			$sum += $_ for unpack "L<*", $s;
+			substr($s, 216, 4) = pack "L<", ($sum & 0xffffffff) + ($sum >> 32);
+			open my $f, "+<:raw", $file or die;
+			seek $f, 4096, 0;
+			print $f $s;' "$1"
+}
+fs_in_md() { dd if="$1" of="$TAP_TMP/fs" bs=1M skip=1 conv=sparse status=none; }
+fs_age_md() { fs_in_md "$1" && fs_age_ext "$TAP_TMP/fs" && dd if="$TAP_TMP/fs" of="$1" bs=1M seek=1 conv=notrunc status=none; }
+fs_check_md() { mdadm --examine "$1" | grep -q 'Checksum .* correct' && fs_in_md "$1" && e2fsck -fn "$TAP_TMP/fs"; }
+fs_sums_md() { fs_in_md "$1" && fs_sums_ext "$TAP_TMP/fs"; }
 
 # ---- swap: full of what once was in memory
 
