@@ -21,6 +21,7 @@ static uint8_t *make_disk(void)
 		{0, 0, 0, 0, 0x82, 0, 0, 0, 0x00, 0x08, 0, 0, 0, 0, 1, 0},
 		{0, 0, 0, 0, 0x83, 0, 0, 0, 0x00, 0x08, 1, 0, 0x00, 0xf8, 0, 0},
 	};
+	static const char magic[10] = {'S', 'W', 'A', 'P', 'S', 'P', 'A', 'C', 'E', '2'};
 	uint8_t *disk = calloc(1, DISK_SIZE), *swap = disk + SWAP_AT;
 
 	memcpy(disk + 446, table, sizeof(table));
@@ -28,9 +29,10 @@ static uint8_t *make_disk(void)
 	disk[511] = 0xaa;
 	memset(swap, 0x5a, 32 * MIB);
 	memset(swap, 0, 4096);
-	memcpy(swap + 4086, "SWAPSPACE2", 10);
-	swap[1024] = 1;			      /* version */
-	memcpy(swap + 1028, "\xff\x1f\0", 4); /* last page */
+	memcpy(swap + 4086, magic, sizeof(magic));
+	swap[1024] = 1;	   /* version */
+	swap[1028] = 0xff; /* the last page, 8191 */
+	swap[1029] = 0x1f;
 	for (size_t i = 0; i < 31 * MIB; i++)
 		disk[DATA_AT + i] = (uint8_t)(i * 2654435761u >> 24) | 1;
 	return disk;
