@@ -78,7 +78,7 @@ disks() { local n; for n in "${names[@]}"; do printf -- '--disk\n%s%s.img\n' "$1
 mapfile -t sources < <(disks '')
 mapfile -t targets < <(disks t-)
 place() { local i; for i in "${!names[@]}"; do [ "${names[i]}" = "$1" ] && echo "$i"; done; }
-sum_sources() { sha256sum "${names[@]/%/.img}" >before.sums; }
+sum_sources() { openssl dgst -sha256 "${names[@]/%/.img}"; } # much faster than sha256sum
 
 # What each shall be: the source with zeros for whatever the map does not call used.
 expect()
@@ -110,7 +110,7 @@ store_has_stale() { plain_store | grep -qa "$FS_STALE"; }
 packs_at_least() { [ "$(find "$DATA/store/packs" -type f | wc -l)" -ge "$1" ]; }
 
 ok "what is to be expected" expect
-ok "the sources' sums" sum_sources
+sums=$(sum_sources)
 start_server
 make_token
 
@@ -126,7 +126,7 @@ ok "killed and started again the capture ends" job_wait 200
 is "$(field .state)" "done" "well" || diag "$BODY"
 report=$(field .report)
 log=$(field '.log | join("\n")')
-ok "the sources are as they were" sha256sum --quiet -c before.sums
+is "$(sum_sources)" "$sums" "the sources are as they were"
 nok "nothing stale is in the store" store_has_stale
 ok "... and what is in use is" sh -c "\"$WIRE\" plain \$(find '$DATA/store/packs' -type f) | grep -qa '^file 7, '"
 is "$(field '.total + .skipped')" "$(field '[.report.disks[].size] | add')" "what is in use and what is not are all"
@@ -198,7 +198,7 @@ api GET /v1/machines/dst
 mapfile -t prints < <(field '.disks[].fingerprint')
 cli restore used dst --end stay --wait "${prints[@]/#/--overwrite=}"
 is "$STATUS_CLI" 0 "it is restored over what was there" || diag "$ERR"
-restored second "${aged[@]}" swap
+restored second ext3 ext4 xfs lvm swap
 nok "nothing stale is in the store after all" store_has_stale
 
 # ---- all blocks: the stale data is there (which also shows that the checks above can see it)
