@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Filesystems that have lived: thousands of files, many deleted whose data still lies about.  After tap.sh; each kind has the same functions.
 #
-#	fs_sources			makes $FS_KEPT (2,000 files) and $FS_DOOMED (400, of $FS_STALE)
+#	fs_sources			makes $FS_KEPT (1,300 files) and $FS_DOOMED (300, of $FS_STALE)
 #	fs_make_KIND FILE SIZE [OPTION...]	a filesystem with both, then without the doomed ones; 77: this cannot be had here
 #	fs_age_KIND FILE		some of the kept ones are deleted too; fails when that is not done for this kind
 #	fs_check_KIND FILE		its own checker finds no fault
@@ -32,13 +32,13 @@ fs_sources()
 		my ($kept, $doomed, $stale) = @ARGV;
 		srand(7);
 		sub write_file { open my $f, ">", $_[0] or die "$_[0]: $!"; print $f $_[1]; close $f or die; }
-		for my $i (0 .. 1999) {
+		for my $i (0 .. 1299) {
 			my $size = rand() < 0.97 ? int(rand(6000)) : int(rand(300000));
 			my $line = "file $i, " . int(rand(1e9)) . "\n";
 			mkdir "$kept/d" . $i % 20;
 			write_file("$kept/d" . $i % 20 . "/f$i", substr($line x (1 + $size / length $line), 0, $size));
 		}
-		write_file("$doomed/s$_", "$stale $_\n" x (130 + rand(900))) for 0 .. 399;' "$FS_KEPT" "$FS_DOOMED" "$FS_STALE"
+		write_file("$doomed/s$_", "$stale $_\n" x (130 + rand(900))) for 0 .. 299;' "$FS_KEPT" "$FS_DOOMED" "$FS_STALE"
 }
 fs_has_stale() { grep -qa "$FS_STALE" "$@"; }
 fs_sum_dir() { (cd "$1" && find . -type f -print0 | sort -z | xargs -0r sha256sum); }
