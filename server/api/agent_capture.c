@@ -47,6 +47,23 @@ static struct job *acquire(struct call *c, struct err *err)
 	return j;
 }
 
+/* A store without room is for the operator to know of: the agent only tries again. */
+static void fail(struct call *c, struct job *j, struct err *err)
+{
+	size_t n = strlen(err->msg);
+	char why[HELD_SIZE];
+
+	if (j && (err->code == API_NO_SPACE || err->code == -ENOSPC)) {
+		(void)snprintf(
+			why, sizeof(why),
+			"%.160s%s Make room there, or remove images and run 'hoist gc'; the job "
+			"goes on by itself.",
+			err->msg, n > 0 && err->msg[n - 1] == '.' ? "" : ".");
+		fleet_note_refusal(call_server(c)->fleet, j, why);
+	}
+	call_fail_err(c, err);
+}
+
 /* ---- lack */
 
 static int read_kind(struct call *c, enum pack_kind *ret, struct err *err)
@@ -102,7 +119,7 @@ void api_lack(struct call *c)
 	struct job *j = acquire(c, &err);
 
 	if (!j || lack(c, &err) < 0)
-		call_fail_err(c, &err);
+		fail(c, j, &err);
 	if (j)
 		fleet_release(call_server(c)->fleet, j);
 }
@@ -134,7 +151,7 @@ void api_put_pack(struct call *c)
 	struct job *j = acquire(c, &err);
 
 	if (!j || put_pack(c, j, &err) < 0)
-		call_fail_err(c, &err);
+		fail(c, j, &err);
 	else
 		call_answer_empty(c);
 	if (j)
@@ -178,7 +195,7 @@ void api_put_windows(struct call *c)
 	struct job *j = acquire(c, &err);
 
 	if (!j || put_windows(c, j, &err) < 0)
-		call_fail_err(c, &err);
+		fail(c, j, &err);
 	else
 		call_answer_empty(c);
 	if (j)
@@ -300,7 +317,7 @@ void api_finish(struct call *c)
 	struct job *j = acquire(c, &err);
 
 	if (!j || finish(c, j, &err) < 0)
-		call_fail_err(c, &err);
+		fail(c, j, &err);
 	if (j)
 		fleet_release(call_server(c)->fleet, j);
 }

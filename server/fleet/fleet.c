@@ -68,12 +68,15 @@ static bool check_stall(struct fleet *f, struct job *j, uint64_t now)
 {
 	uint64_t quiet_s = (now - j->progress_ms) / 1000;
 	uint64_t silent_s = (now - j->heard_ms) / 1000;
+	bool is_held = j->held[0] != '\0' && silent_s < f->config.away_s;
 	bool stalled = j->row.state == JOB_RUNNING && j->machine && !j->committing &&
-		       quiet_s >= f->config.stall_s;
+		       (is_held || quiet_s >= f->config.stall_s);
 
 	if (!stalled) {
 		if (j->stalled)
 			j->row.message[0] = '\0';
+	} else if (is_held) {
+		(void)snprintf(j->row.message, sizeof(j->row.message), "%s", j->held);
 	} else if (silent_s >= f->config.away_s) {
 		(void)snprintf(j->row.message, sizeof(j->row.message),
 			       "No progress for %llu s: its agent has not been heard for %llu s. "
@@ -93,7 +96,7 @@ static bool check_stall(struct fleet *f, struct job *j, uint64_t now)
 }
 
 /* A job that has just stalled or recovered, with a reference; the lock is taken here. */
-static struct job *next_stalled(struct fleet *f)
+static struct job *next_stalled(struct fleet *f, char ret_why[static MESSAGE_SIZE])
 {
 	uint64_t now = fleet_now_ms();
 	LOCK_FLEET(f);
@@ -101,6 +104,7 @@ static struct job *next_stalled(struct fleet *f)
 	for (struct job *j = f->jobs; j; j = j->next) {
 		if (check_stall(f, j, now)) {
 			job_changed(j);
+			(void)snprintf(ret_why, MESSAGE_SIZE, "%s", j->row.message);
 			j->refs++;
 			return j;
 		}
@@ -123,11 +127,13 @@ static void *ticker_run(void *arg)
 	struct fleet *f = arg;
 
 	while (tick_wait(f)) {
+		char why[MESSAGE_SIZE];
 		struct job *j;
 
-		while ((j = next_stalled(f))) {
+		while ((j = next_stalled(f, why))) {
 			fleet_event(f, j->stalled ? "job_stalled" : "job_recovered", j->row.machine,
-				    j->row.id, "%s", j->row.machine_name);
+				    j->row.id, "%s%s%s", j->row.machine_name, *why ? ": " : "",
+				    why);
 			fleet_release(f, j);
 		}
 		machines_touch(f, false);

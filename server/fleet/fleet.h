@@ -93,6 +93,9 @@ int fleet_progress(struct fleet *f, const char *machine, const char *id, const s
 		   bool *ret_cancel, struct err *err) MUST_CHECK;
 /* Bytes were taken in or given out for a job: it has not stalled. */
 void fleet_note_transfer(struct fleet *f, struct job *j);
+#define HELD_SIZE 320u
+/* Nothing more of it could be taken in, for the reason `why` (a sentence): it is stalled until something is. */
+void fleet_note_refusal(struct fleet *f, struct job *j, const char *why);
 /* Both may be repeated.  `report` an object or NULL. */
 int fleet_job_done(struct fleet *f, const char *machine, const char *id, const json_t *report,
 		   struct err *err) MUST_CHECK;

@@ -389,6 +389,15 @@ void fleet_note_transfer(struct fleet *f, struct job *j)
 	LOCK_FLEET(f);
 
 	j->heard_ms = j->progress_ms = fleet_now_ms();
+	j->held[0] = '\0';
+}
+
+void fleet_note_refusal(struct fleet *f, struct job *j, const char *why)
+{
+	LOCK_FLEET(f);
+
+	j->heard_ms = fleet_now_ms();
+	(void)snprintf(j->held, sizeof(j->held), "%s", why);
 }
 
 /* Durable before it is answered: from then on the agent writes. */

@@ -40,8 +40,9 @@ struct job {
 	uint64_t heard_ms;    /* last word of the agent about it */
 	uint64_t progress_ms; /* last change of a number, or bytes moved */
 	bool stalled;
-	bool committing; /* done was said and is being carried out */
-	bool cancel;	 /* verify, gc: asked to stop */
+	char held[HELD_SIZE]; /* why nothing more of it can be taken in, or empty */
+	bool committing;      /* done was said and is being carried out */
+	bool cancel;	      /* verify, gc: asked to stop */
 	uint64_t saved_seq;
 };
 

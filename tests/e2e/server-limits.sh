@@ -145,6 +145,10 @@ J=/v1/agent/jobs/$(field .id)
 call "$SECRET" PUT "$J/packs/$FINGERPRINT" --data-binary x
 is "$STATUS $(error_code)" "507 no_space" "no pack is taken when the disk is about to be full"
 like "$(tr -d '\r' <"$TAP_TMP/head")" 'Retry-After: [1-9]' "and it says when to come again"
+is_held() { api GET "/v1/jobs/${J##*/}" && [ "$(field .stalled)" = true ]; }
+ok "the operator sees at once that the job does not go on" wait_for 20 is_held
+like "$(field .message)" "store is full: .* Make room .*hoist gc.* goes on by itself" "why, and what to do"
+ok "and so does the log" grep -q 'job_stalled.*store is full' "$TAP_TMP/server.log"
 send POST "$J/lack?kind=chunk" < <(zeros 32)
 is "$STATUS" 200 "questions are answered all the same"
 done_testing
