@@ -205,7 +205,7 @@ static void on_up(void *ctx, bool up)
 	(void)pthread_mutex_lock(&a->lock);
 	idle = !a->job;
 	(void)pthread_mutex_unlock(&a->lock);
-	if (up && idle)
+	if (up && idle && session_is_registered(a->session))
 		console_say(a->console, "waiting for orders");
 }
 

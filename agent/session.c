@@ -29,6 +29,7 @@ struct session {
 	unsigned generation;
 	uint64_t moved_ms; /* when an offer last changed the url; 0: never */
 	bool registered, registering;
+	bool ready; /* up, and registered */
 	json_t *inventory;
 	unsigned poll_s;
 	bool up;
@@ -203,6 +204,16 @@ unsigned session_poll_s(struct session *s)
 	return n;
 }
 
+bool session_is_registered(struct session *s)
+{
+	bool registered;
+
+	(void)pthread_mutex_lock(&s->lock);
+	registered = s->registered;
+	(void)pthread_mutex_unlock(&s->lock);
+	return registered;
+}
+
 unsigned session_get(struct session *s, struct http_target *ret, bool *ret_registered)
 {
 	unsigned generation;
@@ -291,22 +302,27 @@ static bool is_worth_a_line(const struct session *s, bool was_up, const char *me
 
 void session_note(struct session *s, int r, const char *message)
 {
-	bool up = r == 0 || r == -EREMOTEIO, was_up;
+	bool up = r == 0 || r == -EREMOTEIO, was_up, was_ready, ready;
+	size_t n;
 	char line[700] = "";
 
 	(void)pthread_mutex_lock(&s->lock);
 	was_up = s->up;
 	s->up = up;
+	was_ready = s->ready;
+	ready = s->ready = up && s->registered;
 	if (up && !was_up)
 		(void)snprintf(line, sizeof(line), "connected to the server at %s", s->target.url);
 	if (r < 0 && is_worth_a_line(s, was_up && !up, message)) {
 		(void)snprintf(s->trouble, sizeof(s->trouble), "%s", message);
 		s->trouble_ms = clock_ms();
-		(void)snprintf(line, sizeof(line), "%s; trying again", message);
+		n = strlen(message);
+		(void)snprintf(line, sizeof(line), "%.*s; trying again",
+			       (int)(n > 0 && message[n - 1] == '.' ? n - 1 : n), message);
 	}
 	(void)pthread_mutex_unlock(&s->lock);
 	if (line[0])
 		s->setup.say(s->setup.ctx, line);
-	if (up != was_up)
+	if (up != was_up || ready != was_ready)
 		s->setup.is_up(s->setup.ctx, up);
 }

@@ -18,7 +18,7 @@ struct session_setup {
 	const char *state_dir; /* or NULL: the secret is not kept */
 	/* Lines for the person; from any thread. */
 	void (*say)(void *ctx, const char *line);
-	/* The server answers, or no longer does. */
+	/* The server answers, or no longer does; also when it takes the machine in at last. */
 	void (*is_up)(void *ctx, bool up);
 	void *ctx;
 };
@@ -34,6 +34,8 @@ void session_set_inventory(struct session *s, json_t *take_inventory);
 void session_offer(struct session *s, const char *url);
 /* Forget that we are registered: the next request registers first, with the present inventory. */
 void session_expire(struct session *s);
+/* Has the server taken this machine in? */
+bool session_is_registered(struct session *s);
 /* As the last registration said. */
 unsigned session_poll_s(struct session *s);
 

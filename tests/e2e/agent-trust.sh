@@ -33,9 +33,11 @@ ok "a machine with a token that nobody made is refused" wait_line 30 newcomer.lo
 api GET /v1/machines
 is "$(field '.machines | length')" 0 "and does not appear"
 stop_agent newcomer
+nok "nor says that it waits for orders" grep 'waiting for orders' newcomer.log
 TOKEN=$good
 start_agent newcomer --disk a.img
 ok "with the right one it does" wait_for 30 machine_is_idle newcomer
+ok "and says so" wait_line 10 newcomer.log 'waiting for orders'
 stop_agent newcomer
 ok "the secret is its own" [ "$(stat -c %a newcomer.state/session-secret)" = 600 ]
 TOKEN=
