@@ -130,6 +130,7 @@ int cmd_completion(struct ctx *c, struct err *err);
 
 /* A new enrolment token as --uses, --expires and --note say. */
 int token_make(struct ctx *c, json_t **ret, struct err *err) MUST_CHECK;
+int token_revoke(struct ctx *c, const char *id, struct err *err) MUST_CHECK;
 /* For a setting's check: "90s", "12h", "30d", "never". */
 int check_expires(const char *text, struct err *err);
 

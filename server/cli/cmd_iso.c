@@ -2,6 +2,7 @@
  * can; only the 64 KiB of the settings area are written. */
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <linux/fs.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,11 +14,13 @@
 #undef BLOCK_SIZE /* linux/fs.h has one, common/limits.h another */
 #include "common/cleanup.h"
 #include "common/medium.h"
+#include "common/text.h"
 #include "server/cli/cli.h"
 #include "server/cli/print.h"
 
 #define COPY_BLOCK (1u << 20)
 #define LISTED_MAX 512u /* settings on a medium */
+#define NOTE_LEN   200	/* of a token: more is refused by the server */
 
 /* Keys whose values are secrets. */
 static bool is_secret(const char *key)
@@ -94,18 +97,19 @@ static int read_stdin_token(char **token, struct err *err)
 	return 0;
 }
 
+/* A token that is yet to be made stands there as one of its length: what else is wrong shows before it exists. */
 static int add_token(struct ctx *c, json_t *settings, struct err *err)
 {
-	CLEANUP_JSON json_t *t = NULL;
 	const char *secret = NULL;
+	char likeness[65];
 	int r = 0;
 
 	if (c->o.new_token && c->o.token)
 		return err_set(err, -EINVAL, "--token and --new-token exclude each other");
 	if (c->o.new_token) {
-		r = token_make(c, &t, err);
-		if (r == 0)
-			r = json_get_str(t, "token", 128, &secret, err);
+		memset(likeness, '0', sizeof(likeness) - 1);
+		likeness[sizeof(likeness) - 1] = '\0';
+		secret = likeness;
 	} else if (c->o.token) {
 		if (strcmp(c->o.token, "-") == 0)
 			r = read_stdin_token(&c->o.token, err);
@@ -155,6 +159,32 @@ static int settings_text(const json_t *settings, char **ret, size_t *ret_size, s
 	*ret = text;
 	*ret_size = size;
 	return 0;
+}
+
+static int encode(const json_t *settings, uint8_t ret_area[static MEDIUM_AREA_SIZE],
+		  struct err *err)
+{
+	CLEANUP_FREE char *text = NULL;
+	size_t size = 0;
+	int r = settings_text(settings, &text, &size, err);
+
+	if (r == 0)
+		r = medium_encode(text, size, ret_area, err);
+	if (text)
+		explicit_bzero(text, size);
+	return r;
+}
+
+static int check_fits(const json_t *settings, struct err *err)
+{
+	CLEANUP_FREE uint8_t *area = malloc(MEDIUM_AREA_SIZE);
+	int r;
+
+	if (!area)
+		return err_set(err, -ENOMEM, "out of memory");
+	r = encode(settings, area, err);
+	explicit_bzero(area, MEDIUM_AREA_SIZE);
+	return r;
 }
 
 /* ---- files */
@@ -226,14 +256,14 @@ static int copy_file(int in, int out, struct err *err)
 	return copy_by_hand(in, out, err); /* other filesystems, disks, old kernels */
 }
 
-static int write_area(int fd, uint64_t offset, const char *text, size_t size, struct err *err)
+static int write_area(int fd, uint64_t offset, const json_t *settings, struct err *err)
 {
 	CLEANUP_FREE uint8_t *area = malloc(MEDIUM_AREA_SIZE);
 	int r;
 
 	if (!area)
 		return err_set(err, -ENOMEM, "out of memory");
-	r = medium_encode(text, size, area, err);
+	r = encode(settings, area, err);
 	if (r < 0)
 		return r;
 	r = write_full(fd, area, MEDIUM_AREA_SIZE, offset);
@@ -247,44 +277,134 @@ static int write_area(int fd, uint64_t offset, const char *text, size_t size, st
 	return 0;
 }
 
-static int fill_copy(const char *in_path, int out, const char *text, size_t size, struct err *err)
+/* The output while it is made: it appears whole or not at all. */
+struct copy {
+	char *path; /* heap; NULL: there is none */
+	int fd;
+	uint64_t offset; /* of the area in it */
+};
+
+static void copy_drop(struct copy *copy)
+{
+	cleanup_close(&copy->fd);
+	if (copy->path)
+		(void)unlink(copy->path);
+	free(copy->path);
+}
+
+static int fill_copy(const char *in_path, struct copy *copy, struct err *err)
 {
 	CLEANUP_CLOSE int in = -1;
-	uint64_t offset = 0;
 	int r = open_medium(in_path, O_RDONLY, &in, err);
 
 	if (r < 0)
 		return r;
-	r = medium_find(in, &offset, err);
+	r = medium_find(in, &copy->offset, err);
 	if (r == 0)
-		r = copy_file(in, out, err);
-	return r < 0 ? err_prefix(err, "'%s'", in_path) : write_area(out, offset, text, size, err);
+		r = copy_file(in, copy->fd, err);
+	return r < 0 ? err_prefix(err, "'%s'", in_path) : 0;
 }
 
-/* The output appears whole or not at all. */
-static int write_copy(const struct ctx *c, const char *text, size_t size, struct err *err)
+/* All but the settings. */
+static int copy_begin(const struct ctx *c, struct copy *copy, struct err *err)
 {
-	CLEANUP_FREE char *path = NULL;
-	CLEANUP_CLOSE int fd = -1;
 	struct stat st;
-	int r;
 
 	if (stat(c->o.out, &st) == 0 && !S_ISREG(st.st_mode))
 		return err_set(err, -EEXIST, "write '%s': it is there and not a regular file",
 			       c->o.out);
-	if (asprintf(&path, "%s.XXXXXX", c->o.out) < 0) {
-		path = NULL;
+	if (asprintf(&copy->path, "%s.XXXXXX", c->o.out) < 0) {
+		copy->path = NULL;
 		return err_set(err, -ENOMEM, "out of memory");
 	}
-	fd = mkostemp(path, O_CLOEXEC); /* mode 0600 */
-	if (fd < 0)
-		return err_set(err, -errno, "write '%s': %m", c->o.out);
-	r = fill_copy(c->o.in, fd, text, size, err);
-	if (r == 0 && rename(path, c->o.out) < 0)
-		r = err_set(err, -errno, "write '%s': %m", c->o.out);
+	copy->fd = mkostemp(copy->path, O_CLOEXEC); /* mode 0600 */
+	if (copy->fd < 0) {
+		int r = err_set(err, -errno, "write '%s': %m", c->o.out);
+
+		free(TAKE_PTR(copy->path));
+		return r;
+	}
+	return fill_copy(c->o.in, copy, err);
+}
+
+static int copy_finish(const struct ctx *c, struct copy *copy, const json_t *settings,
+		       struct err *err)
+{
+	int r = write_area(copy->fd, copy->offset, settings, err);
+
 	if (r < 0)
-		(void)unlink(path);
+		return r;
+	if (rename(copy->path, c->o.out) < 0)
+		return err_set(err, -errno, "write '%s': %m", c->o.out);
+	free(TAKE_PTR(copy->path));
+	return 0;
+}
+
+/* ---- the medium's own token */
+
+/* The note by which a lost medium's token is found again. */
+static int note_medium(struct ctx *c, struct err *err)
+{
+	const char *slash = strrchr(c->o.out, '/');
+	CLEANUP_FREE char *raw = NULL;
+	char note[NOTE_LEN + 1];
+
+	if (asprintf(&raw, "medium %s", slash ? slash + 1 : c->o.out) < 0) {
+		raw = NULL;
+		return err_set(err, -ENOMEM, "out of memory");
+	}
+	(void)text_clean(note, sizeof(note), raw, strlen(raw));
+	c->o.note = strdup(note);
+	return c->o.note ? 0 : err_set(err, -ENOMEM, "out of memory");
+}
+
+/* `ret`: the token without its secret, as soon as there is one. */
+static int make_token(struct ctx *c, json_t *settings, json_t **ret, struct err *err)
+{
+	const char *secret = NULL;
+	int r = c->o.note ? 0 : note_medium(c, err);
+
+	if (r == 0)
+		r = token_make(c, ret, err);
+	if (r == 0)
+		r = json_get_str(*ret, "token", 128, &secret, err);
+	if (r == 0)
+		r = add_setting(settings, "token", secret, err);
+	if (*ret)
+		(void)json_object_del(*ret, "token");
 	return r;
+}
+
+/* There is no medium: nobody is to have its token. */
+static void drop_token(struct ctx *c, const json_t *token)
+{
+	const char *id = json_text(token, "id");
+	struct err err;
+
+	if (token_revoke(c, id, &err) == 0) {
+		print_line(stderr, "hoist: note: token %s, made for the medium, was revoked", id);
+		return;
+	}
+	print_line(stderr,
+		   "hoist: note: token %s, made for the medium, is still valid (%s): hoist token "
+		   "revoke %s ends it",
+		   id, err.msg, id);
+}
+
+static void print_token(const json_t *token)
+{
+	const char *id = json_text(token, "id");
+	char expires[WHEN_TEXT_SIZE];
+	uint64_t uses = json_number(token, "uses");
+	bool never;
+
+	when_to_text(json_text(token, "expires"), expires);
+	never = strcmp(expires, "-") == 0;
+	print_line(stdout,
+		   "token %s: enrols up to %" PRIu64 " machine%s, %s%.10s (hoist token revoke %s "
+		   "ends it)",
+		   id, uses, uses == 1 ? "" : "s", never ? "never expires" : "until ",
+		   never ? "" : expires, id);
 }
 
 /* ---- the three things it does */
@@ -304,13 +424,16 @@ static json_t *masked(const json_t *settings, bool secrets)
 	return copy;
 }
 
-static void print_settings(const struct ctx *c, const json_t *settings)
+/* `token`: made for the medium; NULL: none was. */
+static void print_settings(const struct ctx *c, const json_t *settings, const json_t *token)
 {
 	CLEANUP_JSON json_t *m = masked(settings, c->o.secrets);
 	const char *key;
 	const json_t *value;
 
 	if (c->o.json) {
+		if (token) /* not the name of a setting */
+			(void)json_object_set(m, "new_token", (json_t *)token);
 		print_json(m);
 		return;
 	}
@@ -318,21 +441,34 @@ static void print_settings(const struct ctx *c, const json_t *settings)
 	{
 		print_line(stdout, "%s=%s", key, json_string_value(value));
 	}
+	if (token)
+		print_token(token);
+}
+
+/* The token comes last: a run that fails for another reason leaves none. */
+static int write_medium(struct ctx *c, json_t *settings, json_t **ret_token, struct err *err)
+{
+	CLEANUP(copy_drop) struct copy copy = {.fd = -1};
+	int r = copy_begin(c, &copy, err);
+
+	if (r == 0 && c->o.new_token)
+		r = make_token(c, settings, ret_token, err);
+	if (r == 0)
+		r = copy_finish(c, &copy, settings, err);
+	if (r < 0 && *ret_token)
+		drop_token(c, *ret_token);
+	return r;
 }
 
 static int personalise(struct ctx *c, struct err *err)
 {
-	CLEANUP_JSON json_t *settings = json_object();
-	CLEANUP_FREE char *text = NULL;
-	size_t size = 0;
+	CLEANUP_JSON json_t *settings = json_object(), *token = NULL;
 	int r = gather(c, settings, err);
 
 	if (r == 0)
-		r = settings_text(settings, &text, &size, err);
+		r = check_fits(settings, err);
 	if (r == 0)
-		r = write_copy(c, text, size, err);
-	if (text)
-		explicit_bzero(text, size);
+		r = write_medium(c, settings, &token, err);
 	if (r < 0)
 		return r;
 	if (!json_object_get(settings, "pin"))
@@ -345,7 +481,7 @@ static int personalise(struct ctx *c, struct err *err)
 	}
 	if (!c->o.json)
 		(void)printf("%s:\n", c->o.out);
-	print_settings(c, settings);
+	print_settings(c, settings, token);
 	return 0;
 }
 
@@ -395,12 +531,13 @@ static int show(struct ctx *c, struct err *err)
 		r = parse_settings(text, size, settings, err);
 	if (r < 0)
 		return err_prefix(err, "'%s'", c->o.show);
-	print_settings(c, settings);
+	print_settings(c, settings, NULL);
 	return 0;
 }
 
 static int reset(struct ctx *c, struct err *err)
 {
+	CLEANUP_JSON json_t *none = json_object();
 	CLEANUP_CLOSE int fd = -1;
 	uint64_t offset = 0;
 	int r = open_medium(c->o.reset, O_RDWR, &fd, err);
@@ -409,7 +546,7 @@ static int reset(struct ctx *c, struct err *err)
 		return r;
 	r = medium_find(fd, &offset, err);
 	if (r == 0)
-		r = write_area(fd, offset, "", 0, err);
+		r = write_area(fd, offset, none, err);
 	if (r < 0)
 		return err_prefix(err, "'%s'", c->o.reset);
 	(void)puts(c->o.json ? "{}" : "the settings were removed");

@@ -188,20 +188,25 @@ int cmd_token_list(struct ctx *c, struct err *err)
 	return good ? 0 : OUT_OF_MEMORY(err);
 }
 
+int token_revoke(struct ctx *c, const char *id, struct err *err)
+{
+	char path[PATH_SIZE];
+
+	path_make(path, "/v1/tokens/%s", id);
+	return api(c, "DELETE", path, NULL, NULL, err);
+}
+
 int cmd_token_revoke(struct ctx *c, struct err *err)
 {
 	CLEANUP_JSON json_t *answer = NULL;
 	const json_t *t = NULL;
-	char path[PATH_SIZE];
 	int r = api(c, "GET", "/v1/tokens", NULL, &answer, err);
 
 	if (r == 0)
 		r = find_by_prefix(json_object_get(answer, "tokens"), "id", c->operands[0], 4,
 				   "token with the id", &t, err);
-	if (r < 0)
-		return r;
-	path_make(path, "/v1/tokens/%s", json_text(t, "id"));
-	r = api(c, "DELETE", path, NULL, NULL, err);
+	if (r == 0)
+		r = token_revoke(c, json_text(t, "id"), err);
 	if (r < 0)
 		return r;
 	if (c->o.json)

@@ -443,7 +443,9 @@ const struct command commands[] = {
 			"found by --data only the fingerprint is written, and machines find it by "
 			"broadcast.\n"
 			"A machine booted from it registers with no question asked. Whoever has the "
-			"medium has its token.",
+			"medium has its token. The note of one made by --new-token is, without "
+			"--note, 'medium' and the name of the file: 'hoist token list' shows which "
+			"one to revoke when the medium is lost.",
 		.example = "hoist iso --in hoist.iso --out hall3.iso --new-token --uses 20",
 		.takes = ALL,
 		OPTIONS(iso_options),

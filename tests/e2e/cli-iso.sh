@@ -99,8 +99,53 @@ start_server
 cli iso --in base.iso --out lan.iso --new-token --uses 7 --expires 2d
 is "$STATUS_CLI:$(settings lan.iso | cut -c1-6)" "0:pin=${FINGERPRINT:0:2}
 token=" "by --data: fingerprint and token, no address"
+made=$(tail -n 1 <<<"$OUT")
 cli token list
 like "$OUT" " 7  +7 " "the server made that token"
+id=$(sed -n 's/ .*medium lan\.iso$//p' <<<"$OUT")
+expires=$(api GET /v1/tokens && field '.tokens[0].expires')
+is "$made" "token $id: enrols up to 7 machines, until ${expires:0:10} (hoist token revoke $id ends it)" "which one is said, and its note is the medium's name"
+cli iso --in base.iso --out $'second/b\xc3\xa4d\xff.iso' --new-token --expires never --uses 1 --json
+is "$(jq -r '"\(.token) " + (.new_token | "\(.uses) \(.expires) \(.note) \(.token)")' <<<"$OUT")" $'*** 1 null medium b\xc3\xa4d\xef\xbf\xbd.iso null' \
+	"--json: its fields without the secret; a name that is no text is cleaned"
+is "$(jq -r .new_token.id <<<"$OUT")" "$(api GET /v1/tokens && field '.tokens[0].id')" "and the id"
+cli iso --in base.iso --out second/noted.iso --new-token --expires never --uses 1 --note 'hall 3'
+like "$OUT" "token [0-9a-f]{8}: enrols up to 1 machine, never expires \(" "a token that never expires"
+is "$(api GET /v1/tokens && field '.tokens[0].note')" "hall 3" "--note is the note"
+
+# ---- no token without a medium
+tokens() { api GET /v1/tokens && field '.tokens | length'; }
+count=$(tokens)
+refused 1 "No such file" --in none.iso --out bad.iso --new-token
+refused 1 "no place for settings" --in noise.iso --out bad.iso --new-token
+refused 1 "more than one place" --in two.iso --out bad.iso --new-token
+refused 1 "No such file" --in base.iso --out none/bad.iso --new-token
+refused 1 "not a regular file" --in base.iso --out second --new-token
+refused 2 "not the name of a setting" --in base.iso --out bad.iso --new-token --set A=b
+# Settings that fit, but not together with a token.
+fill=(--set "pin=$FINGERPRINT")
+for i in {1..20}; do fill+=(--set "k$i=$(head -c 3100 /dev/zero | tr '\0' x)"); done
+low=0 high=4000
+while [ $((high - low)) -gt 1 ]; do
+	size=$(((low + high) / 2))
+	rest=$(head -c $size /dev/zero | tr '\0' x)
+	if HOIST_DATA='' cli iso --in tree/boot/settings.cpio --out fits.cpio "${fill[@]}" --set "rest=$rest"; then low=$size; else high=$size; fi
+done
+rest=$(head -c $low /dev/zero | tr '\0' x)
+cli iso --in tree/boot/settings.cpio --out bad.iso --new-token "${fill[@]}" --set "rest=$rest"
+like "$low:$STATUS_CLI:$ERR" "^[1-9][0-9]+:1:.*do not fit" "refused: no room for the token"
+is "$(tokens)" "$count" "what is refused leaves no token"
+# The server stands still while the copy is there, and the copy goes: nothing is written after the token was made.
+kill -STOP "$SERVER_PID"
+cli iso --in base.iso --out gone.iso --new-token &
+gone=$!
+ok "the copy is there before the token" wait_for 30 compgen -G 'gone.iso.*'
+rm -f gone.iso.*
+kill -CONT "$SERVER_PID"
+wait $gone
+is "$?" 1 "the medium cannot be written once the token is made"
+id=$(api GET /v1/tokens && field '.tokens[0] | select(.note == "medium gone.iso" and .revoked) | .id')
+like "$id:$(cat cli.err)" "^([0-9a-f]{8}):.*token $id, made for the medium, was revoked" "the token is revoked, and that is said"
 cli iso --in base.iso --out wan.iso --new-token --server "$URL"
 settings wan.iso >wan.settings
 like "$(cat wan.settings)" "^server=$URL
