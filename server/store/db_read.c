@@ -94,6 +94,7 @@ int db_find(struct db_reader *r, enum pack_kind kind, const struct id *id, struc
 	sqlite3_stmt *s = kind == PACK_NODES ? r->find_node : r->find_chunk;
 	struct place p = {0};
 	bool is_bad = false;
+	uint32_t sum;
 	int rc;
 
 	bind_id(s, 1, id);
@@ -106,10 +107,13 @@ int db_find(struct db_reader *r, enum pack_kind kind, const struct id *id, struc
 			p.window = column_u32(s, 3);
 			p.data = column_u32(s, 4);
 		}
-		is_bad = column_u32(s, kind == PACK_NODES ? 5 : 3) != db_place_sum(kind, id, &p);
+		sum = column_u32(s, kind == PACK_NODES ? 5 : 3);
+		is_bad = sum != db_place_sum(kind, id, &p);
 	}
 	(void)sqlite3_reset(s);
-	*ret = is_bad ? (struct place){0} : p;
+	if (is_bad)
+		p = (struct place){0};
+	*ret = p;
 	if (rc != SQLITE_ROW && rc != SQLITE_DONE)
 		return db_error(r->db, rc, "look up", err);
 	return is_bad;

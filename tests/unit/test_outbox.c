@@ -63,7 +63,7 @@ static void on_refused(void *ctx, const struct peer_window *w, size_t len)
 
 static void *run_putter(void *arg)
 {
-	uint64_t first = (uint64_t)(uintptr_t)arg * EACH;
+	uint64_t first = *(const uint64_t *)arg;
 	struct codec_ctx *codec = codec_ctx_new();
 	struct peer peer = {.ops = &ops};
 	struct peer_window w = {.id = {{1}}};
@@ -99,6 +99,7 @@ int main(void)
 {
 	const struct outbox_ops to = {on_acknowledged, on_refused, NULL};
 	pthread_t threads[PUTTERS + FLUSHERS];
+	uint64_t first[PUTTERS + FLUSHERS];
 	struct codec_ctx *codec = codec_ctx_new();
 	struct peer peer = {.ops = &ops};
 	unsigned wrong = 0;
@@ -108,8 +109,9 @@ int main(void)
 	if (!outbox || !codec)
 		abort();
 	for (unsigned i = 0; i < PUTTERS + FLUSHERS; i++) {
+		first[i] = (uint64_t)i * EACH;
 		if (pthread_create(&threads[i], NULL, i < PUTTERS ? run_putter : run_flusher,
-				   (void *)(uintptr_t)i) != 0)
+				   &first[i]) != 0)
 			abort();
 	}
 	for (unsigned i = 0; i < PUTTERS + FLUSHERS; i++) {

@@ -23,8 +23,6 @@
 #define DEVICES 8
 #define TABLES	8
 
-extern char **environ;
-
 static char dir[] = "/tmp/test_replay.XXXXXX";
 
 enum op { OP_NONE, OP_CLOSE, OP_REMOVE, OP_FORGET, OP_OPEN_BTRFS, OP_OTHER };
@@ -245,7 +243,7 @@ static ssize_t fake_log_read(int fd, char *buf, size_t size)
 static int fake_open_blk(const char *path, struct blk **ret, struct err *err)
 {
 	char file[100];
-	int i = atoi(path + strlen("/dev/dm-"));
+	long i = strtol(path + strlen("/dev/dm-"), NULL, 10);
 	int r = enter(OP_OTHER);
 
 	if (r < 0)
@@ -316,14 +314,17 @@ static bool refuses(const char *part)
 
 static uint64_t sectors_of(const char *table, const char *target)
 {
-	unsigned long long start, length, end = 0, sum = 0;
-	char name[16];
+	uint64_t start, length, end = 0, sum = 0;
+	size_t n = strlen(target);
+	char *p;
 
 	for (const char *line = table; *line; line = strchr(line, '\n') + 1) {
-		if (sscanf(line, "%llu %llu %15s", &start, &length, name) != 3 || start != end)
+		start = strtoull(line, &p, 10);
+		length = strtoull(p, &p, 10);
+		if (*p != ' ' || start != end)
 			return 0;
 		end = start + length;
-		sum += strcmp(name, target) == 0 ? length : 0;
+		sum += strncmp(p + 1, target, n) == 0 && p[1 + n] == ' ' ? length : 0;
 	}
 	return end == SIZE / 512 ? sum : 0;
 }
@@ -585,7 +586,7 @@ static void make_image(const char *name, const char *files, const char *size)
 			abort();
 	} else if (!spawn(argv)) {
 		printf("Bail out! mke2fs does not work\n");
-		exit(EXIT_FAILURE);
+		exit(EXIT_FAILURE); /* NOLINT(concurrency-mt-unsafe): one thread */
 	}
 }
 
@@ -615,6 +616,7 @@ static void make_images(void)
 
 	if (!mkdtemp(dir))
 		abort();
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): one thread */
 	(void)setenv("PATH", "/usr/sbin:/sbin:/usr/bin:/bin", 1);
 	(void)snprintf(few, sizeof(few), "%s/few", dir);
 	(void)snprintf(many, sizeof(many), "%s/many", dir);

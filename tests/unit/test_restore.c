@@ -18,12 +18,17 @@ static struct order_disk order;
 
 static void capture(uint64_t seed)
 {
+	uint8_t *copy;
 	struct blk *b;
 	struct rig g;
 
 	image = rig_make_disk(SIZE, seed);
 	memset(image + FREE, 0, WINDOW_SIZE);
-	b = blk_new_memory(memcpy(malloc(SIZE), image, SIZE), SIZE, 512);
+	copy = malloc(SIZE);
+	if (!copy)
+		abort();
+	memcpy(copy, image, SIZE);
+	b = blk_new_memory(copy, SIZE, 512);
 	sink = sink_new();
 	sink_add_disk(sink, 0, SIZE);
 	rig_init(&g, sink, b, 2);
