@@ -9,6 +9,7 @@
 
 #include "agent/usage/btrfs.h"
 #include "agent/usage/crc32c.h"
+#include "common/grow.h"
 
 #define CHECKSUM_SIZE 32u
 #define HEADER_SIZE   101u
@@ -55,7 +56,6 @@ struct btrfs_chunk *btrfs_find_chunk(struct btrfs *b, uint64_t logical)
 int btrfs_add_chunk(struct btrfs *b, const struct btrfs_chunk *c, struct err *err)
 {
 	size_t i = find(b, c->logical);
-	size_t cap = b->chunks_cap ? b->chunks_cap * 2 : 64;
 	struct btrfs_chunk *chunks;
 
 	if (i < b->chunks_len && b->chunks[i].logical == c->logical &&
@@ -63,13 +63,10 @@ int btrfs_add_chunk(struct btrfs *b, const struct btrfs_chunk *c, struct err *er
 		return 0; /* from the superblock as well */
 	if (i < b->chunks_len && b->chunks[i].logical < c->logical + c->length)
 		return doubt(err, "two of its chunks overlap");
-	if (b->chunks_len == b->chunks_cap) {
-		chunks = reallocarray(b->chunks, cap, sizeof(*chunks));
-		if (!chunks)
-			return err_set(err, -ENOMEM, "out of memory");
-		b->chunks = chunks;
-		b->chunks_cap = cap;
-	}
+	chunks = grow(b->chunks, b->chunks_len, &b->chunks_cap, sizeof(*chunks));
+	if (!chunks)
+		return err_set(err, -ENOMEM, "out of memory");
+	b->chunks = chunks;
 	memmove(b->chunks + i + 1, b->chunks + i, (b->chunks_len - i) * sizeof(*b->chunks));
 	b->chunks[i] = *c;
 	b->chunks_len++;

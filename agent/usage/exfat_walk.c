@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "agent/usage/exfat.h"
+#include "common/grow.h"
 
 #define ENTRY	       32u
 #define SET_MAX	       256u /* entries: the count is a byte */
@@ -108,16 +109,11 @@ struct walk {
 
 static int push(struct walk *w, struct exfat_chain chain, struct err *err)
 {
-	size_t cap = w->cap ? w->cap * 2 : 64;
-	struct exfat_chain *folders;
+	struct exfat_chain *folders = grow(w->folders, w->len, &w->cap, sizeof(*folders));
 
-	if (w->len == w->cap) {
-		folders = reallocarray(w->folders, cap, sizeof(*folders));
-		if (!folders)
-			return err_set(err, -ENOMEM, "out of memory");
-		w->folders = folders;
-		w->cap = cap;
-	}
+	if (!folders)
+		return err_set(err, -ENOMEM, "out of memory");
+	w->folders = folders;
 	w->folders[w->len++] = chain;
 	return 0;
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "agent/usage/fat.h"
+#include "common/grow.h"
 
 #define ENTRY	     32u
 #define ATTR_VOLUME  0x08u
@@ -25,18 +26,14 @@ struct walk {
 
 static int push(struct walk *w, uint32_t folder, struct err *err)
 {
-	size_t cap = w->cap ? w->cap * 2 : 64;
 	uint32_t *folders;
 
 	if (folder == 0)
 		return doubt(err, "a folder lies nowhere");
-	if (w->len == w->cap) {
-		folders = reallocarray(w->folders, cap, sizeof(*folders));
-		if (!folders)
-			return err_set(err, -ENOMEM, "out of memory");
-		w->folders = folders;
-		w->cap = cap;
-	}
+	folders = grow(w->folders, w->len, &w->cap, sizeof(*folders));
+	if (!folders)
+		return err_set(err, -ENOMEM, "out of memory");
+	w->folders = folders;
 	w->folders[w->len++] = folder;
 	return 0;
 }

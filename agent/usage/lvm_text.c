@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "agent/usage/scan.h"
+#include "common/grow.h"
 
 #define DEPTH_MAX 8u
 
@@ -61,18 +62,14 @@ static uint32_t refuse(int code)
 static uint32_t add(struct parser *p, uint32_t parent, uint32_t *last, struct err *err)
 {
 	struct lvm_text *t = p->t;
-	size_t cap = t->cap ? t->cap * 2 : 256;
 	struct lvm_node *nodes;
 
 	if (t->len >= LVM_TEXT_NODES_MAX)
 		return refuse(doubt(err, "the LVM metadata are too large"));
-	if (t->len == t->cap) {
-		nodes = reallocarray(t->nodes, cap, sizeof(*nodes));
-		if (!nodes)
-			return refuse(err_set(err, -ENOMEM, "out of memory"));
-		t->nodes = nodes;
-		t->cap = cap;
-	}
+	nodes = grow(t->nodes, t->len, &t->cap, sizeof(*nodes));
+	if (!nodes)
+		return refuse(err_set(err, -ENOMEM, "out of memory"));
+	t->nodes = nodes;
 	t->nodes[t->len] = (struct lvm_node){0};
 	if (t->len > 0) {
 		if (*last) {

@@ -4,24 +4,21 @@
 #include <string.h>
 
 #include "agent/usage/lvm_group.h"
+#include "common/grow.h"
 
 #define STRIPES_MAX 128u
 #define AREAS_MAX   (1u << 20) /* of all logical volumes together */
 
 static int add_claim(struct lvm_group *g, const struct lvm_claim *c, struct err *err)
 {
-	size_t cap = g->claims_cap ? g->claims_cap * 2 : 64;
 	struct lvm_claim *claims;
 
 	if (g->claims_len >= AREAS_MAX)
 		return doubt(err, "group '%s' has more segments than are possible", g->name);
-	if (g->claims_len == g->claims_cap) {
-		claims = reallocarray(g->claims, cap, sizeof(*claims));
-		if (!claims)
-			return err_set(err, -ENOMEM, "out of memory");
-		g->claims = claims;
-		g->claims_cap = cap;
-	}
+	claims = grow(g->claims, g->claims_len, &g->claims_cap, sizeof(*claims));
+	if (!claims)
+		return err_set(err, -ENOMEM, "out of memory");
+	g->claims = claims;
 	g->claims[g->claims_len++] = *c;
 	return 0;
 }
@@ -113,16 +110,12 @@ static bool is_plain(const struct lvm_group *g, const struct lvm_node *segment)
 /* The text of a name of which volumes are made, as in `origin = "root"`, in `raids = ["a", "b"]`. */
 static int add_part(struct lvm_group *g, const struct lvm_node *n, struct err *err)
 {
-	size_t cap = g->parts_cap ? g->parts_cap * 2 : 64;
-	const struct lvm_node **parts;
+	const struct lvm_node **parts =
+		grow(g->parts, g->parts_len, &g->parts_cap, sizeof(struct lvm_node *));
 
-	if (g->parts_len == g->parts_cap) {
-		parts = reallocarray(g->parts, cap, sizeof(struct lvm_node *));
-		if (!parts)
-			return err_set(err, -ENOMEM, "out of memory");
-		g->parts = parts;
-		g->parts_cap = cap;
-	}
+	if (!parts)
+		return err_set(err, -ENOMEM, "out of memory");
+	g->parts = parts;
 	g->parts[g->parts_len++] = n;
 	return 0;
 }

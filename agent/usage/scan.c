@@ -10,6 +10,7 @@
 #include "agent/usage/md.h"
 #include "agent/usage/table.h"
 #include "common/bytes.h"
+#include "common/grow.h"
 #include "common/text.h"
 
 void doubt_say(struct err *err, const char *fmt, ...)
@@ -37,17 +38,12 @@ void place_set_raw(struct place *p, const char *fmt, ...)
 
 static bool grow_places(struct scan *s)
 {
-	size_t cap = s->places_cap ? s->places_cap * 2 : 64;
-	struct place **places;
+	struct place **places =
+		grow(s->places, s->places_len, &s->places_cap, sizeof(struct place *));
 
-	if (s->places_len < s->places_cap)
-		return true;
-	places = reallocarray(s->places, cap, sizeof(struct place *));
-	if (!places)
-		return false;
-	s->places = places;
-	s->places_cap = cap;
-	return true;
+	if (places)
+		s->places = places;
+	return places;
 }
 
 struct place *scan_add(struct scan *s, enum place_kind kind, struct volume *take_volume,

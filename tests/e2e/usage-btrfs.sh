@@ -61,7 +61,6 @@ live()
 	sync -f "$MNT"
 	btrfs subvolume delete -c "$MNT/snapshot" >/dev/null && btrfs subvolume sync "$MNT" >/dev/null && sync -f "$MNT"
 }
-sums() { find "$MNT" -type f -printf '%P\n' | sort | (cd "$MNT" && xargs -d '\n' sha256sum) >"$TAP_TMP/sums"; }
 check_kept()
 {
 	rm -f "$TAP_TMP/kept.img"
@@ -85,7 +84,7 @@ while read -r name size options; do
 		continue
 	fi
 	ok "$name: lived in" live
-	sums
+	sums "$MNT"
 	# fallen over with nothing in the log: what the superblock names is whole
 	cp --sparse=always "$IMG" "$TAP_TMP/torn.img"
 	# The log lasts until the next commit of the filesystem, which time or anybody's sync may bring at any moment.

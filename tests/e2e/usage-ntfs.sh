@@ -60,7 +60,7 @@ while read -r name size options; do
 	is_map ntfs "$name, new: mapped"
 	attach
 	ok "$name: lived in" live
-	find "$MNT" -type f -printf '%P\n' | sort | (cd "$MNT" && xargs -d '\n' sha256sum) >"$TAP_TMP/sums"
+	sums "$MNT"
 	detach
 	sum=$(sha256sum <"$IMG")
 	map "$IMG"

@@ -18,7 +18,7 @@ mkdir "$MNT"
 cleanup_fn sh -c "! mountpoint -q '$MNT' || umount '$MNT'"
 cd "$TAP_TMP" || exit
 
-sums()
+sums_of()
 {
 	: >"$2"
 	mount -o loop "$1" "$MNT" 2>>mount.log || { dmesg | tail -n 5 >>mount.log; return; }
@@ -47,7 +47,7 @@ while read -r name check type size options; do
 	map disk.img
 	is_raw 'not unmounted cleanly: .* (has|have) (a log tree )?to be (replayed|removed)' "$name"
 	cp --sparse=always disk.img after.img
-	sums after.img want
+	sums_of after.img want
 	map after.img
 	is_map "$type" "$name: mapped after the replay"
 	cp "$MAP" after.json
@@ -58,7 +58,7 @@ while read -r name check type size options; do
 	for fill in '' 90; do
 		rm -f kept.img # another file: the loop device of the last one may linger
 		"$TOP/tests/lib/extents-keep" both.json 0 disk.img kept.img $fill
-		sums kept.img got
+		sums_of kept.img got
 		is "$(differ want got)" 0 "$name: of $(wc -l <want) files none differs${fill:+, whatever lies in between}"
 	done
 	# shellcheck disable=SC2086 # a command

@@ -87,7 +87,7 @@ while read -r name options; do
 	fi
 	ok "$name: lived in" live
 	cp --sparse=always "$IMG" "$TAP_TMP/torn.img"
-	find "$MNT" -type f -printf '%P\n' | sort | (cd "$MNT" && xargs -d '\n' sha256sum) >"$TAP_TMP/sums"
+	sums "$MNT"
 	umount "$MNT"
 	map "$IMG"
 	is_map xfs "$name: mapped"

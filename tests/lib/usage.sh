@@ -8,6 +8,7 @@
 #	keep_hard IMAGE OUT [N]	the same with 5Ah, not zeros, where nothing was copied
 #	peer TYPE IMAGE		what partclone.TYPE calls used, in $PEER
 #	dumpe2fs_used IMAGE	what dumpe2fs calls used, as "OFFSET LENGTH" of bytes
+#	sums DIR		the checksums of all files in DIR, in $TAP_TMP/sums
 #	fill DIR SEED COUNT	COUNT files of all sizes in some folders
 #	is_map CONTENT NAME	the first partition was mapped, and is of that content
 #	is_raw REGEX NAME	the first partition is raw, whole, for a reason that matches
@@ -45,6 +46,8 @@ dumpe2fs_used()
 		}
 		printf "%d %d\n", $at * $size, ($count - $at) * $size if $count > $at;'
 }
+
+sums() { (cd "$1" && find . -type f -print0 | sort -z | xargs -0r sha256sum) >"$TAP_TMP/sums"; }
 
 fill()
 {
