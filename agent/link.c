@@ -118,6 +118,7 @@ static bool connect_to(struct link *l, const struct http_target *t, int *ret_r, 
 	(void)pthread_mutex_unlock(&l->lock);
 	http_free(old);
 	(void)snprintf(l->url, sizeof(l->url), "%s", t->url);
+	l->tries = 0;
 	return goes_on;
 }
 
@@ -141,7 +142,7 @@ static int make_ready(struct link *l, unsigned *ret_wait_ms, struct err *err)
 	if (r == -EAGAIN || r == -ECANCELED || r == -ENOMEM)
 		return r;
 	/* Even what is refused for good here is tried again: tokens can be made, keys be put back. */
-	session_note(l->session, r, err->msg);
+	session_note(l->session, l->url, r, err->msg);
 	if (r == 0)
 		return make_ready(l, ret_wait_ms, err);
 	*ret_wait_ms = 0;
@@ -156,14 +157,19 @@ static uint32_t random_u32(void)
 	return v;
 }
 
-/* After a failure: wait, longer each time. */
+/* After a failure: wait, longer each time, unless there is another place to try. */
 static int back_off(struct link *l, unsigned least_s, struct err *err)
 {
 	unsigned ms = link_pause_ms(l->tries++, random_u32());
 
 	if (ms < least_s * 1000)
 		ms = least_s * 1000;
-	return pause_ms(l, ms) ? 0 : interrupted(err);
+	for (unsigned slice; ms > 0 && session_is_at(l->session, l->url); ms -= slice) {
+		slice = ms < AWAIT_MS ? ms : AWAIT_MS;
+		if (!pause_ms(l, slice))
+			return interrupted(err);
+	}
+	return 0;
 }
 
 /* One try.  1: to be repeated. */
@@ -187,12 +193,12 @@ static int try_once(struct link *l, const struct http_request *q, struct http_an
 		return l->tries++ < 2 ? 1 : (back_off(l, 0, err) < 0 ? -ECANCELED : 1);
 	}
 	if (r == -EKEYREJECTED || http_may_retry(r, ret)) {
-		session_note(l->session, r, err->msg);
+		session_note(l->session, l->url, r, err->msg);
 		r = back_off(l, ret->retry_after_s, err);
 		return r < 0 ? r : 1;
 	}
 	if (r == 0 || r == -EREMOTEIO)
-		session_note(l->session, 0, NULL);
+		session_note(l->session, l->url, 0, NULL);
 	return r;
 }
 

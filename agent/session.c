@@ -17,17 +17,19 @@
 #include "common/cleanup.h"
 #include "common/id.h"
 
-#define MOVE_AGAIN_MS 20000u
-#define SECRET_NAME   "session-secret"
-#define REPEAT_MS     60000u /* the same trouble is mentioned again after that */
-#define OTHER_MS      10000u /* and another one */
+#define PLACES_MAX  8u /* a server with so many addresses */
+#define SECRET_NAME "session-secret"
+#define REPEAT_MS   60000u /* the same trouble is mentioned again after that */
+#define OTHER_MS    10000u /* and another one */
 
 struct session {
 	struct session_setup setup; /* strings are heap; fixed */
 	pthread_mutex_t lock;	    /* over all below */
 	struct http_target target;  /* url "" while unknown; secret "" or the one last given */
 	unsigned generation;
-	uint64_t moved_ms; /* when an offer last changed the url; 0: never */
+	bool failed;			  /* there, at target.url */
+	char places[PLACES_MAX][URL_MAX]; /* that were offered and are to be tried after it */
+	size_t places_len;
 	bool registered, registering;
 	bool ready; /* up, and registered */
 	json_t *inventory;
@@ -153,29 +155,63 @@ void session_set_inventory(struct session *s, json_t *take_inventory)
 	json_decref(old);
 }
 
+/* To another place.  The lock is held. */
+static void move_to(struct session *s, const char *url)
+{
+	(void)snprintf(s->target.url, sizeof(s->target.url), "%s", url);
+	s->failed = false;
+	s->generation++;
+}
+
+static void say_moved(struct session *s, const char *url)
+{
+	char line[URL_MAX + 40];
+
+	(void)snprintf(line, sizeof(line), "the server answers from %s", url);
+	s->setup.say(s->setup.ctx, line);
+}
+
+/* For later, if there is room.  The lock is held. */
+static void remember(struct session *s, const char *url)
+{
+	for (size_t i = 0; i < s->places_len; i++) {
+		if (strcmp(s->places[i], url) == 0)
+			return;
+	}
+	if (s->places_len < PLACES_MAX)
+		(void)snprintf(s->places[s->places_len++], URL_MAX, "%s", url);
+}
+
+/* A server answers from several addresses, and not each need be one by which it can be reached: they are tried in turn. */
 void session_offer(struct session *s, const char *url)
 {
 	struct http_target t;
 	struct err err;
 	bool moved = false;
-	char line[URL_MAX + 40];
 
 	if (http_target_set_url(&t, url, &err) < 0)
 		return; /* we made it ourselves from an address */
 	(void)pthread_mutex_lock(&s->lock);
-	/* A server answers from several addresses: each gets its time to connect. */
-	if (!s->up && strcmp(s->target.url, t.url) != 0 &&
-	    (s->moved_ms == 0 || clock_ms() - s->moved_ms >= MOVE_AGAIN_MS)) {
-		(void)snprintf(s->target.url, sizeof(s->target.url), "%s", t.url);
-		s->moved_ms = clock_ms();
-		s->generation++;
-		moved = true;
+	if (!s->up && strcmp(s->target.url, t.url) != 0) {
+		moved = s->failed || !s->target.url[0];
+		if (moved)
+			move_to(s, t.url);
+		else
+			remember(s, t.url);
 	}
 	(void)pthread_mutex_unlock(&s->lock);
-	if (moved) {
-		(void)snprintf(line, sizeof(line), "the server answers from %s", t.url);
-		s->setup.say(s->setup.ctx, line);
-	}
+	if (moved)
+		say_moved(s, t.url);
+}
+
+bool session_is_at(struct session *s, const char *url)
+{
+	bool is_there;
+
+	(void)pthread_mutex_lock(&s->lock);
+	is_there = strcmp(s->target.url, url) == 0;
+	(void)pthread_mutex_unlock(&s->lock);
+	return is_there;
 }
 
 void session_expire(struct session *s)
@@ -300,13 +336,28 @@ static bool is_worth_a_line(const struct session *s, bool was_up, const char *me
 	return age >= OTHER_MS && strcmp(s->trouble, message) != 0;
 }
 
-void session_note(struct session *s, int r, const char *message)
+/* The present place does not answer: to the next one, if there is.  The lock is held. */
+static bool move_on(struct session *s)
 {
-	bool up = r == 0 || r == -EREMOTEIO, was_up, was_ready, ready;
+	s->failed = true;
+	if (s->places_len == 0)
+		return false;
+	move_to(s, s->places[0]);
+	memmove(s->places[0], s->places[1], --s->places_len * sizeof(s->places[0]));
+	return true;
+}
+
+void session_note(struct session *s, const char *url, int r, const char *message)
+{
+	bool up = r == 0 || r == -EREMOTEIO, moved = false, was_up, was_ready, ready;
 	size_t n;
-	char line[700] = "";
+	char line[700] = "", to[URL_MAX];
 
 	(void)pthread_mutex_lock(&s->lock);
+	if (strcmp(s->target.url, url) != 0) { /* old news */
+		(void)pthread_mutex_unlock(&s->lock);
+		return;
+	}
 	was_up = s->up;
 	s->up = up;
 	was_ready = s->ready;
@@ -320,9 +371,16 @@ void session_note(struct session *s, int r, const char *message)
 		(void)snprintf(line, sizeof(line), "%.*s; trying again",
 			       (int)(n > 0 && message[n - 1] == '.' ? n - 1 : n), message);
 	}
+	if (up)
+		s->places_len = 0;
+	else
+		moved = move_on(s);
+	(void)snprintf(to, sizeof(to), "%s", s->target.url);
 	(void)pthread_mutex_unlock(&s->lock);
 	if (line[0])
 		s->setup.say(s->setup.ctx, line);
+	if (moved)
+		say_moved(s, to);
 	if (up != was_up || ready != was_ready)
 		s->setup.is_up(s->setup.ctx, up);
 }

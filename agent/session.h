@@ -30,7 +30,7 @@ void session_free(struct session *s);
 
 /* What the next registration tells of this machine.  Takes the reference. */
 void session_set_inventory(struct session *s, json_t *take_inventory);
-/* A server with the right key has answered from there: go there if the present place does not answer. */
+/* A server with the right key has answered from there: to be tried if the present place does not answer. */
 void session_offer(struct session *s, const char *url);
 /* Forget that we are registered: the next request registers first, with the present inventory. */
 void session_expire(struct session *s);
@@ -49,7 +49,8 @@ int session_register(struct session *s, struct http *h, unsigned generation,
 		     struct err *err) MUST_CHECK;
 /* The secret that generation `generation` carries is not accepted. */
 void session_refused(struct session *s, unsigned generation);
-/* How the last request went: 0 answered, -EREMOTEIO refused for now, else not delivered.  The person is told when that changes, and
- * now and then as long as it lasts. */
-void session_note(struct session *s, int r, const char *message);
+bool session_is_at(struct session *s, const char *url);
+/* How the last request, to `url`, went: 0 answered, -EREMOTEIO refused for now, else not delivered.  The person is told when that changes, and
+ * now and then as long as it lasts.  If it was not delivered, the next place that was offered has its turn. */
+void session_note(struct session *s, const char *url, int r, const char *message);
 #endif

@@ -146,43 +146,47 @@ static bool receive(int fd, struct datagram *g)
 	return true;
 }
 
-static void answer(int fd, const struct datagram *g, uint8_t *data, size_t size)
+static void put_source(struct msghdr *m, int level, int type, const void *info, size_t size)
+{
+	struct cmsghdr *h = m->msg_control;
+
+	m->msg_controllen = CMSG_SPACE(size);
+	h->cmsg_level = level;
+	h->cmsg_type = type;
+	h->cmsg_len = CMSG_LEN(size);
+	memcpy(CMSG_DATA(h), info, size);
+}
+
+/* The machine connects to where the answer comes from, so that has to be an address where this server listens. */
+static void answer(int fd, const struct datagram *g, const struct listen_addr *at, uint8_t *data,
+		   size_t size)
 {
 	union {
-		char buf[CMSG_SPACE(sizeof(struct in_pktinfo))];
+		char buf[CMSG_SPACE(sizeof(struct in6_pktinfo))];
 		struct cmsghdr align;
 	} control = {{0}};
 	struct in_pktinfo info = {.ipi_spec_dst = g->local};
+	struct in6_pktinfo info6 = {.ipi6_ifindex = 0};
 	struct iovec iov = {data, size};
 	struct msghdr m = {.msg_name = (void *)&g->from,
 			   .msg_namelen = g->from_size,
 			   .msg_iov = &iov,
-			   .msg_iovlen = 1};
+			   .msg_iovlen = 1,
+			   .msg_control = control.buf};
 
 	if (g->from.ss_family == AF_INET) {
-		struct cmsghdr *h;
-
-		m.msg_control = control.buf;
-		m.msg_controllen = sizeof(control.buf);
-		h = CMSG_FIRSTHDR(&m);
-		h->cmsg_level = IPPROTO_IP;
-		h->cmsg_type = IP_PKTINFO;
-		h->cmsg_len = CMSG_LEN(sizeof(info));
-		memcpy(CMSG_DATA(h), &info, sizeof(info));
+		if (!listen_is_any(at))
+			info.ipi_spec_dst =
+				((const struct sockaddr_in *)(const void *)&at->sa)->sin_addr;
+		put_source(&m, IPPROTO_IP, IP_PKTINFO, &info, sizeof(info));
+	} else if (!listen_is_any(at)) {
+		info6.ipi6_addr = ((const struct sockaddr_in6 *)(const void *)&at->sa)->sin6_addr;
+		put_source(&m, IPPROTO_IPV6, IPV6_PKTINFO, &info6, sizeof(info6));
+	} else {
+		m.msg_control = NULL;
 	}
 	if (sendmsg(fd, &m, MSG_DONTWAIT) < 0) /* lost, as datagrams are; the machine asks again */
 		log_event(LOG_DEBUG, "discovery_unanswered", "errno=%d", errno);
-}
-
-static void address_bytes(const struct sockaddr_storage *sa, uint8_t ret[static 16])
-{
-	memset(ret, 0, 16);
-	if (sa->ss_family == AF_INET) {
-		ret[10] = ret[11] = 0xff;
-		memcpy(ret + 12, &((const struct sockaddr_in *)(const void *)sa)->sin_addr, 4);
-	} else {
-		memcpy(ret, &((const struct sockaddr_in6 *)(const void *)sa)->sin6_addr, 16);
-	}
 }
 
 static void note_rumour(struct discover *d, const struct datagram *g, const struct beacon *hello)
@@ -201,25 +205,33 @@ static void note_rumour(struct discover *d, const struct datagram *g, const stru
 
 static void handle(struct discover *d, int fd, struct datagram *g)
 {
-	struct beacon hello, here = {.type = BEACON_HERE, .port = d->config.https_port};
+	struct beacon hello, here = {.type = BEACON_HERE};
+	struct sockaddr_storage local = {.ss_family = g->from.ss_family};
+	const struct listen_addr *at;
 	uint8_t addr[16], out[BEACON_SIZE_MAX];
 	struct err err;
 	size_t size;
 
-	address_bytes(&g->from, addr);
+	listen_address(&g->from, addr);
 	if (!rate_allow(&d->rate, addr, now_ms()))
 		return;
 	if (g->size > BEACON_SIZE_MAX || beacon_decode(g->data, g->size, &hello, &err) < 0 ||
 	    hello.type != BEACON_HELLO)
 		return; /* rubbish on a port that anybody may send to */
 	note_rumour(d, g, &hello);
+	if (local.ss_family == AF_INET)
+		((struct sockaddr_in *)(void *)&local)->sin_addr = g->local;
+	at = listen_choose(d->config.listens, d->config.listens_len, &local);
+	if (!at)
+		return; /* heard, but it could not connect */
+	here.port = listen_port(at);
 	memcpy(here.nonce, hello.nonce, sizeof(here.nonce));
 	memcpy(here.key, d->config.key, sizeof(here.key));
 	(void)snprintf(here.version, sizeof(here.version), "%s", d->config.version);
 	(void)snprintf(here.name, sizeof(here.name), "%s", d->config.name);
 	size = beacon_encode(&here, out);
 	if (size > 0 && size <= g->size)
-		answer(fd, g, out, size);
+		answer(fd, g, at, out, size);
 }
 
 static void drain(int fd)

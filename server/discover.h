@@ -4,13 +4,15 @@
 #include <stdint.h>
 
 #include "common/err.h"
+#include "server/listen.h"
 #include "server/rumours.h"
 
 struct discover_config {
 	uint16_t udp_port;
 	const char *name, *version;
-	const uint8_t *key;  /* 32 bytes: the fingerprint */
-	uint16_t https_port; /* what is told */
+	const uint8_t *key;		   /* 32 bytes: the fingerprint */
+	const struct listen_addr *listens; /* where connections are taken: what is told */
+	size_t listens_len;
 	struct rumours *rumours;
 };
 

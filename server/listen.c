@@ -152,12 +152,76 @@ int listen_open(const struct listen_addr *a, int *ret_fd, struct err *err)
 		       r == -EADDRINUSE ? " (does another server run?)" : "");
 }
 
+int listen_bound(int fd, struct listen_addr *ret, struct err *err)
+{
+	*ret = (struct listen_addr){.sa_size = sizeof(ret->sa)};
+	if (getsockname(fd, (struct sockaddr *)&ret->sa, &ret->sa_size) < 0)
+		return err_set(err, -errno, "ask a socket for its address: %m");
+	return 0;
+}
+
 int listen_describe(int fd, char ret[static LISTEN_TEXT_SIZE], uint16_t *ret_port, struct err *err)
 {
-	struct listen_addr a = {.sa_size = sizeof(a.sa)};
+	struct listen_addr a;
+	int r = listen_bound(fd, &a, err);
 
-	if (getsockname(fd, (struct sockaddr *)&a.sa, &a.sa_size) < 0)
-		return err_set(err, -errno, "ask a socket for its address: %m");
-	describe(&a, ret, ret_port);
-	return 0;
+	if (r == 0)
+		describe(&a, ret, ret_port);
+	return r;
+}
+
+/* ---- how one gets through */
+
+void listen_address(const struct sockaddr_storage *sa, uint8_t ret[static 16])
+{
+	memset(ret, 0, 16);
+	if (sa->ss_family == AF_INET) {
+		ret[10] = ret[11] = 0xff;
+		memcpy(ret + 12, &((const struct sockaddr_in *)(const void *)sa)->sin_addr, 4);
+	} else {
+		memcpy(ret, &((const struct sockaddr_in6 *)(const void *)sa)->sin6_addr, 16);
+	}
+}
+
+bool listen_is_any(const struct listen_addr *a)
+{
+	static const uint8_t any4[16] = {[10] = 0xff, [11] = 0xff}, any6[16];
+	uint8_t address[16];
+
+	listen_address(&a->sa, address);
+	return memcmp(address, a->sa.ss_family == AF_INET ? any4 : any6, 16) == 0;
+}
+
+uint16_t listen_port(const struct listen_addr *a)
+{
+	char text[LISTEN_TEXT_SIZE];
+	uint16_t port;
+
+	describe(a, text, &port);
+	return port;
+}
+
+const struct listen_addr *listen_choose(const struct listen_addr *bound, size_t len,
+					const struct sockaddr_storage *local)
+{
+	const struct listen_addr *any = NULL, *other = NULL;
+	uint8_t want[16], have[16];
+
+	listen_address(local, want);
+	for (size_t i = 0; i < len; i++) {
+		const struct listen_addr *a = &bound[i];
+
+		listen_address(&a->sa, have);
+		if (a->sa.ss_family == local->ss_family && memcmp(want, have, 16) == 0 &&
+		    !listen_is_any(a))
+			return a;
+		/* [::] takes IPv4 as well: listen_open */
+		if (listen_is_any(a) &&
+		    (a->sa.ss_family == local->ss_family || a->sa.ss_family == AF_INET6)) {
+			any = any ? any : a;
+		} else if (a->sa.ss_family == local->ss_family) {
+			other = other ? other : a;
+		}
+	}
+	return any ? any : other;
 }

@@ -2,6 +2,7 @@
 #ifndef SERVER_LISTEN_H
 #define SERVER_LISTEN_H
 #include <netinet/in.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
@@ -25,4 +26,14 @@ int listen_open(const struct listen_addr *a, int *ret_fd, struct err *err) MUST_
 /* What a socket is bound to: "https://127.0.0.1:4647", and the port. */
 int listen_describe(int fd, char ret[static LISTEN_TEXT_SIZE], uint16_t *ret_port,
 		    struct err *err) MUST_CHECK;
+/* What a socket is bound to. */
+int listen_bound(int fd, struct listen_addr *ret, struct err *err) MUST_CHECK;
+/* Of the addresses at which this server listens, that by which one gets through who has sent something to `local` (its port is ignored; an unspecified
+ * address: not known): the same, else all of the family, else another one of the family; NULL: none of this family. */
+const struct listen_addr *listen_choose(const struct listen_addr *bound, size_t len,
+					const struct sockaddr_storage *local);
+/* The address alone, 16 bytes; IPv4 as IPv4-mapped IPv6. */
+void listen_address(const struct sockaddr_storage *sa, uint8_t ret[static 16]);
+bool listen_is_any(const struct listen_addr *a);
+uint16_t listen_port(const struct listen_addr *a);
 #endif

@@ -233,14 +233,16 @@ static int start_http(struct server *s, const int *take_fds, size_t len, struct 
 	return http_server_start(&config, take_fds, len, ret, err);
 }
 
-static int start_discovery(struct server *s, struct discover **ret, struct err *err)
+static int start_discovery(struct server *s, const struct listen_addr *listens, size_t len,
+			   struct discover **ret, struct err *err)
 {
 	const struct discover_config config = {
 		.udp_port = (uint16_t)s->config->discovery_port,
 		.name = s->name,
 		.version = HOIST_VERSION,
 		.key = s->identity.fingerprint,
-		.https_port = s->port,
+		.listens = listens,
+		.listens_len = len,
 		.rumours = &s->rumours,
 	};
 
@@ -310,11 +312,14 @@ static int serve(struct server *s, int *fds, size_t len, struct err *err)
 {
 	struct http_server *http = NULL;
 	struct discover *discover = NULL;
-	char text[LISTEN_TEXT_SIZE];
-	int r = listen_describe(fds[0], text, &s->port, err);
+	struct listen_addr listens[LISTEN_MAX];
+	int r = 0;
 
+	for (size_t i = 0; i < len && r == 0; i++)
+		r = listen_bound(fds[i], &listens[i], err);
+	s->port = r == 0 ? listen_port(&listens[0]) : 0;
 	if (r == 0)
-		r = start_discovery(s, &discover, err);
+		r = start_discovery(s, listens, len, &discover, err);
 	if (r < 0) {
 		for (size_t i = 0; i < len; i++)
 			(void)close(fds[i]);

@@ -66,6 +66,7 @@ stop_other
 DATA=$TAP_TMP/data
 start_server --listen 0.0.0.0:0 --discovery yes --discovery-port "$udp" --name right
 ok "the right one is found by its broadcast, and connected to" wait_line 60 late.log 'connected to the server'
+nok "at an address where it listens" grep 'no connection' late.log
 ok "the machine is back" wait_for 30 machine_is_idle newcomer
 stop_agent late
 

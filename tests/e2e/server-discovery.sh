@@ -1,9 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
-# shellcheck disable=SC2153
+# shellcheck disable=SC2016,SC2153
 # The datagram: a hello is answered to its sender with the server's key and port, rubbish is not, and not too often.
 . "$(dirname "$0")/../lib/tap.sh"
 . "$(dirname "$0")/../lib/server.sh"
+. "$(dirname "$0")/../lib/agent.sh"
 requires curl jq xxd perl
 
 port=$((20000 + $$ % 20000))
@@ -55,4 +56,24 @@ is "$(field '.rumours | length')" 1 "and one machine is one rumour"
 nok "a second server on this port is refused" timeout -k 5 20 "$SERVER" --data "$TAP_TMP/two" --listen 127.0.0.1:0 --discovery-port $port
 stop_server
 is "$SERVER_STATUS" 0 "it stops cleanly"
+
+# ---- where nobody listens, nobody is sent
+start_server --discovery yes --discovery-port $port --listen 0.0.0.0:0 --name two
+other=$(sed -n 's/^listening .*0\.0\.0\.0:\(.*\)/\1/p' "$TAP_TMP/server.out")
+truncate -s 1M "$TAP_TMP/a.img"
+"$AGENT" run --pin "$(printf 'ab%.0s' {1..32})" --id ab --disk "$TAP_TMP/a.img" --discovery-port $port --interface lo >"$TAP_TMP/agent.log" 2>&1 &
+agent=$!
+heard() { sed -n "s/.*server 'two' at https:..\([^ ]*\) has the key.*/\1/p" "$TAP_TMP/agent.log"; }
+ok "its answers are heard" wait_for 30 eval '[ -n "$(heard)" ]'
+sleep 0.5 # for the answer from the other address, if this machine has one: its absence proves nothing
+kill $agent
+wait $agent
+for place in $(heard); do
+	ok "a server listens at the address that answers" eval ': <>"/dev/tcp/${place%:*}/${place##*:}"'
+	case $place in
+	127.0.0.1:*) is "${place##*:}" "${URL##*:}" "at the very address" ;;
+	*) is "${place##*:}" "$other" "at all addresses" ;;
+	esac
+done
+stop_server
 done_testing

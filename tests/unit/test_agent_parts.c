@@ -11,6 +11,7 @@
 #include "agent/flight.h"
 #include "agent/idset.h"
 #include "agent/link.h"
+#include "agent/session.h"
 #include "agent/target.h"
 #include "agent/wire.h"
 #include "common/cleanup.h"
@@ -168,6 +169,63 @@ static void test_pauses(void)
 	}
 	ok(good, "waits are spread and bounded");
 	ok(discover_pause_ms(9, 0) > 20000 && link_pause_ms(9, 0) >= 30000, "and become long");
+}
+
+static void count_line(void *ctx, const char *line)
+{
+	(void)line;
+	++*(unsigned *)ctx;
+}
+
+static void note_nothing(void *ctx, bool up)
+{
+	(void)ctx;
+	(void)up;
+}
+
+/* A server that answers from several addresses, not all of which lead to it. */
+static void test_places(void)
+{
+	static const char *const at[] = {"https://[fe80::1]:4647", "https://192.0.2.1:4647",
+					 "https://192.0.2.2:4647"};
+	unsigned lines = 0;
+	char pin[65];
+	struct session_setup setup = {.pin = pin,
+				      .machine_id = "00112233445566778899aabbccddeeff",
+				      .name = "m",
+				      .say = count_line,
+				      .is_up = note_nothing,
+				      .ctx = &lines};
+	struct session *s = NULL;
+	struct err err;
+
+	memset(pin, 'a', 64);
+	pin[64] = '\0';
+	if (!ok(session_new(&setup, &s, &err) == 0, "a session"))
+		return;
+	for (size_t i = 0; i < 3; i++)
+		session_offer(s, at[i]);
+	session_offer(s, at[1]);
+	ok(session_is_at(s, at[0]) && lines == 1, "the first place that answers is tried first");
+	session_note(s, at[1], -ECONNREFUSED, "refused");
+	ok(session_is_at(s, at[0]) && lines == 1, "what fails elsewhere is no news");
+	session_note(s, at[0], -ECONNREFUSED, "refused");
+	ok(session_is_at(s, at[1]), "if that fails, the next one, at once");
+	session_note(s, at[0], -ECONNREFUSED, "refused");
+	ok(session_is_at(s, at[1]), "however many connections had tried the first");
+	session_note(s, at[1], -ETIMEDOUT, "no answer");
+	session_note(s, at[2], -ETIMEDOUT, "no answer");
+	ok(session_is_at(s, at[2]), "the last one stays");
+	session_offer(s, at[0]);
+	session_offer(s, at[1]);
+	ok(session_is_at(s, at[0]), "until it is announced again");
+	session_note(s, at[0], 0, NULL);
+	session_offer(s, at[2]);
+	session_note(s, at[0], -ECONNRESET, "reset");
+	ok(session_is_at(s, at[0]), "where it has answered it is waited for");
+	session_offer(s, at[1]);
+	ok(session_is_at(s, at[1]), "as long as no other place answers");
+	session_free(s);
 }
 
 /* What a server or a disk calls text must not be obeyed by the machine's screen. */
@@ -344,6 +402,7 @@ int main(void)
 	test_extents();
 	test_wire();
 	test_pauses();
+	test_places();
 	test_console();
 	test_lines();
 	test_target();

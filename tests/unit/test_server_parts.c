@@ -195,6 +195,47 @@ static void test_rumours(void)
 
 /* ---- addresses, codes */
 
+/* Who hears a machine by one address must not name another one at which nobody listens. */
+static void test_listen_choose(void)
+{
+	static const struct {
+		const char *bound[3], *local, *want;
+	} cases[] = {
+		{{"[::]:1"}, "192.0.2.1", "[::]:1"},
+		{{"[::]:1"}, "[::]", "[::]:1"},
+		{{"0.0.0.0:1"}, "192.0.2.1", "0.0.0.0:1"},
+		{{"0.0.0.0:1"}, "[::]", NULL},
+		{{"192.0.2.1:1"}, "192.0.2.2", "192.0.2.1:1"},
+		{{"192.0.2.1:1"}, "[::]", NULL},
+		{{"[2001:db8::1]:1"}, "192.0.2.2", NULL},
+		{{"[2001:db8::1]:1"}, "[::]", "[2001:db8::1]:1"},
+		{{"127.0.0.1:1", "192.0.2.1:2", "0.0.0.0:3"}, "192.0.2.1", "192.0.2.1:2"},
+		{{"127.0.0.1:1", "192.0.2.1:2", "0.0.0.0:3"}, "192.0.2.9", "0.0.0.0:3"},
+		{{"127.0.0.1:1", "192.0.2.1:2", "[::]:3"}, "[::]", "[::]:3"},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct listen_addr bound[3], local, want;
+		const struct listen_addr *got;
+		struct err err;
+		size_t len = 0;
+		bool good = listen_parse(cases[i].local, &local, &err) == 0;
+
+		for (; len < 3 && cases[i].bound[len]; len++)
+			good = good && listen_parse(cases[i].bound[len], &bound[len], &err) == 0;
+		got = listen_choose(bound, len, &local.sa);
+		if (!cases[i].want) {
+			good = good && !got;
+		} else {
+			good = good && listen_parse(cases[i].want, &want, &err) == 0 && got &&
+			       got->sa_size == want.sa_size &&
+			       memcmp(&got->sa, &want.sa, want.sa_size) == 0 &&
+			       listen_port(got) == listen_port(&want);
+		}
+		ok(good, cases[i].want ? cases[i].want : "none");
+	}
+}
+
 static void test_listen(void)
 {
 	static const struct {
@@ -281,6 +322,7 @@ int main(void)
 	test_rate();
 	test_rumours();
 	test_listen();
+	test_listen_choose();
 	test_codes();
 	return done();
 }
