@@ -87,6 +87,7 @@ COMMON_SRC := \
 	common/err.c \
 	common/http.c \
 	common/http_target.c \
+	common/http_time.c \
 	common/id.c \
 	common/index.c \
 	common/json.c \
@@ -129,6 +130,7 @@ AGENT_SRC := \
 	agent/link.c \
 	agent/machine_id.c \
 	agent/man.c \
+	agent/meter.c \
 	agent/nic.c \
 	agent/outbox.c \
 	agent/partitions.c \

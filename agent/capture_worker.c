@@ -47,6 +47,7 @@ struct capture_worker {
 	struct capture *c;
 	struct job *job;
 	struct peer *peer;
+	struct meter_clock clock;
 	struct codec_ctx *ctx;
 	uint8_t *buf;		/* a batch of windows */
 	struct node *nodes;	/* theirs */
@@ -141,8 +142,11 @@ static int read_and_cut(struct capture_worker *w, struct batch *b, struct err *e
 
 	if (left < size)
 		size = (uint32_t)left;
-	if (source_used(c->setup->source, offset, size) > 0)
+	if (source_used(c->setup->source, offset, size) > 0) {
+		(void)meter_go(&w->clock, METER_DISK);
 		r = source_read(c->setup->source, w->buf, offset, size, err);
+		(void)meter_go(&w->clock, METER_CPU);
+	}
 	if (r < 0)
 		return job_blame(w->job, "read_error", r);
 	for (uint32_t i = 0; i < b->count; i++) {
@@ -300,7 +304,9 @@ static int flush_all(struct capture_worker *w, struct err *err)
 	for (size_t i = 0; r == 0 && i < w->held_len; i++) {
 		const struct held *h = &w->held[i];
 
+		(void)meter_go(&w->clock, METER_NOWHERE);
 		r = flight_wait(w->c->flight, w->waits + h->wait_at, h->wait_len, err);
+		(void)meter_go(&w->clock, METER_CPU);
 		if (r == 0)
 			r = put_held(w, h, err);
 	}
@@ -481,8 +487,13 @@ int capture_worker_run(void *ctx, unsigned worker, struct err *err)
 	struct capture_worker w;
 	int r = worker_init(&w, ctx, worker, err);
 
-	if (r == 0)
+	if (r == 0) {
+		meter_start(&w.clock, &w.job->meter);
+		w.peer->clock = &w.clock;
 		r = work(&w, err);
+		w.peer->clock = NULL;
+		meter_stop(&w.clock);
+	}
 	worker_done(&w);
 	return r;
 }

@@ -4,12 +4,19 @@
 #include <stdint.h>
 #include <time.h>
 
-/* Milliseconds since some moment before the program began. */
+/* Milliseconds and microseconds since some moment before the program began. */
 static inline uint64_t clock_ms(void)
 {
 	struct timespec t;
 
 	(void)clock_gettime(CLOCK_MONOTONIC, &t);
 	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+static inline uint64_t clock_us(void)
+{
+	struct timespec t;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
 }
 #endif

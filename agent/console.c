@@ -145,12 +145,15 @@ void console_progress_text(const struct job_progress *p, uint64_t rate, uint64_t
 		wire[CONSOLE_AMOUNT_SIZE], eta[48];
 	double percent = p->total ? 100.0 * (double)p->done / (double)p->total : 100.0;
 
+	const char *limit = meter_place_name(p->bottleneck);
+
 	eta_text(p, rate, eta, sizeof(eta));
-	(void)snprintf(ret, CONSOLE_LINE_SIZE, "%-7s %5.1f %% of %s%s, %s/s, %s %s (%s/s), %s",
+	(void)snprintf(ret, CONSOLE_LINE_SIZE, "%-7s %5.1f %% of %s%s, %s/s, %s %s (%s/s), %s%s%s",
 		       job_phase_name(p->phase), percent, console_amount(p->total, total),
 		       p->skipped > 0 ? " in use" : "", console_amount(rate, speed),
 		       p->phase == PHASE_RESTORE || p->phase == PHASE_VERIFY ? "received" : "sent",
-		       console_amount(p->sent, sent), console_amount(sent_rate, wire), eta);
+		       console_amount(p->sent, sent), console_amount(sent_rate, wire), eta,
+		       limit ? ", limit: " : "", limit ? limit : "");
 }
 
 static uint64_t per_second(uint64_t now, uint64_t before, uint64_t ms)

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/clock.h"
 #include "agent/peer.h"
 
 const char *job_phase_name(enum job_phase p)
@@ -22,12 +23,14 @@ void job_init(struct job *j, const char *id)
 	memset(j, 0, sizeof(*j));
 	(void)snprintf(j->id, sizeof(j->id), "%s", id);
 	(void)pthread_mutex_init(&j->lock, NULL);
+	meter_init(&j->meter);
 }
 
 void job_done(struct job *j)
 {
 	for (size_t i = 0; i < JOB_LINES_MAX; i++)
 		free(j->lines[i]);
+	meter_done(&j->meter);
 	(void)pthread_mutex_destroy(&j->lock);
 }
 
@@ -186,5 +189,6 @@ struct job_progress job_get_progress(struct job *j)
 	(void)pthread_mutex_lock(&j->lock);
 	p = j->progress;
 	(void)pthread_mutex_unlock(&j->lock);
+	p.bottleneck = meter_bottleneck(&j->meter, clock_us());
 	return p;
 }

@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "agent/meter.h"
 #include "common/err.h"
 #include "common/message.h"
 
@@ -22,6 +23,7 @@ struct job_progress {
 	uint64_t data;	  /* bytes of chunks */
 	uint64_t sent;	  /* bytes on the wire: bodies sent (capture), received (restore) */
 	uint64_t skipped; /* capture: bytes of all disks that are not in use */
+	enum meter_place bottleneck; /* of late; METER_NOWHERE: not known */
 };
 
 enum job_stop {
@@ -43,6 +45,7 @@ struct job {
 	/* Told of every line at once, from whatever thread; may be NULL. */
 	void (*on_line)(void *ctx, const char *line);
 	void *ctx;
+	struct meter meter; /* of all workers */
 
 	pthread_mutex_t lock; /* over all below */
 	struct job_progress progress;

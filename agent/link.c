@@ -26,6 +26,7 @@ struct link {
 	unsigned generation;
 	char url[URL_MAX]; /* that `http` is for */
 	unsigned tries;
+	struct meter_clock *clock;
 };
 
 unsigned link_pause_ms(unsigned n, uint32_t random)
@@ -71,6 +72,18 @@ void link_interrupt(struct link *l)
 	(void)pthread_mutex_unlock(&l->lock);
 }
 
+void link_measure(struct link *l, struct meter_clock *clock)
+{
+	l->clock = clock;
+}
+
+static void on_time(void *ctx, const struct http_time *t)
+{
+	const struct link *l = ctx;
+
+	meter_add(l->clock, t);
+}
+
 static int interrupted(struct err *err)
 {
 	return err_set(err, -ECANCELED, "interrupted");
@@ -109,8 +122,11 @@ static bool connect_to(struct link *l, const struct http_target *t, int *ret_r, 
 		return true;
 	}
 	fresh = http_new(t);
-	if (!fresh)
+	if (fresh) {
+		http_watch(fresh, on_time, l);
+	} else {
 		*ret_r = err_set(err, -ENOMEM, "out of memory");
+	}
 	(void)pthread_mutex_lock(&l->lock);
 	old = l->http;
 	l->http = fresh;
@@ -157,19 +173,21 @@ static uint32_t random_u32(void)
 	return v;
 }
 
-/* After a failure: wait, longer each time, unless there is another place to try. */
-static int back_off(struct link *l, unsigned least_s, struct err *err)
+/* After a failure, which is the fault of `place`: wait, longer each time, unless there is another place to try. */
+static int back_off(struct link *l, unsigned least_s, enum meter_place place, struct err *err)
 {
 	unsigned ms = link_pause_ms(l->tries++, random_u32());
+	bool goes_on = true;
 
 	if (ms < least_s * 1000)
 		ms = least_s * 1000;
-	for (unsigned slice; ms > 0 && session_is_at(l->session, l->url); ms -= slice) {
+	(void)meter_go(l->clock, place);
+	for (unsigned slice; goes_on && ms > 0 && session_is_at(l->session, l->url); ms -= slice) {
 		slice = ms < AWAIT_MS ? ms : AWAIT_MS;
-		if (!pause_ms(l, slice))
-			return interrupted(err);
+		goes_on = pause_ms(l, slice);
 	}
-	return 0;
+	(void)meter_go(l->clock, METER_NOWHERE);
+	return goes_on ? 0 : interrupted(err);
 }
 
 /* One try.  1: to be repeated. */
@@ -182,7 +200,7 @@ static int try_once(struct link *l, const struct http_request *q, struct http_an
 	if (r == -EAGAIN && wait_ms > 0)
 		return pause_ms(l, wait_ms) ? 1 : interrupted(err);
 	if (r == -EAGAIN) {
-		r = back_off(l, 0, err);
+		r = back_off(l, 0, METER_NETWORK, err);
 		return r < 0 ? r : 1;
 	}
 	if (r < 0)
@@ -190,11 +208,13 @@ static int try_once(struct link *l, const struct http_request *q, struct http_an
 	r = http_do(l->http, q, ret, err);
 	if (r == -EREMOTEIO && ret->status == 401) {
 		session_refused(l->session, l->generation);
-		return l->tries++ < 2 ? 1 : (back_off(l, 0, err) < 0 ? -ECANCELED : 1);
+		return l->tries++ < 2 ? 1
+				      : (back_off(l, 0, METER_SERVER, err) < 0 ? -ECANCELED : 1);
 	}
 	if (r == -EKEYREJECTED || http_may_retry(r, ret)) {
 		session_note(l->session, l->url, r, err->msg);
-		r = back_off(l, ret->retry_after_s, err);
+		r = back_off(l, ret->retry_after_s, r == -EREMOTEIO ? METER_SERVER : METER_NETWORK,
+			     err);
 		return r < 0 ? r : 1;
 	}
 	if (r == 0 || r == -EREMOTEIO)
@@ -204,6 +224,7 @@ static int try_once(struct link *l, const struct http_request *q, struct http_an
 
 int link_do(struct link *l, const struct http_request *q, struct http_answer *ret, struct err *err)
 {
+	enum meter_place before = meter_go(l->clock, METER_NOWHERE); /* http tells */
 	int r;
 
 	l->tries = 0;
@@ -211,6 +232,7 @@ int link_do(struct link *l, const struct http_request *q, struct http_answer *re
 	do {
 		r = try_once(l, q, ret, err);
 	} while (r == 1);
+	(void)meter_go(l->clock, before);
 	return r;
 }
 

@@ -4,6 +4,7 @@
  * server says), register again where needed, for ever.  What comes back is an answer. */
 #ifndef AGENT_LINK_H
 #define AGENT_LINK_H
+#include "agent/meter.h"
 #include "agent/session.h"
 #include "common/http.h"
 
@@ -17,6 +18,9 @@ static inline void link_freep(struct link **l)
 }
 /* From any thread: the request under way returns -ECANCELED soon, and all later ones at once. */
 void link_interrupt(struct link *l);
+
+/* Whose time the requests take, or NULL.  By the owner. */
+void link_measure(struct link *l, struct meter_clock *clock);
 
 /* 0 with a status < 400; -EREMOTEIO with one that repeating does not help; -ECANCELED, -EMSGSIZE, -ENOMEM, -EPROTO. */
 int link_do(struct link *l, const struct http_request *q, struct http_answer *ret,

@@ -169,9 +169,12 @@ int outbox_flush(struct outbox *o, struct peer *peer, struct codec_ctx *ctx, str
 {
 	struct half *h;
 	bool is_taken; /* else it goes on being filled by others: it is not to be looked at */
+	enum meter_place before;
 	int r = 0;
 
+	before = meter_go(peer->clock, METER_NOWHERE);
 	(void)pthread_mutex_lock(&o->send_lock);
+	(void)meter_go(peer->clock, before);
 	(void)pthread_mutex_lock(&o->lock);
 	h = &o->halves[o->filling];
 	is_taken = h->len > 0;

@@ -16,6 +16,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 
+#include "agent/meter.h"
 #include "common/err.h"
 #include "common/id.h"
 #include "common/index.h"
@@ -84,7 +85,8 @@ struct peer_ops {
 /* An implementation embeds it as its first member. */
 struct peer {
 	const struct peer_ops *ops;
-	char code[32]; /* of the last -EREMOTEIO */
+	struct meter_clock *clock; /* whose time it takes: its worker's, or NULL */
+	char code[32];		   /* of the last -EREMOTEIO */
 };
 
 static inline void peer_free(struct peer *p)

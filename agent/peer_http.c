@@ -46,10 +46,17 @@ static int translate(struct peer_http *p, int r, const struct http_answer *a, st
 	return r;
 }
 
+/* Told each time whose time is spent: a clock does not live longer than its worker. */
+static struct link *link_of(struct peer_http *p)
+{
+	link_measure(p->link, p->peer.clock);
+	return p->link;
+}
+
 static int request(struct peer_http *p, const struct http_request *q, struct http_answer *ret,
 		   struct err *err)
 {
-	return translate(p, link_do(p->link, q, ret, err), ret, err);
+	return translate(p, link_do(link_of(p), q, ret, err), ret, err);
 }
 
 static int http_lack(struct peer *peer, enum pack_kind kind, const struct id *ids, size_t len,
@@ -124,7 +131,7 @@ static int http_finish(struct peer *peer, uint32_t disk, const struct peer_finis
 		return err_set(err, -ENOMEM, "out of memory");
 	(void)snprintf(path, sizeof(path), "/v1/agent/jobs/%s/disks/%" PRIu32 "/finish",
 		       p->order->job, disk);
-	r = translate(p, link_json(p->link, &call, &answer, &a, err), &a, err);
+	r = translate(p, link_json(link_of(p), &call, &answer, &a, err), &a, err);
 	if (r == 0)
 		r = wire_finished_decode(answer, window_count(f->geometry.size), &f->root, ret,
 					 err);
@@ -184,7 +191,7 @@ static int http_begin(struct peer *peer, uint32_t disk, struct err *err)
 	if (!body || json_object_set_new(body, "begun", json_pack("[I]", (json_int_t)disk)) < 0)
 		return err_set(err, -ENOMEM, "out of memory");
 	(void)snprintf(path, sizeof(path), "/v1/agent/jobs/%s/progress", p->order->job);
-	return translate(p, link_json(p->link, &call, NULL, &a, err), &a, err);
+	return translate(p, link_json(link_of(p), &call, NULL, &a, err), &a, err);
 }
 
 static void http_interrupt(struct peer *peer)

@@ -18,6 +18,7 @@
 struct verifier {
 	struct restore *r;
 	struct peer *peer;
+	struct meter_clock *clock;
 	uint8_t *buf; /* a window */
 	struct node *node;
 	uint8_t *encoding; /* NODE_SIZE_MAX */
@@ -66,7 +67,9 @@ static int verify_window(struct verifier *v, uint64_t w, struct err *err)
 	if (is_hole) {
 		node_set_zero(v->node, length);
 	} else {
+		(void)meter_go(v->clock, METER_DISK);
 		e = blk_read(r->setup.target, v->buf, length, w * WINDOW_SIZE, err);
+		(void)meter_go(v->clock, METER_CPU);
 		if (e < 0)
 			return job_blame(r->setup.job, "verify_failed", e);
 		node_cut(v->buf, length, v->node);
@@ -101,10 +104,17 @@ int restore_verify_run(void *ctx, unsigned worker, struct err *err)
 	CLEANUP_FREE uint8_t *buf = buffer_new(WINDOW_SIZE);
 	CLEANUP_FREE struct node *node = malloc(sizeof(*node));
 	CLEANUP_FREE uint8_t *encoding = malloc(NODE_SIZE_MAX);
-	struct verifier v = {r, r->setup.peers[worker], buf, node, encoding};
+	struct meter_clock clock;
+	struct verifier v = {r, r->setup.peers[worker], &clock, buf, node, encoding};
+	int e;
 
 	if (!buf || !node || !encoding)
 		return job_blame(r->setup.job, "internal",
 				 err_set(err, -ENOMEM, "verify: out of memory"));
-	return work(&v, err);
+	meter_start(&clock, &r->setup.job->meter);
+	v.peer->clock = &clock;
+	e = work(&v, err);
+	v.peer->clock = NULL;
+	meter_stop(&clock);
+	return e;
 }

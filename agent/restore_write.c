@@ -26,6 +26,7 @@ struct writer_state {
 	struct restore *r;
 	struct job *job;
 	struct peer *peer;
+	struct meter_clock *clock;
 	struct codec_ctx *ctx;
 	uint8_t *nodes; /* encodings of a group, (size (4), node) */
 	struct node *node;
@@ -68,8 +69,10 @@ static int compare(struct writer_state *s, uint64_t w, struct err *err)
 	bool is_hole = blk_is_hole(target, offset, n->length), is_unknown = false;
 	struct err ignored;
 
+	(void)meter_go(s->clock, METER_DISK);
 	if (!is_hole)
 		is_unknown = blk_read(target, s->buf, n->length, offset, &ignored) < 0;
+	(void)meter_go(s->clock, METER_CPU);
 	for (uint32_t i = 0; i < n->count; i++) {
 		const struct node_entry *e = &n->entries[i];
 
@@ -193,6 +196,7 @@ static int apply(struct writer_state *s, uint64_t w, struct err *err)
 	const struct node *n = s->node;
 	int e = 0;
 
+	(void)meter_go(s->clock, METER_DISK);
 	for (uint32_t i = 0, next; e == 0 && i < n->count; i = next) {
 		uint32_t at = n->entries[i].offset, size;
 
@@ -215,6 +219,7 @@ static int apply(struct writer_state *s, uint64_t w, struct err *err)
 			assert(false);
 		}
 	}
+	(void)meter_go(s->clock, METER_CPU);
 	return job_blame(s->job, "write_error", e);
 }
 
@@ -304,9 +309,11 @@ int restore_write_run(void *ctx, unsigned worker, struct err *err)
 	CLEANUP_FREE uint8_t *buf = buffer_new(WINDOW_SIZE);
 	CLEANUP_FREE uint8_t *plain = malloc(WINDOW_SIZE);
 	CLEANUP_FREE struct peer_window *wanted = calloc(NODE_ENTRIES_MAX, sizeof(*wanted));
+	struct meter_clock clock;
 	struct writer_state s = {.r = r,
 				 .job = r->setup.job,
 				 .peer = r->setup.peers[worker],
+				 .clock = &clock,
 				 .ctx = codec,
 				 .nodes = nodes,
 				 .node = node,
@@ -315,7 +322,14 @@ int restore_write_run(void *ctx, unsigned worker, struct err *err)
 				 .plain = plain,
 				 .wanted = wanted};
 
+	int e;
+
 	if (!codec || !nodes || !node || !todo || !buf || !plain || !wanted)
 		return oom(&s, err);
-	return work(&s, err);
+	meter_start(&clock, &s.job->meter);
+	s.peer->clock = &clock;
+	e = work(&s, err);
+	s.peer->clock = NULL;
+	meter_stop(&clock);
+	return e;
 }

@@ -52,6 +52,6 @@ json_t *wire_finish_encode(const struct peer_finish *f);
 int wire_finished_decode(const json_t *json, uint64_t windows, const struct id *root,
 			 struct peer_finished *ret, struct err *err) MUST_CHECK;
 
-/* {"phase", "disk", "done", "total", "data", "sent", "skipped"}; NULL: out of memory. */
+/* {"phase", "disk", "done", "total", "data", "sent", "skipped", "bottleneck"}; NULL: out of memory. */
 json_t *wire_progress_encode(const struct job_progress *p);
 #endif

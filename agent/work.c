@@ -107,18 +107,40 @@ static double seconds(const struct timeval *t)
 	return (double)t->tv_sec + (double)t->tv_usec / 1e6;
 }
 
+/* {"disk": {"seconds", "share"}, ...}; NULL: out of memory. */
+static json_t *time_report(const struct meter_times *t)
+{
+	json_t *report = json_object();
+	double sum = (double)meter_sum(t);
+
+	for (unsigned i = METER_DISK; report && i < METER_PLACES; i++) {
+		double us = (double)t->us[i];
+
+		if (json_object_set_new(report, meter_place_name((enum meter_place)i),
+					json_pack("{s:f, s:f}", "seconds", us / 1e6, "share",
+						  sum > 0 ? us / sum : 0.0)) < 0) {
+			json_decref(report);
+			report = NULL;
+		}
+	}
+	return report;
+}
+
 static json_t *make_report(const struct work *w, const struct rusage *before, uint64_t start_ms)
 {
 	struct job_progress p = job_get_progress(w->job);
+	struct meter_times times = meter_get(&w->job->meter, clock_us());
 	struct rusage now;
 
 	(void)getrusage(RUSAGE_SELF, &now);
-	return json_pack("{s:s, s:f, s:f, s:f, s:I, s:I, s:I, s:O}", "agent_version", HOIST_VERSION,
-			 "seconds", (double)(clock_ms() - start_ms) / 1000, "user_seconds",
-			 seconds(&now.ru_utime) - seconds(&before->ru_utime), "system_seconds",
-			 seconds(&now.ru_stime) - seconds(&before->ru_stime), "peak_memory",
-			 (json_int_t)now.ru_maxrss * 1024, "data_bytes", (json_int_t)p.data,
-			 "wire_bytes", (json_int_t)p.sent, "disks", w->disks);
+	return json_pack("{s:s, s:f, s:f, s:f, s:I, s:I, s:I, s:s?, s:o, s:O}", "agent_version",
+			 HOIST_VERSION, "seconds", (double)(clock_ms() - start_ms) / 1000,
+			 "user_seconds", seconds(&now.ru_utime) - seconds(&before->ru_utime),
+			 "system_seconds", seconds(&now.ru_stime) - seconds(&before->ru_stime),
+			 "peak_memory", (json_int_t)now.ru_maxrss * 1024, "data_bytes",
+			 (json_int_t)p.data, "wire_bytes", (json_int_t)p.sent, "bottleneck",
+			 meter_place_name(meter_judge(&times, METER_NOWHERE)), "time",
+			 time_report(&times), "disks", w->disks);
 }
 
 /* What is intact after a failure: the first thing that the person will ask. */

@@ -17,6 +17,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "common/cleanup.h"
 #include "common/id.h"
@@ -31,6 +33,7 @@
 #define JSON_ANSWER_MAX	  (8u << 20)  /* a manifest */
 #define ERROR_MAX	  (64u << 10) /* of an answer with a status >= 400 */
 #define RETRY_AFTER_MAX	  3600
+#define TELL_EVERY_US	  250000u
 
 struct http {
 	struct http_target target;
@@ -44,6 +47,13 @@ struct http {
 	uint8_t *data; /* of `capacity` + 1 bytes */
 	size_t size, capacity;
 	int write_error;
+	/* where its time goes */
+	void (*on_time)(void *ctx, const struct http_time *t);
+	void *time_ctx;
+	int fd;			   /* of the connection made last, or -1 */
+	struct http_moment moment; /* up to which it was told */
+	struct http_time spent;
+	uint64_t reported; /* by the server */
 };
 
 static void global_init(void)
@@ -115,19 +125,90 @@ static size_t on_data(char *data, size_t one, size_t len, void *user)
 	return n;
 }
 
+/* ---- where the time goes */
+
+static void tell(struct http *h, const struct http_time *t)
+{
+	h->spent.cpu += t->cpu;
+	h->spent.network += t->network;
+	h->spent.server += t->server;
+	if (h->on_time)
+		h->on_time(h->time_ctx, t);
+}
+
+/* Up to now; `receives`: from here on the answer is coming. */
+static void tell_until_now(struct http *h, bool receives)
+{
+	struct http_moment now;
+	struct http_time t;
+
+	http_moment_take(h->fd, receives, &now);
+	t = http_time_between(&h->moment, &now);
+	h->moment = now;
+	tell(h, &t);
+}
+
+static void begin_time(struct http *h)
+{
+	h->spent = (struct http_time){0};
+	h->reported = 0;
+	http_moment_take(h->fd, false, &h->moment);
+}
+
+static void end_time(struct http *h)
+{
+	struct http_time t;
+
+	tell_until_now(h, true);
+	t = http_time_correction(&h->spent, h->reported);
+	tell(h, &t);
+}
+
+static size_t on_header(char *line, size_t one, size_t len, void *user)
+{
+	struct http *h = user;
+
+	if (!h->moment.receives)
+		tell_until_now(h, true);
+	(void)http_time_parse(line, one * len, &h->reported);
+	return one * len;
+}
+
+static uint64_t wall_us(void)
+{
+	struct timespec t;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
 static int on_progress(void *user, curl_off_t down_total, curl_off_t down, curl_off_t up_total,
 		       curl_off_t up)
 {
-	const struct http *h = user;
+	struct http *h = user;
 
 	(void)down_total, (void)down, (void)up_total, (void)up;
+	if (h->on_time && wall_us() - h->moment.wall >= TELL_EVERY_US)
+		tell_until_now(h, h->moment.receives);
 	return atomic_load(&h->cancelled);
 }
 
 static curl_socket_t on_socket(void *user, curlsocktype purpose, struct curl_sockaddr *a)
 {
-	(void)user, (void)purpose;
-	return socket(a->family, a->socktype | SOCK_CLOEXEC, a->protocol);
+	struct http *h = user;
+
+	(void)purpose;
+	h->fd = socket(a->family, a->socktype | SOCK_CLOEXEC, a->protocol);
+	return h->fd;
+}
+
+static int on_close(void *user, curl_socket_t fd)
+{
+	struct http *h = user;
+
+	if (h->fd == fd)
+		h->fd = -1;
+	return close(fd);
 }
 
 /* ---- setting up */
@@ -194,6 +275,9 @@ static bool set_up(struct http *h)
 	bad |= curl_easy_setopt(c, CURLOPT_XFERINFOFUNCTION, on_progress);
 	bad |= curl_easy_setopt(c, CURLOPT_XFERINFODATA, h);
 	bad |= curl_easy_setopt(c, CURLOPT_OPENSOCKETFUNCTION, on_socket);
+	bad |= curl_easy_setopt(c, CURLOPT_OPENSOCKETDATA, h);
+	bad |= curl_easy_setopt(c, CURLOPT_CLOSESOCKETFUNCTION, on_close);
+	bad |= curl_easy_setopt(c, CURLOPT_CLOSESOCKETDATA, h);
 	return bad == 0;
 }
 
@@ -207,6 +291,7 @@ struct http *http_new(const struct http_target *t)
 	if (!h)
 		return NULL;
 	h->target = *t;
+	h->fd = -1;
 	h->curl = curl_easy_init();
 	if (!h->curl || !set_up(h)) {
 		http_free(h);
@@ -233,6 +318,15 @@ void http_set_secret(struct http *h, const char *secret)
 void http_cancel(struct http *h)
 {
 	atomic_store(&h->cancelled, true);
+}
+
+void http_watch(struct http *h, void (*fn)(void *ctx, const struct http_time *t), void *ctx)
+{
+	h->on_time = fn;
+	h->time_ctx = ctx;
+	/* others are not measured: a header's line costs a call */
+	(void)curl_easy_setopt(h->curl, CURLOPT_HEADERFUNCTION, on_header);
+	(void)curl_easy_setopt(h->curl, CURLOPT_HEADERDATA, h);
 }
 
 void http_counters(const struct http *h, uint64_t *ret_sent, uint64_t *ret_received)
@@ -362,9 +456,14 @@ static int transport_error(const struct http *h, const struct http_request *q, C
 
 static int perform(struct http *h, const struct http_request *q, struct err *err)
 {
-	CURLcode c = curl_easy_perform(h->curl);
 	curl_off_t n = 0;
+	CURLcode c;
 
+	if (h->on_time)
+		begin_time(h);
+	c = curl_easy_perform(h->curl);
+	if (h->on_time)
+		end_time(h);
 	if (curl_easy_getinfo(h->curl, CURLINFO_SIZE_UPLOAD_T, &n) == CURLE_OK && n > 0)
 		h->sent += (uint64_t)n;
 	if (curl_easy_getinfo(h->curl, CURLINFO_SIZE_DOWNLOAD_T, &n) == CURLE_OK && n > 0)

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "common/err.h"
+#include "common/http_time.h"
 #include "common/message.h"
 
 #define PIN_TEXT_SIZE 65 /* 64 hex digits and NUL */
@@ -72,6 +73,8 @@ int http_json(struct http *h, const struct http_call *call, json_t **ret,
 	      struct http_answer *ret_answer, struct err *err) MUST_CHECK;
 /* True when the same request may succeed later: no connection, time-out, 5xx but 500 "store_damaged", 429. */
 bool http_may_retry(int r, const struct http_answer *a);
+/* `fn` is told where the time of each request goes, bit by bit, from within http_do: at least once a second, and at its end. */
+void http_watch(struct http *h, void (*fn)(void *ctx, const struct http_time *t), void *ctx);
 /* Bytes of request bodies sent and answers received so far by this connection. */
 void http_counters(const struct http *h, uint64_t *ret_sent, uint64_t *ret_received);
 #endif

@@ -103,6 +103,17 @@ static int check_phase(const char *phase, struct err *err)
 	return err_set(err, API_BAD_REQUEST, "field 'phase' is '%.16s', which is no phase", phase);
 }
 
+static int check_bottleneck(const char *name, struct err *err)
+{
+	static const char *const names[] = {"disk", "cpu", "network", "server"};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (!name || strcmp(name, names[i]) == 0)
+			return 0;
+	}
+	return err_set(err, API_BAD_REQUEST, "field 'bottleneck' is '%.16s', which is none", name);
+}
+
 static int check_log(const json_t *log, struct err *err)
 {
 	const json_t *line;
@@ -138,6 +149,10 @@ static int read_progress(const json_t *body, struct progress *p, struct err *err
 		r = json_opt_u64(body, "sent", 0, INT64_MAX, &p->sent, err);
 	if (r == 0)
 		r = json_opt_u64(body, "skipped", 0, INT64_MAX, &p->skipped, err);
+	if (r == 0)
+		r = json_opt_str(body, "bottleneck", PHASE_SIZE - 1, &p->bottleneck, err);
+	if (r == 0)
+		r = check_bottleneck(p->bottleneck, err);
 	if (r == 0)
 		r = json_opt_array(body, "log", LOG_LINES_MAX, &p->log, err);
 	if (r == 0)

@@ -131,6 +131,28 @@ static void print_amounts(const json_t *job)
 	}
 }
 
+/* What holds it up now, or where its time went. */
+static void print_time_shares(const json_t *job)
+{
+	static const char *const places[] = {"disk", "cpu", "network", "server"};
+	const json_t *time = json_object_get(json_object_get(job, "report"), "time");
+	char text[128] = "";
+	size_t n = 0;
+
+	if (json_is_string(json_object_get(job, "bottleneck")))
+		print_property("bottleneck", "%s", json_text(job, "bottleneck"));
+	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]) && n < sizeof(text); i++) {
+		const json_t *share = json_object_get(json_object_get(time, places[i]), "share");
+		double v = json_number_value(share);
+
+		if (!(v >= 0 && v <= 1) || !json_is_number(share))
+			return;
+		n += (size_t)snprintf(text + n, sizeof(text) - n, "%s%s %.0f %%", n > 0 ? ", " : "",
+				      places[i], 100 * v);
+	}
+	print_property("time spent", "%s", text);
+}
+
 static void print_copied(const char *line)
 {
 	print_property("copied", "%s", line);
@@ -158,6 +180,7 @@ static void print_job(const json_t *job)
 	print_time("ended", job, "ended");
 	if (json_number(job, "total") > 0)
 		print_amounts(job);
+	print_time_shares(job);
 	if (json_is_string(json_object_get(job, "message")))
 		print_property("message", "%s", json_text(job, "message"));
 	if (json_is_true(json_object_get(job, "all_blocks")))

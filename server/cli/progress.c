@@ -52,7 +52,10 @@ static void describe_amounts(const json_t *job, char *buf, size_t size)
 	if (json_is_integer(eta)) {
 		span_to_text(json_number(job, "eta_s"), left);
 		(void)snprintf(buf + n, size - n, ", %s left", left);
+		n = strlen(buf);
 	}
+	if (json_is_string(json_object_get(job, "bottleneck")))
+		(void)snprintf(buf + n, size - n, ", limit: %.16s", json_text(job, "bottleneck"));
 }
 
 static void draw_bar(unsigned percent, size_t width, char *buf)

@@ -85,9 +85,10 @@ void fleet_release(struct fleet *f, struct job *j);
 struct progress {
 	const char *phase;
 	uint64_t done, total, data, sent, skipped;
-	const json_t *log;   /* array of text or NULL */
-	const json_t *begun; /* array of numbers of disks or NULL; durable on return */
-	int64_t disk;	     /* -1: none */
+	const json_t *log;	/* array of text or NULL */
+	const json_t *begun;	/* array of numbers of disks or NULL; durable on return */
+	int64_t disk;		/* -1: none */
+	const char *bottleneck; /* one of those of docs/protocol.md, or NULL */
 };
 int fleet_progress(struct fleet *f, const char *machine, const char *id, const struct progress *p,
 		   bool *ret_cancel, struct err *err) MUST_CHECK;

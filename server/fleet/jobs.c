@@ -444,6 +444,8 @@ static void take_numbers(struct job *j, const struct progress *p)
 	j->row.sent = p->sent;
 	j->row.skipped = p->skipped;
 	j->disk = p->disk;
+	(void)snprintf(j->bottleneck, sizeof(j->bottleneck), "%s",
+		       p->bottleneck ? p->bottleneck : "");
 	pace_add(&j->pace, fleet_now_ms(), p->done);
 }
 

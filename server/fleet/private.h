@@ -36,6 +36,7 @@ struct job {
 	pthread_cond_t cond;	 /* seq */
 	json_t *log;		 /* array of text */
 	int64_t disk;		 /* being worked on, -1 */
+	char bottleneck[12];	 /* what the agent said, or empty */
 	struct pace pace;
 	uint64_t heard_ms;    /* last word of the agent about it */
 	uint64_t progress_ms; /* last change of a number, or bytes moved */

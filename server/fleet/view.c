@@ -87,6 +87,7 @@ static void put_progress(struct view *v, const struct job_row *row, const struct
 	put_u64(v, "skipped", row->skipped);
 	put_u64(v, "rate", rate);
 	put(v, "eta_s", eta >= 0 ? json_integer(eta) : json_null());
+	put(v, "bottleneck", running ? text_or_null(live->bottleneck) : json_null());
 	put(v, "stalled", json_boolean(live && live->stalled));
 }
 

@@ -52,6 +52,7 @@ struct call {
 	bool is_stranger; /* has not shown who it is */
 	bool draining;	  /* an answer is settled; the rest of the body is read and dropped */
 	uint64_t started_ms;
+	uint64_t work_us; /* when the request was there as a whole; 0: not yet */
 	char method[8];
 };
 

@@ -62,12 +62,17 @@ struct http_server {
 	unsigned requests; /* under way */
 };
 
-static uint64_t now_ms(void)
+static uint64_t now_us(void)
 {
 	struct timespec ts;
 
 	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
+}
+
+static uint64_t now_ms(void)
+{
+	return now_us() / 1000;
 }
 
 /* ---- memory */
@@ -394,7 +399,7 @@ static enum MHD_Result send_answer(struct call *c)
 {
 	struct MHD_Response *r = make_response(c);
 	enum MHD_Result result;
-	char seconds[16];
+	char seconds[16], work[48];
 
 	if (!r)
 		return MHD_NO; /* out of memory: the connection ends, the request may be repeated */
@@ -402,6 +407,13 @@ static enum MHD_Result send_answer(struct call *c)
 	if (c->retry_after_s > 0) {
 		(void)snprintf(seconds, sizeof(seconds), "%u", c->retry_after_s);
 		(void)MHD_add_response_header(r, MHD_HTTP_HEADER_RETRY_AFTER, seconds);
+	}
+	if (c->work_us > 0) { /* docs/protocol.md "Where the time goes" */
+		uint64_t us = now_us() - c->work_us;
+
+		(void)snprintf(work, sizeof(work), "work;dur=%llu.%03u",
+			       (unsigned long long)(us / 1000), (unsigned)(us % 1000));
+		(void)MHD_add_response_header(r, "Server-Timing", work);
 	}
 	if (c->status == MHD_HTTP_UNAUTHORIZED)
 		(void)MHD_add_response_header(r, MHD_HTTP_HEADER_WWW_AUTHENTICATE, "Bearer");
@@ -412,6 +424,7 @@ static enum MHD_Result send_answer(struct call *c)
 
 static enum MHD_Result finish(struct http_server *s, struct call *c)
 {
+	c->work_us = now_us();
 	if (c->draining)
 		return send_answer(c);
 	if (c->received != c->buffer_size)

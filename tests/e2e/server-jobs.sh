@@ -48,9 +48,9 @@ wait_for 10 waits 2
 start=$(now_ms)
 wait $watcher
 is "$(cut -d' ' -f3- "$TAP_TMP/watched" | jq -r .state)" running "a poll that names the job makes it run, and who watches it is told"
-progress '{"phase":"capture","disk":0,"done":1000000,"total":8388608,"data":500000,"sent":250000,"log":["begins"]}'
+progress '{"phase":"capture","disk":0,"done":1000000,"total":8388608,"data":500000,"sent":250000,"bottleneck":"network","log":["begins"]}'
 api GET "/v1/jobs/$job"
-is "$(field '[.phase, .disk, .done, .total, .data, .sent, .log[0]] | map(tostring) | join(",")')" "capture,0,1000000,8388608,500000,250000,begins" "progress is shown"
+is "$(field '[.phase, .disk, .done, .total, .data, .sent, .bottleneck, .log[0]] | map(tostring) | join(",")')" "capture,0,1000000,8388608,500000,250000,network,begins" "progress is shown"
 api GET /v1/machines/m1
 is "$(field '[.state, .job] | join(",")')" "busy,$job" "the machine is busy with it"
 start=$(now_ms)

@@ -63,6 +63,7 @@ like "$(field .error.message)" deep "and says so"
 for text in '' '[]' '"x"' '{' '{"phase":"check"}x' '{"phase":"check","phase":"check"}' '{"phase":"sleep"}' '{"phase":7}' '{}' $'{"phase":"\xff"}' '{"phase":"che\u0000ck"}' \
 	'{"phase":"check","done":-1}' '{"phase":"check","done":1.5}' '{"phase":"check","done":99999999999999999999}' '{"phase":"check","disk":32}' \
 	'{"phase":"check","log":["'"$(printf 'x%.0s' {1..501})"'"]}' '{"phase":"check","log":[1]}' '{"phase":"check","log":['"$(printf '"x",%.0s' {1..64})"'"x"]}' \
+	'{"phase":"check","bottleneck":"disks"}' '{"phase":"check","bottleneck":1}' '{"phase":"check","bottleneck":""}' \
 	'{"phase":"check","begun":[1]}' '{"phase":"check","begun":["0"]}'; do
 	json "$text"
 	is "$STATUS $(error_code)" "400 bad_request" "refused: ${text:0:50}"

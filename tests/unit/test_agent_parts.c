@@ -262,6 +262,9 @@ static void test_lines(void)
 		  "capture  25.0 % of 12.0 GiB, 100 MiB/s, sent 1.0 MiB (1.0 MiB/s), 1:33 min left") ==
 		   0,
 	   "a progress line");
+	p.bottleneck = METER_SERVER;
+	console_progress_text(&p, 100 << 20, 1 << 20, text);
+	ok(strstr(text, " 1:33 min left, limit: server"), "and what holds it up");
 	p.skipped = 1;
 	console_progress_text(&p, 100 << 20, 1 << 20, text);
 	ok(strncmp(text, "capture  25.0 % of 12.0 GiB in use, 100 MiB/s, ", 47) == 0,

@@ -196,6 +196,10 @@ static void test_progress(void)
 		running, 80,
 		"capture   25% [#####----------------] 1.0 GiB of 4.0 GiB, 100.0 MiB/s, 0:31 left",
 		"progress: with bar");
+	check_line("{\"state\":\"running\",\"phase\":\"capture\",\"done\":1,\"total\":4,"
+		   "\"rate\":1,\"eta_s\":3,\"bottleneck\":\"network\"}",
+		   0, "capture   25% 1 B of 4 B, 1 B/s, 0:03 left, limit: network",
+		   "progress: what holds it up");
 	check_line(running, 60, "capture   25% 1.0 GiB of 4.0 GiB, 100.0 MiB/s, 0:31 left",
 		   "progress: no room for a bar");
 	check_line(running, 20, "capture   25% 1.0 Gi", "progress: a narrow terminal");
