@@ -97,6 +97,7 @@ COMMON_SRC := \
 	common/message.c \
 	common/node.c \
 	common/pack.c \
+	common/root.c \
 	common/setting.c \
 	common/setting_print.c \
 	common/text.c
@@ -127,6 +128,7 @@ AGENT_SRC := \
 	agent/inventory_main.c \
 	agent/inventory_print.c \
 	agent/job.c \
+	agent/ledger.c \
 	agent/link.c \
 	agent/machine_id.c \
 	agent/man.c \
@@ -251,8 +253,7 @@ STORE_SRC := \
 	server/store/seal.c \
 	server/store/store.c \
 	server/store/upkeep.c \
-	server/store/verify.c \
-	server/store/workers.c
+	server/store/verify.c
 
 STORE_LIBS := $(SQLITE_LIBS) $(XXHASH_LIBS)
 

@@ -1,7 +1,8 @@
 /* capture.c - passes over the windows that the server has not acknowledged, until it seals the disk.
  *
- * `ids` holds the node id of every window, zero as long as the server has not acknowledged it.  A pass goes once over the zero ones; what the server
- * turns out to have lost becomes zero again.  So whatever happens, the next pass is the remedy, and it sends only what is lacking.
+ * The ledger says which windows those are.  A pass goes once over them; what the server turns out to have lost becomes unknown again, and with it its
+ * whole group, whose node ids are no longer there: it is read again, but only what is lacking is sent.  So whatever happens, the next pass is the
+ * remedy.  A pass also ends early when the ledger has no room for another group: the next one begins with those that are open.
  *
  * A pass is the work of several threads (capture_worker.c), each of which does all steps for the windows it takes: while one
  * waits for the disk or for the network, the others compute. */
@@ -25,35 +26,28 @@ static void stop_workers(void *ctx)
 	job_interrupt(c->setup->job);
 }
 
-static void on_acknowledged(void *ctx, const struct peer_window *w)
+static void on_acknowledged(void *ctx, const struct peer_run *w)
 {
 	struct capture *c = ctx;
 
-	c->ids[w->window] = w->id;
+	(void)ledger_set(c->ledger, &w->windows, &w->node, NULL);
 }
 
-static void on_refused(void *ctx, const struct peer_window *w, size_t len)
+static void on_refused(void *ctx, const struct peer_run *w, size_t len)
 {
 	struct capture *c = ctx;
-	uint64_t size = 0;
+	uint64_t size = 0, n = 0;
 
-	for (size_t i = 0; i < len; i++)
-		size += capture_window_used(c, w[i].window);
+	for (size_t i = 0; i < len; i++) {
+		size += capture_used(c, &w[i].windows);
+		n += w[i].windows.count;
+	}
 	job_take_back(c->setup->job, size);
 	flight_forget(c->flight);
 	job_say(c->setup->job,
-		"the server lacks something that it had acknowledged: %zu windows of disk %" PRIu32
-		" are read again",
-		len, c->setup->disk);
-}
-
-static uint64_t count_zero(const struct capture *c)
-{
-	uint64_t n = 0;
-
-	for (uint64_t i = 0; i < c->windows; i++)
-		n += id_is_zero(&c->ids[i]);
-	return n;
+		"the server lacks something that it had acknowledged: %" PRIu64
+		" windows of disk %" PRIu32 " are read again",
+		n, c->setup->disk);
 }
 
 static int run_pass(struct capture *c, struct err *err)
@@ -61,21 +55,22 @@ static int run_pass(struct capture *c, struct err *err)
 	struct crew_work work = {capture_worker_run, stop_workers, c};
 
 	c->next = 0;
+	c->is_cut_short = false;
 	return crew_run(&work, c->setup->workers, err);
 }
 
 /* Passes until every window is acknowledged. */
 static int send_all(struct capture *c, struct err *err)
 {
-	uint64_t left = count_zero(c), before;
+	uint64_t left = ledger_left(c->ledger), before;
 	unsigned stuck = 0;
 	int r = 0;
 
 	while (r == 0 && left > 0) {
 		r = run_pass(c, err);
-		c->passes++;
+		c->passes += !c->is_cut_short;
 		before = left;
-		left = count_zero(c);
+		left = ledger_left(c->ledger);
 		stuck = left < before ? 0 : stuck + 1;
 		if (r == 0 && stuck == STUCK_PASSES_MAX) {
 			r = err_set(err, -ESTALE,
@@ -88,37 +83,30 @@ static int send_all(struct capture *c, struct err *err)
 	return r;
 }
 
-static struct id compute_root(const struct capture *c, const struct geometry *g)
-{
-	const struct extents *bad = &c->setup->source->unreadable;
-	struct root_hash h;
-
-	root_init(&h, g);
-	for (uint64_t i = 0; i < c->windows; i++)
-		root_add(&h, &c->ids[i]);
-	return root_final(&h, bad->items, bad->len);
-}
-
-/* The windows that the server named are to be sent again. */
+/* The windows that the server named are to be sent again, and those of their groups with them. */
 static void take_back(struct capture *c, const struct peer_finished *f)
 {
 	uint64_t n = 0, size = 0;
 
 	for (size_t i = 0; i < f->missing_len; i++) {
-		for (uint64_t k = 0; k < f->missing[i].count; k++) {
-			uint64_t w = f->missing[i].first + k;
+		const struct window_range *m = &f->missing[i];
 
-			size += capture_window_used(c, w);
-			memset(&c->ids[w], 0, sizeof(c->ids[w]));
-			n++;
+		for (uint64_t g = m->first / GROUP_WINDOWS;
+		     g <= (m->first + m->count - 1) / GROUP_WINDOWS; g++) {
+			struct window_range w = {g * GROUP_WINDOWS, group_length(c->size, g)};
+
+			if (ledger_reopen(c->ledger, g))
+				size += capture_used(c, &w);
 		}
+		n += m->count;
 	}
 	flight_forget(c->flight);
 	outbox_forget(c->outbox);
 	job_take_back(c->setup->job, size);
 	job_say(c->setup->job,
-		"the server misses %" PRIu64 " windows of disk %" PRIu32 ": they are read again", n,
-		c->setup->disk);
+		"the server misses %" PRIu64 " windows of disk %" PRIu32 ": %" PRIu64
+		" are read again",
+		n, c->setup->disk, ledger_left(c->ledger));
 }
 
 static int finish_once(struct capture *c, const struct geometry *g, struct id *root,
@@ -128,7 +116,7 @@ static int finish_once(struct capture *c, const struct geometry *g, struct id *r
 	const struct extents *bad = &c->setup->source->unreadable;
 	struct peer_finish f = {*g, {{0}}, bad->items, bad->len};
 
-	*root = compute_root(c, g);
+	*root = ledger_root(c->ledger, g, bad->items, bad->len);
 	f.root = *root;
 	return peer_blame(peer, c->setup->job,
 			  peer->ops->finish(peer, c->setup->disk, &f, ret, err));
@@ -138,7 +126,7 @@ static int capture_all(struct capture *c, const struct geometry *g, struct captu
 		       struct err *err)
 {
 	unsigned stuck = 0;
-	uint64_t missing = UINT64_MAX;
+	uint64_t reached = 0; /* before it nothing was missing */
 	int r;
 
 	for (;;) {
@@ -147,19 +135,20 @@ static int capture_all(struct capture *c, const struct geometry *g, struct captu
 		r = send_all(c, err);
 		if (r == 0)
 			r = finish_once(c, g, &ret->root, &f, err);
-		if (r == 0 && f.missing_len > 0)
+		if (r == 0 && f.missing_len > 0) {
+			/* it may name more than 4,096 ranges one part after the other, but not for ever the same */
+			stuck = f.missing[0].first > reached ? 0 : stuck + 1;
+			reached = f.missing[0].first;
 			take_back(c, &f);
+		}
 		peer_finished_done(&f);
-		if (r < 0 || count_zero(c) == 0)
+		if (r < 0 || ledger_left(c->ledger) == 0)
 			break;
-		/* it may name more than 4,096 ranges one part after the other, but not for ever the same */
-		stuck = count_zero(c) < missing ? 0 : stuck + 1;
-		missing = count_zero(c);
 		if (stuck == STUCK_PASSES_MAX) {
 			r = err_set(err, -ESTALE,
-				    "the server misses the same %" PRIu64
-				    " windows however often they are sent",
-				    missing);
+				    "the server misses window %" PRIu64 " of disk %" PRIu32
+				    " however often it is sent",
+				    reached, c->setup->disk);
 			return job_blame(c->setup->job, "incomplete", r);
 		}
 	}
@@ -168,20 +157,11 @@ static int capture_all(struct capture *c, const struct geometry *g, struct captu
 
 static int check_setup(const struct capture_setup *s, const struct geometry *g, struct err *err)
 {
-	uint64_t need = window_count(g->size) * sizeof(struct id);
 	int r = geometry_check(g, err);
 
 	if (r < 0)
-		return job_blame(s->job, "bad_request",
-				 err_prefix(err, "disk '%s'", blk_name(s->source->blk)));
-	if (need <= s->ids_max)
-		return 0;
-	r = err_set(err, -E2BIG,
-		    "disk '%s' needs %" PRIu64
-		    " MiB of memory for its list of windows, and only %" PRIu64
-		    " MiB may be used: boot with more memory, or raise --memory (hoist.memory)",
-		    blk_name(s->source->blk), (need >> 20) + 1, s->ids_max >> 20);
-	return job_blame(s->job, "internal", r);
+		r = err_prefix(err, "disk '%s'", blk_name(s->source->blk));
+	return job_blame(s->job, "bad_request", r);
 }
 
 int capture_disk(const struct capture_setup *setup, struct capture_result *ret, struct err *err)
@@ -190,7 +170,7 @@ int capture_disk(const struct capture_setup *setup, struct capture_result *ret, 
 	struct geometry g = {blk_size(blk), blk_sector_size(blk), blk_physical_sector_size(blk)};
 	struct capture c = {.setup = setup, .size = g.size};
 	struct outbox_ops ops = {on_acknowledged, on_refused, &c};
-	CLEANUP_FREE struct id *ids = NULL;
+	CLEANUP(ledger_freep) struct ledger *ledger = NULL;
 	CLEANUP(flight_freep) struct flight *flight = NULL;
 	CLEANUP(outbox_freep) struct outbox *outbox = NULL;
 	struct capture_result result = {0};
@@ -199,10 +179,10 @@ int capture_disk(const struct capture_setup *setup, struct capture_result *ret, 
 	if (r < 0)
 		return r;
 	c.windows = window_count(g.size);
-	c.ids = ids = calloc(c.windows, sizeof(*ids));
+	c.ledger = ledger = ledger_new(g.size);
 	c.flight = flight = flight_new(capture_claims_max(setup->workers));
 	c.outbox = outbox = outbox_new(setup->disk, setup->codec, &ops);
-	if (!ids || !flight || !outbox) {
+	if (!ledger || !flight || !outbox) {
 		return job_blame(
 			setup->job, "internal",
 			err_set(err, -ENOMEM, "capture disk '%s': out of memory", blk_name(blk)));

@@ -22,7 +22,6 @@ struct capture_setup {
 	unsigned workers;
 	enum codec codec;
 	int level;
-	uint64_t ids_max; /* bytes that may be spent on node ids: 32 a window; refused beyond */
 };
 
 struct capture_result {
@@ -32,7 +31,7 @@ struct capture_result {
 };
 
 /* Until the server has sealed the disk.  Progress is counted in job, in bytes that are in use; unreadable places stay in the source.
- * Every error has a code in the job (job_blame): -ECANCELED, those of struct peer and of source_read; -E2BIG: ids_max. */
+ * Every error has a code in the job (job_blame): -ECANCELED, those of struct peer and of source_read. */
 int capture_disk(const struct capture_setup *setup, struct capture_result *ret,
 		 struct err *err) MUST_CHECK;
 #endif

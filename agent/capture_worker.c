@@ -25,7 +25,7 @@
 
 /* A window that waits for its chunks. */
 struct held {
-	struct peer_window window;
+	struct peer_run run;
 	size_t node_at; /* its encoding in node_bytes */
 	uint32_t node_size;
 	uint64_t pack;	/* the pack that has to be acknowledged first; 0: none */
@@ -36,7 +36,9 @@ struct held {
 struct batch {
 	uint64_t first;
 	uint32_t count;
-	struct peer_window windows[BATCH_WINDOWS];
+	bool is_empty; /* known without reading; then these may be many windows */
+	bool is_first; /* no pass before has taken them */
+	struct peer_run runs[BATCH_WINDOWS];
 	uint32_t node_sizes[BATCH_WINDOWS];
 	bool is_lacked[BATCH_WINDOWS]; /* its node */
 	size_t wait_at[BATCH_WINDOWS]; /* in batch_waits */
@@ -117,19 +119,50 @@ static int worker_init(struct capture_worker *w, struct capture *c, unsigned wor
 		err_set(err, -ENOMEM, "capture: out of memory; use fewer workers (hoist.workers)"));
 }
 
-/* The next windows that are not acknowledged; false when none are left. */
-static bool take_batch(struct capture *c, struct batch *ret)
+/* How many of these windows are empty, from the first on: so many as can be one entry of a put. */
+static uint64_t count_empty(const struct capture *c, const struct window_range *w)
 {
+	uint64_t offset = w->first * WINDOW_SIZE, end = (w->first + w->count) * WINDOW_SIZE, n;
+
+	if (end > c->size)
+		end = c->size;
+	end = source_empty_end(c->setup->source, offset, end);
+	n = end == c->size ? c->windows - w->first : end / WINDOW_SIZE - w->first;
+	/* a short last window has another node */
+	return n > 1 && window_length(c->size, w->first + n - 1) < WINDOW_SIZE ? n - 1 : n;
+}
+
+/* The next windows that are not acknowledged: empty ones, or one that is not.  0: none are left in this pass. */
+static int take_batch(struct capture *c, struct batch *ret, struct err *err)
+{
+	struct window_range w;
+	uint64_t empty = 0;
+	int r = 0;
+
 	(void)pthread_mutex_lock(&c->lock);
-	while (c->next < c->windows && !id_is_zero(&c->ids[c->next]))
-		c->next++;
-	*ret = (struct batch){.first = c->next};
-	while (ret->count < BATCH_WINDOWS && c->next < c->windows && id_is_zero(&c->ids[c->next])) {
-		ret->count++;
-		c->next++;
+	w = ledger_unknown(c->ledger, c->next);
+	if (w.count > 0) {
+		empty = count_empty(c, &w);
+		w.count = empty > 0 ? empty : 1;
+		r = ledger_begin(c->ledger, &w);
+	}
+	c->is_cut_short = c->is_cut_short || r == -EAGAIN;
+	if (w.count > 0 && r == 0) {
+		*ret = (struct batch){.first = w.first,
+				      .count = 1,
+				      .is_empty = empty > 0,
+				      .is_first = w.first >= c->seen,
+				      .runs[0].windows = w};
+		c->next = w.first + w.count;
+		c->seen = c->next > c->seen ? c->next : c->seen;
+		r = 1;
 	}
 	(void)pthread_mutex_unlock(&c->lock);
-	return ret->count > 0;
+	if (r == -EAGAIN)
+		return 0; /* those that are open come first */
+	return r < 0 ? job_blame(c->setup->job, "internal",
+				 err_set(err, r, "capture: out of memory"))
+		     : r;
 }
 
 static int read_and_cut(struct capture_worker *w, struct batch *b, struct err *err)
@@ -142,7 +175,7 @@ static int read_and_cut(struct capture_worker *w, struct batch *b, struct err *e
 
 	if (left < size)
 		size = (uint32_t)left;
-	if (source_used(c->setup->source, offset, size) > 0) {
+	if (!b->is_empty) {
 		(void)meter_go(&w->clock, METER_DISK);
 		r = source_read(c->setup->source, w->buf, offset, size, err);
 		(void)meter_go(&w->clock, METER_CPU);
@@ -153,16 +186,15 @@ static int read_and_cut(struct capture_worker *w, struct batch *b, struct err *e
 		uint8_t *encoding = w->encodings + (size_t)i * NODE_SIZE_MAX;
 		uint32_t length = window_length(c->size, b->first + i);
 
-		if (capture_window_used(c, b->first + i) > 0)
+		if (!b->is_empty)
 			node_cut(w->buf + (size_t)i * WINDOW_SIZE, length, &w->nodes[i]);
 		else
 			node_set_zero(&w->nodes[i], length);
 		b->node_sizes[i] = (uint32_t)node_encode(&w->nodes[i], encoding);
-		b->windows[i] =
-			(struct peer_window){b->first + i, id_of(encoding, b->node_sizes[i])};
+		b->runs[i].node = id_of(encoding, b->node_sizes[i]);
 		data += node_data_bytes(&w->nodes[i]);
 	}
-	if (c->passes == 0) { /* which goes over every window once */
+	if (b->is_first) {
 		(void)pthread_mutex_lock(&c->lock);
 		c->data_bytes += data;
 		(void)pthread_mutex_unlock(&c->lock);
@@ -179,10 +211,10 @@ static int ask_for_nodes(struct capture_worker *w, struct batch *b, struct err *
 	int r = 0;
 
 	for (uint32_t i = 0; i < b->count; i++) {
-		if (outbox_has_node(w->c->outbox, &b->windows[i].id))
+		if (outbox_has_node(w->c->outbox, &b->runs[i].node))
 			continue;
 		numbers[len] = i;
-		ids[len++] = b->windows[i].id;
+		ids[len++] = b->runs[i].node;
 	}
 	if (len > 0) {
 		r = w->peer->ops->lack(w->peer, PACK_NODES, ids, len, bits, err);
@@ -199,20 +231,20 @@ static int ask_for_nodes(struct capture_worker *w, struct batch *b, struct err *
 }
 
 /* Window to the outbox: the server has all its chunks. */
-static int put_window(struct capture_worker *w, const struct peer_window *window,
+static int put_window(struct capture_worker *w, const struct peer_run *run,
 		      const struct peer_bytes *node, struct err *err)
 {
 	/* counted before another one may send it, be refused, and take it back */
-	job_add(w->job, capture_window_used(w->c, window->window), 0, 0);
+	job_add(w->job, capture_used(w->c, &run->windows), 0, 0);
 	return peer_blame(w->peer, w->job,
-			  outbox_put(w->c->outbox, w->peer, w->ctx, window, node, err));
+			  outbox_put(w->c->outbox, w->peer, w->ctx, run, node, err));
 }
 
 static int put_held(struct capture_worker *w, const struct held *h, struct err *err)
 {
 	struct peer_bytes node = {w->node_bytes + h->node_at, h->node_size};
 
-	return put_window(w, &h->window, &node, err);
+	return put_window(w, &h->run, &node, err);
 }
 
 /* Move up what is left of the held ones. */
@@ -322,8 +354,8 @@ static void hold(struct capture_worker *w, const struct batch *b, uint32_t i, ui
 
 	if (w->held_len++ == 0)
 		w->held_ms = clock_ms();
-	*h = (struct held){b->windows[i], w->node_bytes_size, b->node_sizes[i],
-			   pack,	  w->waits_len,	      b->wait_len[i]};
+	*h = (struct held){b->runs[i], w->node_bytes_size, b->node_sizes[i],
+			   pack,       w->waits_len,	   b->wait_len[i]};
 	memcpy(w->node_bytes + h->node_at, w->encodings + (size_t)i * NODE_SIZE_MAX, h->node_size);
 	w->node_bytes_size += h->node_size;
 	memcpy(w->waits + h->wait_at, w->batch_waits + b->wait_at[i],
@@ -446,7 +478,7 @@ static int send_batch(struct capture_worker *w, struct batch *b, struct err *err
 		if (pack >= w->pack_number || b->wait_len[i] > 0) {
 			hold(w, b, i, pack);
 		} else {
-			r = put_window(w, &b->windows[i], b->is_lacked[i] ? &node : NULL, err);
+			r = put_window(w, &b->runs[i], b->is_lacked[i] ? &node : NULL, err);
 		}
 	}
 	return r;
@@ -463,10 +495,13 @@ static bool is_flush_due(const struct capture_worker *w)
 
 static int work(struct capture_worker *w, struct err *err)
 {
-	struct batch b;
+	struct batch b = {.count = 0};
 	int r = 0;
 
-	while (r == 0 && !atomic_load(&w->c->stop) && take_batch(w->c, &b)) {
+	while (r == 0 && !atomic_load(&w->c->stop)) {
+		r = take_batch(w->c, &b, err);
+		if (r <= 0)
+			break;
 		r = job_check(w->job, err);
 		if (r == 0)
 			r = read_and_cut(w, &b, err);

@@ -6,13 +6,13 @@
 
 #include "agent/capture.h"
 #include "agent/flight.h"
+#include "agent/ledger.h"
 #include "agent/outbox.h"
 
 struct capture {
 	const struct capture_setup *setup;
 	uint64_t size, windows; /* of the disk */
-	struct id *
-		ids; /* of each window; written by the outbox's sender only, read between passes, and ahead of `next` */
+	struct ledger *ledger;	/* what the server has acknowledged */
 	struct flight *flight;
 	struct outbox *outbox;
 	atomic_bool stop; /* one of the workers has failed */
@@ -20,13 +20,18 @@ struct capture {
 
 	pthread_mutex_t lock; /* over what follows */
 	uint64_t next;	      /* first window not yet taken in this pass */
+	uint64_t seen;	      /* first window not taken in any pass */
+	bool is_cut_short;    /* this pass: the ledger has no room, the next one goes on */
 	uint64_t data_bytes;
 };
 
-/* Bytes in use in window `w`: what progress counts. */
-static inline uint64_t capture_window_used(const struct capture *c, uint64_t w)
+/* Bytes in use in windows: what progress counts. */
+static inline uint64_t capture_used(const struct capture *c, const struct window_range *w)
 {
-	return source_used(c->setup->source, w * WINDOW_SIZE, window_length(c->size, w));
+	uint64_t offset = w->first * WINDOW_SIZE, size = w->count * WINDOW_SIZE;
+
+	return source_used(c->setup->source, offset,
+			   size < c->size - offset ? size : c->size - offset);
 }
 /* Most claims that so many workers can hold at once. */
 size_t capture_claims_max(unsigned workers);

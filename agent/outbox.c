@@ -21,7 +21,7 @@
 struct half {
 	struct pack_builder *nodes;
 	struct idset ids; /* of those */
-	struct peer_window *windows;
+	struct peer_run *windows;
 	size_t len;
 	uint64_t first_ms; /* when the first came in */
 };
@@ -155,7 +155,7 @@ static void after_send(struct outbox *o, struct half *h, bool acknowledged)
 	(void)pthread_mutex_lock(&o->lock);
 	if (acknowledged) {
 		for (size_t i = 0; i < h->len; i++)
-			idcache_add(&o->known, &h->windows[i].id);
+			idcache_add(&o->known, &h->windows[i].node);
 	} else {
 		idcache_clear(&o->known);
 	}
@@ -193,7 +193,7 @@ int outbox_flush(struct outbox *o, struct peer *peer, struct codec_ctx *ctx, str
 }
 
 /* False when the half that is being filled has no room. */
-static bool try_put(struct outbox *o, const struct peer_window *w, const struct peer_bytes *node,
+static bool try_put(struct outbox *o, const struct peer_run *w, const struct peer_bytes *node,
 		    bool *ret_due)
 {
 	struct half *h;
@@ -202,10 +202,10 @@ static bool try_put(struct outbox *o, const struct peer_window *w, const struct 
 	(void)pthread_mutex_lock(&o->lock);
 	h = &o->halves[o->filling];
 	fits = h->len < WINDOWS_PUT_MAX;
-	if (fits && node && !idset_has(&h->ids, &w->id)) {
-		fits = pack_builder_add(h->nodes, &w->id, node->data, (uint32_t)node->size);
+	if (fits && node && !idset_has(&h->ids, &w->node)) {
+		fits = pack_builder_add(h->nodes, &w->node, node->data, (uint32_t)node->size);
 		if (fits)
-			(void)idset_add(&h->ids, &w->id);
+			(void)idset_add(&h->ids, &w->node);
 	}
 	if (fits) {
 		if (h->len == 0)
@@ -217,8 +217,8 @@ static bool try_put(struct outbox *o, const struct peer_window *w, const struct 
 	return fits;
 }
 
-int outbox_put(struct outbox *o, struct peer *peer, struct codec_ctx *ctx,
-	       const struct peer_window *w, const struct peer_bytes *node, struct err *err)
+int outbox_put(struct outbox *o, struct peer *peer, struct codec_ctx *ctx, const struct peer_run *w,
+	       const struct peer_bytes *node, struct err *err)
 {
 	bool due;
 	int r = 0;

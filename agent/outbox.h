@@ -15,10 +15,10 @@
 struct outbox;
 
 struct outbox_ops {
-	/* The server has acknowledged this window with this node. */
-	void (*acknowledged)(void *ctx, const struct peer_window *w);
+	/* The server has acknowledged these windows with this node. */
+	void (*acknowledged)(void *ctx, const struct peer_run *w);
 	/* Something that had been acknowledged is gone (-ESTALE): these were not taken.  Nothing may be taken for known. */
-	void (*refused)(void *ctx, const struct peer_window *w, size_t len);
+	void (*refused)(void *ctx, const struct peer_run *w, size_t len);
 	void *ctx;
 };
 
@@ -36,11 +36,10 @@ bool outbox_has_node(struct outbox *o, const struct id *node);
 void outbox_know_node(struct outbox *o, const struct id *node);
 void outbox_forget(struct outbox *o);
 
-/* Put in a window.  `node` (size > 0) is its node's encoding, or NULL when outbox_has_node said so or the server did.  Sends by `peer` and
+/* Put in windows.  `node` (size > 0) is its node's encoding, or NULL when outbox_has_node said so or the server did.  Sends by `peer` and
  * `codec` when it is time to. */
-int outbox_put(struct outbox *o, struct peer *peer, struct codec_ctx *ctx,
-	       const struct peer_window *w, const struct peer_bytes *node,
-	       struct err *err) MUST_CHECK;
+int outbox_put(struct outbox *o, struct peer *peer, struct codec_ctx *ctx, const struct peer_run *w,
+	       const struct peer_bytes *node, struct err *err) MUST_CHECK;
 /* Send what is there. */
 int outbox_flush(struct outbox *o, struct peer *peer, struct codec_ctx *ctx,
 		 struct err *err) MUST_CHECK;

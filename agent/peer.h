@@ -22,10 +22,16 @@
 #include "common/index.h"
 #include "common/pack.h"
 
-/* A window and an id that belongs to it: its node (put_windows), or one of its chunks (get_chunks). */
-struct peer_window {
+/* A window and one of its chunks. */
+struct peer_chunk {
 	uint64_t window;
 	struct id id;
+};
+
+/* Windows in a row that all have this node. */
+struct peer_run {
+	struct window_range windows; /* count: at most WINDOWS_RUN_MAX */
+	struct id node;
 };
 
 /* What is known of a disk when all its windows were sent. */
@@ -34,11 +40,6 @@ struct peer_finish {
 	struct id root;
 	const struct extent *unreadable;
 	size_t unreadable_len;
-};
-
-struct window_range {
-	uint64_t first;
-	uint64_t count; /* > 0 */
 };
 
 /* What the server says to that. */
@@ -63,16 +64,16 @@ struct peer_ops {
 	int (*put_pack)(struct peer *p, const struct id *pack_id, const void *data, size_t size,
 			struct err *err);
 	/* 1 to WINDOWS_PUT_MAX */
-	int (*put_windows)(struct peer *p, uint32_t disk, const struct peer_window *w, size_t len,
+	int (*put_windows)(struct peer *p, uint32_t disk, const struct peer_run *w, size_t len,
 			   struct err *err);
 	int (*finish)(struct peer *p, uint32_t disk, const struct peer_finish *f,
 		      struct peer_finished *ret, struct err *err);
 	/* restore */
-	/* (size (4), node) of `count` (1 to NODES_GET_MAX) windows. */
+	/* (count (4), size (4), node) … of the first of `count` (1 to NODES_ASK_MAX) windows: one at least, perhaps not all. */
 	int (*get_nodes)(struct peer *p, uint32_t disk, uint64_t first, uint32_t count,
 			 struct peer_bytes *ret, struct err *err);
 	/* (size (4), pack) …; an answer longer than `answer_max` is -EPROTO. */
-	int (*get_chunks)(struct peer *p, uint32_t disk, const struct peer_window *w, size_t len,
+	int (*get_chunks)(struct peer *p, uint32_t disk, const struct peer_chunk *w, size_t len,
 			  size_t answer_max, struct peer_bytes *ret, struct err *err);
 	/* On return the server knows that this target is about to be written. */
 	int (*begin)(struct peer *p, uint32_t disk, struct err *err);

@@ -12,12 +12,15 @@
 #include "common/cleanup.h"
 #include "common/limits.h"
 
+/* Chunks asked for are no more than that, and shorter. */
+#define BODY_SIZE ((size_t)WINDOWS_PUT_MAX * WIRE_RUN_SIZE)
+
 struct peer_http {
 	struct peer peer;
 	struct link *link;
 	struct job *job;
 	const struct order *order;
-	uint8_t *body; /* of windows */
+	uint8_t *body; /* BODY_SIZE: windows or chunks */
 };
 
 static struct peer_http *peer_of(struct peer *p)
@@ -98,20 +101,18 @@ static int http_put_pack(struct peer *peer, const struct id *pack_id, const void
 	return request(p, &q, &a, err);
 }
 
-static int http_put_windows(struct peer *peer, uint32_t disk, const struct peer_window *w,
-			    size_t len, struct err *err)
+static int http_put_windows(struct peer *peer, uint32_t disk, const struct peer_run *w, size_t len,
+			    struct err *err)
 {
 	struct peer_http *p = peer_of(peer);
 	char path[128];
-	struct http_request q = {.method = "PUT",
-				 .path = path,
-				 .body = p->body,
-				 .body_size = len * WIRE_WINDOW_SIZE};
+	struct http_request q = {
+		.method = "PUT", .path = path, .body = p->body, .body_size = len * WIRE_RUN_SIZE};
 	struct http_answer a;
 
 	(void)snprintf(path, sizeof(path), "/v1/agent/jobs/%s/disks/%" PRIu32 "/windows",
 		       p->order->job, disk);
-	wire_encode_windows(w, len, p->body);
+	wire_encode_runs(w, len, p->body);
 	return request(p, &q, &a, err);
 }
 
@@ -143,8 +144,7 @@ static int http_get_nodes(struct peer *peer, uint32_t disk, uint64_t first, uint
 {
 	struct peer_http *p = peer_of(peer);
 	char path[160];
-	struct http_request q = {
-		.method = "GET", .path = path, .answer_max = (size_t)count * (4 + NODE_SIZE_MAX)};
+	struct http_request q = {.method = "GET", .path = path, .answer_max = WIRE_NODES_MAX};
 	struct http_answer a;
 	int r;
 
@@ -157,22 +157,22 @@ static int http_get_nodes(struct peer *peer, uint32_t disk, uint64_t first, uint
 	return r;
 }
 
-static int http_get_chunks(struct peer *peer, uint32_t disk, const struct peer_window *w,
-			   size_t len, size_t answer_max, struct peer_bytes *ret, struct err *err)
+static int http_get_chunks(struct peer *peer, uint32_t disk, const struct peer_chunk *w, size_t len,
+			   size_t answer_max, struct peer_bytes *ret, struct err *err)
 {
 	struct peer_http *p = peer_of(peer);
 	char path[128];
 	struct http_request q = {.method = "POST",
 				 .path = path,
 				 .body = p->body,
-				 .body_size = len * WIRE_WINDOW_SIZE,
+				 .body_size = len * WIRE_CHUNK_SIZE,
 				 .answer_max = answer_max};
 	struct http_answer a;
 	int r;
 
 	(void)snprintf(path, sizeof(path), "/v1/agent/jobs/%s/disks/%" PRIu32 "/chunks",
 		       p->order->job, disk);
-	wire_encode_windows(w, len, p->body);
+	wire_encode_chunks(w, len, p->body);
 	r = request(p, &q, &a, err);
 	if (r == 0)
 		*ret = (struct peer_bytes){a.data, a.size};
@@ -230,7 +230,7 @@ struct peer *peer_http_new(struct session *s, struct job *job, const struct orde
 	p->job = job;
 	p->order = order;
 	p->link = link_new(s);
-	p->body = malloc((size_t)WINDOWS_PUT_MAX * WIRE_WINDOW_SIZE);
+	p->body = malloc(BODY_SIZE);
 	if (p->link && p->body)
 		return &p->peer;
 	http_close(&p->peer);

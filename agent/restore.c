@@ -1,12 +1,16 @@
-/* restore.c - a pass of writing, the root, and a pass of reading again, each the work of several threads. */
+/* restore.c - a pass of writing, the root, and a pass of reading again, each the work of several threads.
+ *
+ * The list of node ids is never held: a ledger makes group ids of them while they pass. */
 #include "agent/restore.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "agent/crew.h"
 #include "agent/restore_work.h"
+#include "agent/wire.h"
 #include "common/cleanup.h"
 
 static void stop_workers(void *ctx)
@@ -17,20 +21,101 @@ static void stop_workers(void *ctx)
 	job_interrupt(r->setup.job);
 }
 
-uint32_t restore_take(struct restore *r, uint32_t max, uint64_t *ret_first)
+uint64_t restore_holes(const struct restore *r, uint64_t first, uint64_t max)
 {
-	uint64_t share, left;
-	uint32_t n;
+	uint64_t end = blk_hole_end(r->setup.target, first * WINDOW_SIZE);
+	uint64_t to = end >= r->size ? r->windows : end / WINDOW_SIZE;
+	uint64_t n = to > first ? to - first : 0, in_group = GROUP_WINDOWS - first % GROUP_WINDOWS;
 
-	(void)pthread_mutex_lock(&r->lock);
-	left = r->windows - r->next;
-	share = left / (4 * r->setup.workers) + 1;
-	n = share < max ? (uint32_t)share : max;
-	n = left < n ? (uint32_t)left : n;
-	*ret_first = r->next;
-	r->next += n;
-	(void)pthread_mutex_unlock(&r->lock);
-	return n;
+	n = n < in_group ? n : in_group;
+	return n < max ? n : max;
+}
+
+static int get_nodes(struct restore *r, struct peer *peer, struct err *err)
+{
+	struct restore_plan *p = &r->plan;
+	uint64_t left = r->windows - p->next;
+	struct peer_bytes all;
+	int e = peer->ops->get_nodes(peer, r->setup.disk, p->next,
+				     left < NODES_ASK_MAX ? (uint32_t)left : NODES_ASK_MAX, &all,
+				     err);
+
+	if (e < 0)
+		return peer_blame(peer, r->setup.job, e);
+	if (all.size > WIRE_NODES_MAX) {
+		return job_blame(
+			r->setup.job, "internal",
+			err_set(err, -EPROTO, "the server sent more nodes than were asked for"));
+	}
+	memcpy(p->bytes, all.data, all.size);
+	reader_init(&p->in, p->bytes, all.size);
+	job_add(r->setup.job, 0, 0, all.size);
+	return 0;
+}
+
+static bool is_zero_node(const struct peer_bytes *data, uint32_t length)
+{
+	struct reader r;
+
+	reader_init(&r, data->data, data->size);
+	(void)reader_u64(&r); /* magic, length */
+	return reader_u32(&r) == 1 && reader_u32(&r) == length && !r.bad;
+}
+
+/* The next node, and how many windows it is for; a short last one is none of them. */
+static int next_node(struct restore *r, struct err *err)
+{
+	struct restore_plan *p = &r->plan;
+	int e = wire_next_node(&p->in, r->windows - p->next, &p->left, &p->node, err);
+
+	if (e == 0 &&
+	    window_length(r->size, p->next + p->left - 1) != window_length(r->size, p->next)) {
+		e = err_set(err, -EPROTO,
+			    "the server's answer has one node for windows of different size");
+	}
+	return job_blame(r->setup.job, "internal", e);
+}
+
+/* With the plan's lock. */
+static int take(struct restore *r, struct peer *peer, struct restore_piece *ret, struct err *err)
+{
+	struct restore_plan *p = &r->plan;
+	uint64_t holes = 0;
+	int e = 0;
+
+	if (atomic_load(&r->stop) || (p->left == 0 && p->next == r->windows))
+		return 0;
+	if (p->left == 0 && p->in.left == 0)
+		e = get_nodes(r, peer, err);
+	if (e == 0 && p->left == 0)
+		e = next_node(r, err);
+	if (e < 0)
+		return e;
+	if (is_zero_node(&p->node, window_length(r->size, p->next)))
+		holes = restore_holes(r, p->next, p->left);
+	ret->windows = (struct window_range){p->next, holes > 0 ? holes : 1};
+	ret->is_done = holes > 0;
+	ret->node_size = p->node.size;
+	memcpy(ret->node, p->node.data, p->node.size);
+	p->next += ret->windows.count;
+	p->left -= (uint32_t)ret->windows.count;
+	e = ledger_begin(r->written, &ret->windows);
+	if (e == 0)
+		return 1;
+	return job_blame(r->setup.job, "internal", err_set(err, e, "restore: out of memory"));
+}
+
+int restore_take(struct restore *r, struct peer *peer, struct restore_piece *ret, struct err *err)
+{
+	/* whoever asks meanwhile is held up by the server */
+	enum meter_place was = meter_go(peer->clock, METER_NOWHERE);
+	int e;
+
+	(void)pthread_mutex_lock(&r->plan.lock);
+	(void)meter_go(peer->clock, was);
+	e = take(r, peer, ret, err);
+	(void)pthread_mutex_unlock(&r->plan.lock);
+	return e;
 }
 
 int restore_decode_node(const struct restore *r, uint64_t w, const struct peer_bytes *data,
@@ -52,7 +137,6 @@ int restore_decode_node(const struct restore *r, uint64_t w, const struct peer_b
 
 static int check(const struct restore_setup *s, struct err *err)
 {
-	uint64_t need = window_count(s->order->source.size) * sizeof(struct id);
 	int r = geometry_check(&s->order->source, err);
 
 	if (r < 0)
@@ -63,14 +147,7 @@ static int check(const struct restore_setup *s, struct err *err)
 			    blk_name(s->target), blk_size(s->target), s->order->source.size);
 		return job_blame(s->job, "target_too_small", r);
 	}
-	if (need <= s->ids_max)
-		return 0;
-	r = err_set(err, -E2BIG,
-		    "the image of disk '%s' needs %" PRIu64
-		    " MiB of memory for its list of windows, and only %" PRIu64
-		    " MiB may be used: boot with more memory, or raise --memory (hoist.memory)",
-		    s->order->source_disk, (need >> 20) + 1, s->ids_max >> 20);
-	return job_blame(s->job, "internal", r);
+	return 0;
 }
 
 int restore_new(const struct restore_setup *setup, struct restore **ret, struct err *err)
@@ -83,12 +160,13 @@ int restore_new(const struct restore_setup *setup, struct restore **ret, struct 
 	r = calloc(1, sizeof(*r));
 	if (r) {
 		(void)pthread_mutex_init(&r->lock, NULL);
+		(void)pthread_mutex_init(&r->plan.lock, NULL);
 		r->setup = *setup;
 		r->size = setup->order->source.size;
 		r->windows = window_count(r->size);
-		r->ids = calloc(r->windows, sizeof(*r->ids));
+		r->plan.bytes = malloc(WIRE_NODES_MAX);
 	}
-	if (!r || !r->ids)
+	if (!r || !r->plan.bytes)
 		return job_blame(setup->job, "internal", err_set(err, -ENOMEM, "out of memory"));
 	*ret = TAKE_PTR(r);
 	return 0;
@@ -98,7 +176,10 @@ void restore_free(struct restore *r)
 {
 	if (!r)
 		return;
-	free(r->ids);
+	ledger_free(r->written);
+	ledger_free(r->read);
+	free(r->plan.bytes);
+	(void)pthread_mutex_destroy(&r->plan.lock);
 	(void)pthread_mutex_destroy(&r->lock);
 	free(r);
 }
@@ -107,14 +188,9 @@ void restore_free(struct restore *r)
 static int check_root(const struct restore *r, struct err *err)
 {
 	const struct order_disk *o = r->setup.order;
-	struct root_hash h;
-	struct id root;
+	struct id root = ledger_root(r->written, &o->source, o->unreadable, o->unreadable_len);
 	char want[ID_TEXT_SIZE], got[ID_TEXT_SIZE];
 
-	root_init(&h, &o->source);
-	for (uint64_t i = 0; i < r->windows; i++)
-		root_add(&h, &r->ids[i]);
-	root = root_final(&h, o->unreadable, o->unreadable_len);
 	if (id_equal(&root, &o->root))
 		return 0;
 	id_to_text(&o->root, want);
@@ -128,11 +204,18 @@ static int check_root(const struct restore *r, struct err *err)
 }
 
 static int run_pass(struct restore *r, int (*run)(void *ctx, unsigned worker, struct err *err),
-		    struct err *err)
+		    struct ledger **ledger, struct err *err)
 {
 	struct crew_work work = {run, stop_workers, r};
 
+	ledger_free(*ledger);
+	*ledger = ledger_new(r->size);
+	if (!*ledger)
+		return job_blame(r->setup.job, "internal", err_set(err, -ENOMEM, "out of memory"));
 	r->next = 0;
+	r->plan.next = 0;
+	r->plan.left = 0;
+	reader_init(&r->plan.in, r->plan.bytes, 0);
 	atomic_store(&r->stop, false);
 	job_set_disk(r->setup.job, r->setup.disk);
 	return crew_run(&work, r->setup.workers, err);
@@ -143,7 +226,7 @@ int restore_write(struct restore *r, struct restore_counts *ret, struct err *err
 	int e;
 
 	r->counts = (struct restore_counts){0};
-	e = run_pass(r, restore_write_run, err);
+	e = run_pass(r, restore_write_run, &r->written, err);
 	if (e == 0)
 		e = job_blame(r->setup.job, "write_error", blk_flush(r->setup.target, err));
 	if (e == 0)
@@ -157,5 +240,9 @@ int restore_verify(struct restore *r, struct err *err)
 {
 	int e = job_blame(r->setup.job, "write_error", blk_drop_cache(r->setup.target, err));
 
-	return e < 0 ? e : run_pass(r, restore_verify_run, err);
+	if (e == 0)
+		e = run_pass(r, restore_verify_run, &r->read, err);
+	ledger_free(r->read);
+	r->read = NULL;
+	return e;
 }

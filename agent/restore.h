@@ -22,7 +22,6 @@ struct restore_setup {
 	struct blk *target;		/* not owned; BLK_WRITE */
 	struct peer *const *peers;	/* one a worker; outlive the restore */
 	unsigned workers;
-	uint64_t ids_max; /* bytes that may be spent on node ids: 32 a window; refused beyond */
 };
 
 /* Bytes of the target; they add up to the source's size when restore_write has succeeded. */
@@ -35,7 +34,7 @@ struct restore_counts {
 
 struct restore;
 
-/* Errors from here on have a code in the job. -E2BIG: ids_max; -ENOSPC: the target is too small. */
+/* Errors from here on have a code in the job. -ENOSPC: the target is too small. */
 int restore_new(const struct restore_setup *setup, struct restore **ret,
 		struct err *err) MUST_CHECK;
 void restore_free(struct restore *r);

@@ -17,8 +17,6 @@
 #include "common/codec.h"
 #include "common/pack.h"
 
-#define GROUP_WINDOWS 16u /* nodes in one request */
-
 /* What is to be done with an entry of the node. */
 enum todo { KEEP, ZERO, FETCH, WRITE };
 
@@ -28,12 +26,12 @@ struct writer_state {
 	struct peer *peer;
 	struct meter_clock *clock;
 	struct codec_ctx *ctx;
-	uint8_t *nodes; /* encodings of a group, (size (4), node) */
+	struct restore_piece piece;
 	struct node *node;
 	uint8_t *todo;	/* enum todo of each entry */
 	uint8_t *buf;	/* the window: what the target holds, then what it shall hold */
 	uint8_t *plain; /* of one pack */
-	struct peer_window *wanted;
+	struct peer_chunk *wanted;
 	uint32_t wanted_len;
 	uint64_t wanted_size;
 	struct restore_counts counts;
@@ -106,7 +104,7 @@ static void list_wanted(struct writer_state *s, uint64_t w)
 
 		if (s->todo[i] != FETCH || is_wanted(s, &e->id))
 			continue;
-		s->wanted[s->wanted_len++] = (struct peer_window){w, e->id};
+		s->wanted[s->wanted_len++] = (struct peer_chunk){w, e->id};
 		s->wanted_size += e->length;
 	}
 }
@@ -223,73 +221,50 @@ static int apply(struct writer_state *s, uint64_t w, struct err *err)
 	return job_blame(s->job, "write_error", e);
 }
 
-static int restore_window(struct writer_state *s, uint64_t w, const struct peer_bytes *encoding,
-			  struct err *err)
+static int restore_window(struct writer_state *s, uint64_t w, struct err *err)
 {
-	int e = restore_decode_node(s->r, w, encoding, s->node, &s->r->ids[w], err);
+	int e = compare(s, w, err);
+
+	if (e == 0)
+		e = fetch(s, w, err);
+	return e < 0 ? e : apply(s, w, err);
+}
+
+static int restore_piece(struct writer_state *s, struct err *err)
+{
+	const struct window_range *w = &s->piece.windows;
+	struct peer_bytes encoding = {s->piece.node, s->piece.node_size};
+	uint64_t size;
+	struct id id;
+	int e = restore_decode_node(s->r, w->first, &encoding, s->node, &id, err);
 
 	if (e < 0)
 		return job_blame(s->job, "internal", e);
-	e = compare(s, w, err);
-	if (e == 0)
-		e = fetch(s, w, err);
-	if (e == 0)
-		e = apply(s, w, err);
-	if (e == 0)
-		job_add(s->job, s->node->length, node_data_bytes(s->node), 0);
-	return e;
-}
-
-/* The nodes of a group, kept while its windows are worked on. */
-static int get_nodes(struct writer_state *s, uint64_t first, uint32_t count, size_t *ret_size,
-		     struct err *err)
-{
-	struct peer_bytes all;
-	int e = s->peer->ops->get_nodes(s->peer, s->r->setup.disk, first, count, &all, err);
-
-	if (e < 0)
-		return peer_blame(s->peer, s->job, e);
-	if (all.size > (size_t)GROUP_WINDOWS * (4 + NODE_SIZE_MAX)) {
-		return job_blame(
-			s->job, "internal",
-			err_set(err, -EPROTO, "the server sent more nodes than were asked for"));
+	size = w->count * s->node->length;
+	if (s->piece.is_done) {
+		s->counts.kept += size;
+		e = job_check(s->job, err);
+	} else {
+		e = restore_window(s, w->first, err);
 	}
-	memcpy(s->nodes, all.data, all.size);
-	*ret_size = all.size;
-	job_add(s->job, 0, 0, all.size);
-	return 0;
-}
-
-static int restore_group(struct writer_state *s, uint64_t first, uint32_t count, struct err *err)
-{
-	struct reader in;
-	size_t size = 0;
-	int e = get_nodes(s, first, count, &size, err);
-
 	if (e < 0)
 		return e;
-	reader_init(&in, s->nodes, size);
-	for (uint32_t i = 0; e == 0 && i < count && !atomic_load(&s->r->stop); i++) {
-		struct peer_bytes one;
-
-		e = wire_next(&in, NODE_SIZE_MIN, NODE_SIZE_MAX, &one, err);
-		if (e < 0)
-			return job_blame(s->job, "internal", e);
-		e = restore_window(s, first + i, &one, err);
-	}
-	return e;
+	(void)ledger_set(s->r->written, w, &id, NULL);
+	job_add(s->job, size, node_data_bytes(s->node), 0);
+	return 0;
 }
 
 static int work(struct writer_state *s, struct err *err)
 {
 	struct restore *r = s->r;
-	uint64_t first;
-	uint32_t count;
 	int e = 0;
 
-	while (e == 0 && !atomic_load(&r->stop) &&
-	       (count = restore_take(r, GROUP_WINDOWS, &first)) > 0)
-		e = restore_group(s, first, count, err);
+	while (e == 0 && !atomic_load(&r->stop)) {
+		e = restore_take(r, s->peer, &s->piece, err);
+		if (e <= 0)
+			break;
+		e = restore_piece(s, err);
+	}
 	(void)pthread_mutex_lock(&r->lock);
 	r->counts.kept += s->counts.kept;
 	r->counts.written += s->counts.written;
@@ -303,28 +278,27 @@ int restore_write_run(void *ctx, unsigned worker, struct err *err)
 {
 	struct restore *r = ctx;
 	CLEANUP(codec_ctx_freep) struct codec_ctx *codec = codec_ctx_new();
-	CLEANUP_FREE uint8_t *nodes = malloc((size_t)GROUP_WINDOWS * (4 + NODE_SIZE_MAX));
+	CLEANUP_FREE uint8_t *encoding = malloc(NODE_SIZE_MAX);
 	CLEANUP_FREE struct node *node = malloc(sizeof(*node));
 	CLEANUP_FREE uint8_t *todo = malloc(NODE_ENTRIES_MAX);
 	CLEANUP_FREE uint8_t *buf = buffer_new(WINDOW_SIZE);
 	CLEANUP_FREE uint8_t *plain = malloc(WINDOW_SIZE);
-	CLEANUP_FREE struct peer_window *wanted = calloc(NODE_ENTRIES_MAX, sizeof(*wanted));
+	CLEANUP_FREE struct peer_chunk *wanted = calloc(NODE_ENTRIES_MAX, sizeof(*wanted));
 	struct meter_clock clock;
 	struct writer_state s = {.r = r,
 				 .job = r->setup.job,
 				 .peer = r->setup.peers[worker],
 				 .clock = &clock,
 				 .ctx = codec,
-				 .nodes = nodes,
+				 .piece = {.node = encoding},
 				 .node = node,
 				 .todo = todo,
 				 .buf = buf,
 				 .plain = plain,
 				 .wanted = wanted};
-
 	int e;
 
-	if (!codec || !nodes || !node || !todo || !buf || !plain || !wanted)
+	if (!codec || !encoding || !node || !todo || !buf || !plain || !wanted)
 		return oom(&s, err);
 	meter_start(&clock, &s.job->meter);
 	s.peer->clock = &clock;

@@ -255,6 +255,26 @@ static int read_used(struct source *s, uint8_t *buf, uint64_t offset, uint64_t e
 	return r;
 }
 
+uint64_t source_empty_end(const struct source *s, uint64_t offset, uint64_t end)
+{
+	const struct used *u = s->used;
+	uint64_t at = offset;
+
+	while (at < end) {
+		size_t i = used_find(u, at);
+		uint64_t from = i < u->len ? u->extents[i].offset : end;
+
+		if (from >= end)
+			return end;
+		if (from < at)
+			from = at;
+		at = blk_hole_end(s->blk, from);
+		if (at <= from)
+			return from;
+	}
+	return end;
+}
+
 int source_read(struct source *s, void *buf, uint64_t offset, uint32_t size, struct err *err)
 {
 	int r;

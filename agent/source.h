@@ -37,6 +37,9 @@ static inline uint64_t source_used(const struct source *s, uint64_t offset, uint
 	return used_within(s->used, offset, size);
 }
 
+/* From `offset` up to there, at most up to `end`, all is zeros that need no reading: not in use, or holes of a sparse file. */
+uint64_t source_empty_end(const struct source *s, uint64_t offset, uint64_t end);
+
 /* Fill `buf` (aligned to BLK_DIRECT_ALIGN) with the disk's bytes.  Unreadable places found there before are forgotten first, so that the list
  * always tells of the last reading.  An error is not about a bad place, but one that no patience helps:
  *   -ENODEV, -ENXIO, -ENOMEDIUM: the device is gone;  -ENOMEM;  -EFBIG: too many unreadable places to be listed;

@@ -56,9 +56,9 @@ static int guard_read_at(struct blk *b, void *buf, size_t size, uint64_t offset,
 	return r;
 }
 
-static bool guard_is_hole(struct blk *b, uint64_t offset, uint64_t size)
+static uint64_t guard_hole_end(struct blk *b, uint64_t offset)
 {
-	return blk_is_hole(((struct guard *)b)->inner, offset, size);
+	return blk_hole_end(((struct guard *)b)->inner, offset);
 }
 
 static void guard_close(struct blk *b)
@@ -68,7 +68,7 @@ static void guard_close(struct blk *b)
 
 static const struct blk_ops guard_ops = {
 	.read_at = guard_read_at,
-	.is_hole = guard_is_hole,
+	.hole_end = guard_hole_end,
 	.close = guard_close,
 };
 

@@ -48,11 +48,23 @@ enum codec wire_codec_decode(const json_t *info)
 	return best;
 }
 
-void wire_encode_windows(const struct peer_window *w, size_t len, uint8_t *buf)
+void wire_encode_runs(const struct peer_run *w, size_t len, uint8_t *buf)
 {
 	struct writer out;
 
-	writer_init(&out, buf, len * WIRE_WINDOW_SIZE);
+	writer_init(&out, buf, len * WIRE_RUN_SIZE);
+	for (size_t i = 0; i < len; i++) {
+		writer_u64(&out, w[i].windows.first);
+		writer_u32(&out, (uint32_t)w[i].windows.count);
+		writer_bytes(&out, w[i].node.b, ID_SIZE);
+	}
+}
+
+void wire_encode_chunks(const struct peer_chunk *w, size_t len, uint8_t *buf)
+{
+	struct writer out;
+
+	writer_init(&out, buf, len * WIRE_CHUNK_SIZE);
 	for (size_t i = 0; i < len; i++) {
 		writer_u64(&out, w[i].window);
 		writer_bytes(&out, w[i].id.b, ID_SIZE);
@@ -77,6 +89,21 @@ int wire_next(struct reader *r, uint32_t min, uint32_t max, struct peer_bytes *r
 		return err_set(err, -EPROTO, "the server's answer ends within an object");
 	*ret = (struct peer_bytes){data, size};
 	return 0;
+}
+
+int wire_next_node(struct reader *r, uint64_t left, uint32_t *ret_count, struct peer_bytes *ret,
+		   struct err *err)
+{
+	uint32_t count = reader_u32(r);
+
+	if (!r->bad && (count == 0 || count > left)) {
+		return err_set(err, -EPROTO,
+			       "the server's answer has a node of %" PRIu32 " windows, and %" PRIu64
+			       " were asked for",
+			       count, left);
+	}
+	*ret_count = count;
+	return wire_next(r, NODE_SIZE_MIN, NODE_SIZE_MAX, ret, err);
 }
 
 size_t wire_chunks_max(size_t len, uint64_t plain)

@@ -10,8 +10,10 @@
 #include "common/codec.h"
 #include "common/err.h"
 #include "common/json.h"
+#include "common/limits.h"
 
-#define WIRE_WINDOW_SIZE 40u /* window (8), id (32) */
+#define WIRE_RUN_SIZE	44u /* first window (8), count (4), node id (32) */
+#define WIRE_CHUNK_SIZE 40u /* window (8), id (32) */
 
 /* What a registration is answered with. */
 #define WIRE_SECRET_MAX 128u
@@ -27,8 +29,10 @@ int wire_registered_decode(const json_t *json, const char *machine_id, struct wi
 /* The best codec that the answer to GET /v1/info names; zlib, which every server takes, when it has no list of them. */
 enum codec wire_codec_decode(const json_t *info);
 
-/* len × WIRE_WINDOW_SIZE bytes into `buf`. */
-void wire_encode_windows(const struct peer_window *w, size_t len, uint8_t *buf);
+/* len × WIRE_RUN_SIZE bytes into `buf`. */
+void wire_encode_runs(const struct peer_run *w, size_t len, uint8_t *buf);
+/* len × WIRE_CHUNK_SIZE bytes into `buf`. */
+void wire_encode_chunks(const struct peer_chunk *w, size_t len, uint8_t *buf);
 
 static inline size_t wire_bits_size(size_t len)
 {
@@ -39,7 +43,12 @@ static inline bool wire_bit(const uint8_t *bits, size_t i)
 	return (bits[i / 8] >> (i % 8)) & 1;
 }
 
-/* The next of (size (4), object): a node or a pack of `min` to `max` bytes.  -EPROTO. */
+/* What an answer to get_nodes can have. */
+#define WIRE_NODES_MAX (NODES_GET_MAX * (8u + NODE_SIZE_MAX))
+/* The next of (count (4), size (4), node), of windows of which `left` are still to come.  -EPROTO. */
+int wire_next_node(struct reader *r, uint64_t left, uint32_t *ret_count, struct peer_bytes *ret,
+		   struct err *err) MUST_CHECK;
+/* The next of (size (4), object), of `min` to `max` bytes.  -EPROTO. */
 int wire_next(struct reader *r, uint32_t min, uint32_t max, struct peer_bytes *ret,
 	      struct err *err) MUST_CHECK;
 

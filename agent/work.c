@@ -31,12 +31,12 @@ void work_close_peers(struct work *w, struct crew_peers *p)
 	p->len = 0;
 }
 
-bool work_has_room(const struct work *w, uint64_t worker_size, uint64_t ids_size)
+bool work_has_room(const struct work *w, uint64_t worker_size, uint64_t aside)
 {
-	return w->config->memory >= BASE_MEMORY + ids_size + worker_size;
+	return w->config->memory >= BASE_MEMORY + aside + worker_size;
 }
 
-int work_open_peers(struct work *w, uint64_t worker_size, uint64_t ids_size, struct crew_peers *ret,
+int work_open_peers(struct work *w, uint64_t worker_size, uint64_t aside, struct crew_peers *ret,
 		    struct err *err)
 {
 	uint64_t memory = w->config->memory;
@@ -44,15 +44,15 @@ int work_open_peers(struct work *w, uint64_t worker_size, uint64_t ids_size, str
 	int r = 0;
 
 	ret->len = 0;
-	if (!work_has_room(w, worker_size, ids_size)) {
+	if (!work_has_room(w, worker_size, aside)) {
 		r = err_set(
 			err, -E2BIG,
 			"this job needs %" PRIu64 " MiB of memory, and only %" PRIu64
 			" MiB may be used: boot with more memory, or raise --memory (hoist.memory)",
-			(BASE_MEMORY + ids_size + worker_size) >> 20, memory >> 20);
+			(BASE_MEMORY + aside + worker_size) >> 20, memory >> 20);
 		return job_blame(w->job, "internal", r);
 	}
-	memory -= BASE_MEMORY + ids_size;
+	memory -= BASE_MEMORY + aside;
 	if (n > memory / worker_size)
 		n = (unsigned)(memory / worker_size);
 	for (; ret->len < n; ret->len++) {

@@ -35,16 +35,16 @@ void work_run(struct work *w, struct outcome *ret);
 
 /* ---- for work_capture.c and work_restore.c */
 
-/* Connections for as many workers as there is reason and memory for, `ids_size` bytes of node ids put aside.  -E2BIG with the sentence when not even
+/* Connections for as many workers as there is reason and memory for, `aside` bytes put aside.  -E2BIG with the sentence when not even
  * one has room. */
 struct crew_peers {
 	struct peer *peers[JOB_PEERS_MAX];
 	unsigned len;
 };
-int work_open_peers(struct work *w, uint64_t worker_size, uint64_t ids_size, struct crew_peers *ret,
+int work_open_peers(struct work *w, uint64_t worker_size, uint64_t aside, struct crew_peers *ret,
 		    struct err *err) MUST_CHECK;
 /* Is there memory for one worker? */
-bool work_has_room(const struct work *w, uint64_t worker_size, uint64_t ids_size);
+bool work_has_room(const struct work *w, uint64_t worker_size, uint64_t aside);
 void work_close_peers(struct work *w, struct crew_peers *p);
 
 int work_capture(struct work *w, struct err *err) MUST_CHECK;

@@ -7,6 +7,7 @@
 
 #include "agent/capture.h"
 #include "agent/console.h"
+#include "agent/ledger.h"
 #include "agent/survey.h"
 #include "agent/work.h"
 #include "common/limits.h"
@@ -150,7 +151,6 @@ static int capture_one(struct work *w, uint32_t n, const struct source_disk *s,
 		.workers = peers->len,
 		.codec = w->codec,
 		.level = level,
-		.ids_max = UINT64_MAX, /* work_open_peers has looked at that */
 	};
 	char size[CONSOLE_AMOUNT_SIZE];
 	int r;
@@ -197,11 +197,11 @@ static int capture_all(struct work *w, const struct source_disk *disks,
 }
 
 /* The one ordered, or the highest below it for which there is memory. */
-static int choose_level(struct work *w, uint64_t ids_size)
+static int choose_level(struct work *w, uint64_t aside)
 {
 	int wanted = w->order->level ? w->order->level : (int)w->config->level, level = wanted;
 
-	while (level > 1 && !work_has_room(w, capture_worker_memory(level), ids_size))
+	while (level > 1 && !work_has_room(w, capture_worker_memory(level), aside))
 		level--;
 	if (level < wanted) {
 		job_say(w->job, "compressing at level %d, since there is no memory for level %d",
@@ -211,16 +211,16 @@ static int choose_level(struct work *w, uint64_t ids_size)
 }
 
 static int open_sources(struct work *w, struct source_disk *disks, struct survey_disk *surveys,
-			uint64_t *ret_ids_size, struct err *err)
+			uint64_t *ret_ledger, struct err *err)
 {
 	const struct order *o = w->order;
 	int r = 0;
 
 	for (uint32_t n = 0; r == 0 && n < o->disks_len; n++) {
-		uint64_t size = window_count(o->disks[n].size) * ID_SIZE;
+		uint64_t size = ledger_memory(o->disks[n].size);
 
 		/* one disk at a time */
-		*ret_ids_size = size > *ret_ids_size ? size : *ret_ids_size;
+		*ret_ledger = size > *ret_ledger ? size : *ret_ledger;
 		r = open_source(w, &o->disks[n], &disks[n], err);
 		surveys[n].disk = disks[n].disk;
 		surveys[n].blk = disks[n].blk;
@@ -234,7 +234,7 @@ int work_capture(struct work *w, struct err *err)
 	struct source_disk *disks = calloc(o->disks_len, sizeof(*disks));
 	struct survey_disk *surveys = calloc(o->disks_len, sizeof(*surveys));
 	struct crew_peers peers = {.len = 0};
-	uint64_t memory = 0; /* put aside: node ids, and what is in use */
+	uint64_t memory = 0; /* put aside: a ledger, and what is in use */
 	const struct survey_options options = {o->all_blocks, w->config->may_replay};
 	int level = 1, r;
 

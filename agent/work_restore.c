@@ -7,6 +7,7 @@
 
 #include "agent/console.h"
 #include "agent/fixup_gpt.h"
+#include "agent/ledger.h"
 #include "agent/partitions.h"
 #include "agent/restore.h"
 #include "agent/target.h"
@@ -48,7 +49,6 @@ static int open_target(struct work *w, uint32_t n, struct target_disk *t,
 		.order = &w->order->disks[n],
 		.peers = peers->peers,
 		.workers = peers->len,
-		.ids_max = UINT64_MAX, /* work_open_peers has looked at that */
 	};
 	int r = blk_open_file(t->disk->path, BLK_WRITE, BLK_DIRECT | BLK_LIFT_READ_ONLY,
 			      file_sector_size(t->disk), &t->blk, err);
@@ -158,19 +158,21 @@ int work_restore(struct work *w, struct err *err)
 	const struct order *o = w->order;
 	struct target_disk *t = calloc(o->disks_len, sizeof(*t));
 	struct crew_peers peers = {.len = 0};
-	uint64_t ids_size = 0, total = 0;
+	uint64_t ledgers = 0, ledger_max = 0, total = 0;
 	int r;
 
 	if (!t)
 		return job_blame(w->job, "internal", err_set(err, -ENOMEM, "out of memory"));
 	for (uint32_t n = 0; n < o->disks_len; n++) {
-		ids_size +=
-			window_count(o->disks[n].source.size) * ID_SIZE; /* kept until verified */
+		uint64_t size = ledger_memory(o->disks[n].source.size);
+
+		ledgers += size; /* kept until verified, which takes another one */
+		ledger_max = size > ledger_max ? size : ledger_max;
 		total += o->disks[n].source.size;
 	}
 	r = check_all(w, t, err);
 	if (r == 0)
-		r = work_open_peers(w, RESTORE_WORKER_MEMORY, ids_size, &peers, err);
+		r = work_open_peers(w, RESTORE_WORKER_MEMORY, ledgers + ledger_max, &peers, err);
 	if (r == 0)
 		r = write_all(w, t, &peers, total, err);
 	if (r == 0)

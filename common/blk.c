@@ -80,9 +80,16 @@ bool blk_is_hole(struct blk *b, uint64_t offset, uint64_t size)
 {
 	struct err err;
 
-	if (!b->ops->is_hole || check_range(b, "look at", size, offset, &err) < 0)
+	if (!b->ops->hole_end || check_range(b, "look at", size, offset, &err) < 0)
 		return false;
-	return size == 0 || b->ops->is_hole(b, offset, size);
+	return size == 0 || blk_hole_end(b, offset) >= offset + size;
+}
+
+uint64_t blk_hole_end(struct blk *b, uint64_t offset)
+{
+	if (!b->ops->hole_end || offset >= b->size)
+		return offset;
+	return b->ops->hole_end(b, offset);
 }
 
 void blk_free(struct blk *b)

@@ -49,7 +49,7 @@ struct blk_ops {
 	int (*flush)(struct blk *b, struct err *err);
 	int (*drop_cache)(struct blk *b, struct err *err);
 	/* May be NULL: it never knows. */
-	bool (*is_hole)(struct blk *b, uint64_t offset, uint64_t size);
+	uint64_t (*hole_end)(struct blk *b, uint64_t offset);
 	void (*close)(struct blk *b);
 };
 
@@ -88,6 +88,9 @@ int blk_flush(struct blk *b, struct err *err) MUST_CHECK;
 /* Flush, then forget what the page cache holds of this disk, so that later reads come from the medium. */
 int blk_drop_cache(struct blk *b, struct err *err) MUST_CHECK;
 
+/* From `offset` (inside the disk) up to there it is known without reading that there is nothing but zeros (a hole in a sparse file);
+ * `offset` itself where that is not known. */
+uint64_t blk_hole_end(struct blk *b, uint64_t offset) MUST_CHECK;
 /* Is it known without reading that the range is nothing but zeros (a hole in a sparse file)?  False for a range that is not inside. */
 bool blk_is_hole(struct blk *b, uint64_t offset, uint64_t size) MUST_CHECK;
 

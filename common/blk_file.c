@@ -236,17 +236,19 @@ static int file_drop_cache(struct blk *b, struct err *err)
 }
 
 /* The descriptor's own place moves, but nothing reads from there. */
-static bool file_is_hole(struct blk *b, uint64_t offset, uint64_t size)
+static uint64_t file_hole_end(struct blk *b, uint64_t offset)
 {
 	off_t data;
 
-	if (b->is_device || offset + size > INT64_MAX)
-		return false; /* a device has no holes that it could tell of */
+	if (b->is_device || b->size > INT64_MAX)
+		return offset; /* a device has no holes that it could tell of */
 	data = lseek(file_of(b)->fd, (off_t)offset, SEEK_DATA);
 	/* ENXIO: no data up to the end, if the file still reaches that far */
-	return data >= 0 ? (uint64_t)data >= offset + size
-			 : errno == ENXIO &&
-				   lseek(file_of(b)->fd, 0, SEEK_END) >= (off_t)(offset + size);
+	if (data < 0 && errno == ENXIO && lseek(file_of(b)->fd, 0, SEEK_END) >= (off_t)b->size)
+		return b->size;
+	if (data < (off_t)offset)
+		return offset;
+	return (uint64_t)data < b->size ? (uint64_t)data : b->size;
 }
 
 static void file_close(struct blk *b)
@@ -265,7 +267,7 @@ static const struct blk_ops file_ops = {
 	.zero_at = file_zero_at,
 	.flush = file_flush,
 	.drop_cache = file_drop_cache,
-	.is_hole = file_is_hole,
+	.hole_end = file_hole_end,
 	.close = file_close,
 };
 

@@ -9,7 +9,8 @@
 #include "common/bytes.h"
 #include "common/cleanup.h"
 
-#define MAGIC "HOISTIX1"
+#define MAGIC	  "HOISTIX2"
+#define MAGIC_OLD "HOISTIX1"
 
 static bool is_power_of_two(uint32_t v)
 {
@@ -95,6 +96,11 @@ int index_decode_header(const uint8_t data[static INDEX_HEADER_SIZE], struct geo
 	window = reader_u32(&r);
 	reserved = reader_u32(&r);
 	count = reader_u64(&r);
+	if (magic != NULL && memcmp(magic, MAGIC_OLD, 8) == 0) {
+		return err_set(err, -EPROTO,
+			       "index: made by a version before the first release (" MAGIC_OLD
+			       "), which is not read any more; capture the disk again");
+	}
 	if (magic == NULL || memcmp(magic, MAGIC, 8) != 0)
 		return err_set(err, -EPROTO, "index: does not begin with " MAGIC);
 	if (geometry_check(&g, err) < 0) {
@@ -158,42 +164,4 @@ int index_decode_tail(const void *data, size_t size, uint64_t disk_size,
 	*ret_extents = TAKE_PTR(e);
 	*ret_len = len;
 	return 0;
-}
-
-void root_init(struct root_hash *r, const struct geometry *g)
-{
-	uint8_t header[INDEX_HEADER_SIZE];
-
-	index_encode_header(g, header);
-	blake3_init(&r->h);
-	blake3_update(&r->h, header, sizeof(header));
-	r->windows = window_count(g->size);
-}
-
-void root_add(struct root_hash *r, const struct id *node_id)
-{
-	assert(r->windows > 0);
-	r->windows--;
-	blake3_update(&r->h, node_id->b, ID_SIZE);
-}
-
-struct id root_final(struct root_hash *r, const struct extent *unreadable, size_t len)
-{
-	struct id id;
-	uint8_t b[16];
-	struct writer w;
-
-	assert(r->windows == 0);
-	writer_init(&w, b, sizeof(b));
-	writer_u32(&w, (uint32_t)len);
-	writer_u32(&w, 0);
-	blake3_update(&r->h, b, w.size);
-	for (size_t i = 0; i < len; i++) {
-		writer_init(&w, b, sizeof(b));
-		writer_u64(&w, unreadable[i].offset);
-		writer_u64(&w, unreadable[i].length);
-		blake3_update(&r->h, b, w.size);
-	}
-	blake3_final(&r->h, id.b);
-	return id;
 }

@@ -1,10 +1,9 @@
-/* index.h - a disk's index and its root, docs/formats.md "Disk index". */
+/* index.h - a disk's index, docs/formats.md "Disk index"; its root: root.h. */
 #ifndef COMMON_INDEX_H
 #define COMMON_INDEX_H
 #include <stddef.h>
 #include <stdint.h>
 
-#include "common/blake3.h"
 #include "common/err.h"
 #include "common/id.h"
 #include "common/limits.h"
@@ -12,6 +11,12 @@
 struct extent {
 	uint64_t offset;
 	uint64_t length; /* > 0 */
+};
+
+/* Windows in a row. */
+struct window_range {
+	uint64_t first;
+	uint64_t count; /* > 0 */
 };
 
 struct geometry {
@@ -41,14 +46,4 @@ void index_encode_tail(const struct extent *e, size_t len, uint8_t *buf);
 /* Decode the tail of exactly `size` bytes; `ret_extents` is heap (NULL when none).  -EPROTO, -ENOMEM. */
 int index_decode_tail(const void *data, size_t size, uint64_t disk_size,
 		      struct extent **ret_extents, size_t *ret_len, struct err *err) MUST_CHECK;
-
-/* The root in one pass: init, each node id in disk order, final. */
-struct root_hash {
-	struct blake3 h;
-	uint64_t windows; /* ids still to come */
-};
-void root_init(struct root_hash *r, const struct geometry *g);
-void root_add(struct root_hash *r, const struct id *node_id);
-/* All windows must have been added (asserted). */
-struct id root_final(struct root_hash *r, const struct extent *unreadable, size_t len);
 #endif

@@ -5,6 +5,7 @@
 
 #define BLOCK_SIZE    4096u
 #define WINDOW_SIZE   (4u << 20)
+#define GROUP_WINDOWS 256u
 #define CHUNK_MIN     8192u /* where a cut may first fall */
 #define CHUNK_MAX     131072u
 #define DISK_SIZE_MIN 512ull
@@ -26,8 +27,10 @@
 #define LACK_IDS_MAX	 4096u
 #define WINDOWS_PUT_MAX	 4096u
 #define CHUNKS_PLAIN_MAX (16u << 20)
-#define NODES_GET_MAX	 64u
-#define CHUNKS_GET_MAX	 4096u /* ids in one request */
+#define WINDOWS_RUN_MAX	 GROUP_WINDOWS /* windows in an entry of one put */
+#define NODES_ASK_MAX	 4096u	       /* windows */
+#define NODES_GET_MAX	 16u	       /* entries in the answer */
+#define CHUNKS_GET_MAX	 4096u	       /* ids in one request */
 #define MISSING_MAX	 4096u
 #define JSON_BIG_MAX	 (4u << 20)
 #define JSON_MAX	 (256u << 10)
@@ -39,6 +42,19 @@
 static inline uint64_t window_count(uint64_t disk_size)
 {
 	return disk_size / WINDOW_SIZE + (disk_size % WINDOW_SIZE != 0);
+}
+static inline uint64_t group_count(uint64_t disk_size)
+{
+	uint64_t windows = window_count(disk_size);
+
+	return windows / GROUP_WINDOWS + (windows % GROUP_WINDOWS != 0);
+}
+/* Windows of group `g` of a disk; g < group_count(disk_size). */
+static inline uint32_t group_length(uint64_t disk_size, uint64_t g)
+{
+	uint64_t left = window_count(disk_size) - g * GROUP_WINDOWS;
+
+	return left < GROUP_WINDOWS ? (uint32_t)left : GROUP_WINDOWS;
 }
 /* Bytes of window `i` of a disk; i < window_count(disk_size). */
 static inline uint32_t window_length(uint64_t disk_size, uint64_t i)

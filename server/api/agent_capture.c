@@ -9,7 +9,7 @@
 #include "common/json.h"
 #include "server/api/api.h"
 
-#define WINDOW_ENTRY (8 + ID_SIZE)
+#define WINDOW_ENTRY (8 + 4 + ID_SIZE)
 
 /* A number in a path: digits only, at most JOB_DISKS_MAX - 1. */
 int api_disk_number(struct call *c, uint64_t *ret, struct err *err)
@@ -160,11 +160,26 @@ void api_put_pack(struct call *c)
 
 /* ---- windows */
 
+static void read_windows(struct call *c, struct window_range *ret_windows, struct id *ret_nodes)
+{
+	struct reader body;
+	size_t len = 0;
+
+	reader_init(&body, c->body, c->body_size);
+	while (body.left > 0) {
+		ret_windows[len].first = reader_u64(&body);
+		ret_windows[len].count = reader_u32(&body);
+		memcpy(ret_nodes[len++].b, reader_bytes(&body, ID_SIZE), ID_SIZE);
+	}
+}
+
 static int put_windows(struct call *c, struct job *j, struct err *err)
 {
+	size_t len = c->body_size / WINDOW_ENTRY;
+	CLEANUP_FREE struct window_range *windows = calloc(len + 1, sizeof(*windows));
+	CLEANUP_FREE struct id *nodes = calloc(len + 1, sizeof(*nodes));
 	struct server *s = call_server(c);
 	struct partial *p = NULL;
-	struct reader body;
 	uint64_t n = 0;
 	int r = api_disk_number(c, &n, err);
 
@@ -172,21 +187,15 @@ static int put_windows(struct call *c, struct job *j, struct err *err)
 		r = job_get_partial(s->fleet, j, n, &p, err);
 	if (r < 0)
 		return r;
-	if (c->body_size == 0 || c->body_size % WINDOW_ENTRY != 0)
+	if (len == 0 || c->body_size % WINDOW_ENTRY != 0)
 		return err_set(err, API_BAD_REQUEST, "The body is not a row of windows.");
-	reader_init(&body, c->body, c->body_size);
-	while (body.left > 0) {
-		uint64_t window = reader_u64(&body);
-		const uint8_t *bytes = reader_bytes(&body, ID_SIZE);
-		struct id node;
-
-		memcpy(node.b, bytes, ID_SIZE);
-		r = partial_set(p, window, &node, err);
-		if (r < 0)
-			return r;
-	}
-	fleet_note_transfer(s->fleet, j);
-	return 0;
+	if (!windows || !nodes)
+		return err_set(err, -ENOMEM, "The server is out of memory; ask again.");
+	read_windows(c, windows, nodes);
+	r = partial_set(p, windows, nodes, len, err);
+	if (r == 0)
+		fleet_note_transfer(s->fleet, j);
+	return r;
 }
 
 void api_put_windows(struct call *c)

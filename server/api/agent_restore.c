@@ -39,35 +39,52 @@ static struct job *acquire(struct call *c, uint64_t *ret_n, struct job_disk_row 
 
 /* ---- nodes */
 
-static int add_node(struct call *c, const struct id *id, struct node *n, struct err *err)
+/* For `count` windows. */
+static int add_node(struct call *c, const struct id *id, uint32_t count, struct node *n,
+		    struct err *err)
 {
-	struct writer size;
+	struct writer head;
 	uint8_t *buf;
 	size_t len;
 	int r = store_get_node(call_server(c)->store, id, n, err);
 
 	if (r < 0)
 		return as_damage(r, err);
-	buf = malloc(4 + NODE_SIZE_MAX);
+	buf = malloc(8 + NODE_SIZE_MAX);
 	if (!buf)
 		return out_of_memory(err);
-	len = node_encode(n, buf + 4);
-	writer_init(&size, buf, 4);
-	writer_u32(&size, (uint32_t)len);
-	if (!call_add_part(c, buf, 4 + len))
+	len = node_encode(n, buf + 8);
+	writer_init(&head, buf, 8);
+	writer_u32(&head, count);
+	writer_u32(&head, (uint32_t)len);
+	if (!call_add_part(c, buf, 8 + len))
 		return out_of_memory(err);
 	return 0;
 }
 
+/* Windows in a row with the same node are one entry. */
+static int add_nodes(struct call *c, const struct id *ids, uint32_t len, struct err *err)
+{
+	CLEANUP_FREE struct node *n = malloc(sizeof(*n));
+	int r = n ? 0 : out_of_memory(err);
+
+	for (uint32_t i = 0, entries = 0, next; r == 0 && i < len && entries < NODES_GET_MAX;
+	     i = next, entries++) {
+		for (next = i + 1; next < len && id_equal(&ids[next], &ids[i]);)
+			next++;
+		r = add_node(c, &ids[i], next - i, n, err);
+	}
+	return r;
+}
+
 static int get_nodes(struct call *c, const struct job_disk_row *d, struct err *err)
 {
-	CLEANUP_FREE struct node *n = NULL;
-	uint64_t first = 0, count = 0, windows = window_count(d->geometry.size);
-	struct id ids[NODES_GET_MAX];
+	CLEANUP_FREE struct id *ids = NULL;
+	uint64_t first = 0, count = 0, windows = window_count(d->geometry.size), most;
 	int r = call_query_u64(c, "first", 0, windows - 1, &first, err);
 
 	if (r > 0)
-		r = call_query_u64(c, "count", 1, NODES_GET_MAX, &count, err);
+		r = call_query_u64(c, "count", 1, NODES_ASK_MAX, &count, err);
 	if (r == 0)
 		r = err_set(err, API_BAD_REQUEST, "The query needs 'first' and 'count'.");
 	if (r < 0)
@@ -75,17 +92,16 @@ static int get_nodes(struct call *c, const struct job_disk_row *d, struct err *e
 	if (count > windows - first)
 		return err_set(err, API_BAD_REQUEST, "The disk has no more than %llu windows.",
 			       (unsigned long long)windows);
-	if (!call_reserve(c, count * (4 + NODE_SIZE_MAX)))
+	most = count < NODES_GET_MAX ? count : NODES_GET_MAX;
+	if (!call_reserve(c, most * (8 + NODE_SIZE_MAX)))
 		return 0; /* answered */
+	ids = calloc(count, sizeof(*ids));
+	if (!ids)
+		return out_of_memory(err);
 	r = as_damage(store_index_nodes(call_server(c)->store, &d->root, first, (uint32_t)count,
 					ids, err),
 		      err);
-	n = malloc(sizeof(*n));
-	if (r == 0 && !n)
-		r = out_of_memory(err);
-	for (uint64_t i = 0; r == 0 && i < count; i++)
-		r = add_node(c, &ids[i], n, err);
-	return r;
+	return r < 0 ? r : add_nodes(c, ids, (uint32_t)count, err);
 }
 
 void api_get_nodes(struct call *c)

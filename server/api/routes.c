@@ -5,7 +5,7 @@
 #include "server/api/api.h"
 
 #define LACK_BODY_MAX	 (LACK_IDS_MAX * ID_SIZE)
-#define WINDOWS_BODY_MAX (WINDOWS_PUT_MAX * (8 + ID_SIZE))
+#define WINDOWS_BODY_MAX (WINDOWS_PUT_MAX * (8 + 4 + ID_SIZE))
 #define CHUNKS_BODY_MAX	 (CHUNKS_GET_MAX * (8 + ID_SIZE))
 
 const struct route api_routes[] = {

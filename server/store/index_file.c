@@ -4,13 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/blake3.h"
 #include "common/cleanup.h"
-#include "common/index.h"
+#include "common/root.h"
 #include "server/store/internal.h"
 #include "server/store/partial.h"
-
-#define READ_SIZE (1u << 20)
 
 static int write_ids(struct partial *p, struct root_hash *h, int fd, const char *path,
 		     struct err *err)
@@ -140,42 +137,25 @@ static int index_file_open(struct index_file *f, struct store *s, const struct i
 	return r < 0 ? failed(f, r, err) : 0;
 }
 
-static int hash_file(const struct index_file *f, struct id *ret, struct err *err)
+static int hash_ids(const struct index_file *f, struct root_hash *h, struct err *err)
 {
-	CLEANUP_FREE uint8_t *buf = malloc(READ_SIZE);
-	struct blake3 h;
+	CLEANUP_FREE struct id *ids = calloc(PARTIAL_BATCH, sizeof(*ids));
+	uint64_t windows = window_count(f->geometry.size);
 
-	if (!buf)
+	if (!ids)
 		return err_set(err, -ENOMEM, "read '%s': out of memory", f->path);
-	blake3_init(&h);
-	for (uint64_t at = 0; at < f->size; at += READ_SIZE) {
-		size_t n = f->size - at < READ_SIZE ? (size_t)(f->size - at) : READ_SIZE;
-		int r = files_read(&f->store->files, f->fd, f->path, buf, n, at, err);
+	for (uint64_t first = 0; first < windows; first += PARTIAL_BATCH) {
+		uint64_t left = windows - first;
+		uint32_t count = left < PARTIAL_BATCH ? (uint32_t)left : PARTIAL_BATCH;
+		int r = files_read(&f->store->files, f->fd, f->path, ids, (size_t)count * ID_SIZE,
+				   INDEX_HEADER_SIZE + first * ID_SIZE, err);
 
 		if (r < 0)
 			return r;
-		blake3_update(&h, buf, n);
+		for (uint32_t i = 0; i < count; i++)
+			root_add(h, &ids[i]);
 	}
-	blake3_final(&h, ret->b);
 	return 0;
-}
-
-static int check_hash(const struct index_file *f, const struct id *root, struct err *err)
-{
-	struct id got;
-	int r = hash_file(f, &got, err);
-
-	if (r == 0 && !id_equal(&got, root))
-		return damaged(f, "its bytes do not hash to its name", err);
-	return r < 0 ? failed(f, r, err) : 0;
-}
-
-int index_file_verify(struct store *s, const struct id *root, struct err *err)
-{
-	CLEANUP(index_file_done) struct index_file f;
-	int r = index_file_open(&f, s, root, err);
-
-	return r < 0 ? r : check_hash(&f, root, err);
 }
 
 static int read_tail(const struct index_file *f, struct index_info *ret, struct err *err)
@@ -198,6 +178,30 @@ static int read_tail(const struct index_file *f, struct index_info *ret, struct 
 				 &ret->unreadable_len, err);
 }
 
+/* All of it: does it make its root? */
+static int read_info(const struct index_file *f, const struct id *root, struct index_info *ret,
+		     struct err *err)
+{
+	struct index_info info = {.geometry = f->geometry};
+	struct root_hash h;
+	struct id got;
+	int r = read_tail(f, &info, err);
+
+	root_init(&h, &f->geometry);
+	if (r == 0)
+		r = hash_ids(f, &h, err);
+	if (r == 0) {
+		got = root_final(&h, info.unreadable, info.unreadable_len);
+		if (!id_equal(&got, root))
+			r = err_set(err, -EPROTO, "it does not make the root that it is named by");
+	}
+	if (r == 0)
+		*ret = info;
+	else
+		index_info_done(&info);
+	return r < 0 ? failed(f, r, err) : 0;
+}
+
 void index_info_done(struct index_info *i)
 {
 	free(i->unreadable);
@@ -208,19 +212,18 @@ int store_index_info(struct store *s, const struct id *root, struct index_info *
 		     struct err *err)
 {
 	CLEANUP(index_file_done) struct index_file f;
-	struct index_info info = {0};
 	int r = index_file_open(&f, s, root, err);
 
-	if (r == 0)
-		r = check_hash(&f, root, err);
-	if (r < 0)
-		return r;
-	info.geometry = f.geometry;
-	r = read_tail(&f, &info, err);
-	if (r < 0)
-		return failed(&f, r, err);
-	*ret = info;
-	return 0;
+	return r < 0 ? r : read_info(&f, root, ret, err);
+}
+
+int index_file_verify(struct store *s, const struct id *root, struct err *err)
+{
+	struct index_info info = {0};
+	int r = store_index_info(s, root, &info, err);
+
+	index_info_done(&info);
+	return r;
 }
 
 int store_index_nodes(struct store *s, const struct id *root, uint64_t first, uint32_t count,

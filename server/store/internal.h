@@ -85,7 +85,6 @@ struct scratch {
 
 struct marks;
 struct collector;
-struct workers;
 
 /* A root that was sealed from a partial: its index stays.  When the partial was removed it is over, but while store_gc runs it stays in
  * the list: gc asked for the roots in use before. */
@@ -136,7 +135,6 @@ struct store {
 	bool has_thread, is_stopping, is_due;
 	pthread_cond_t wake, room, upkeep_over;
 
-	struct workers *workers; /* verify and write what comes in */
 	pthread_mutex_t scratch_lock;
 	struct scratch *scratch;
 	struct cache *cache;
@@ -266,7 +264,7 @@ struct partial;
 /* Write the index of a partial whose nodes are all there: its root is `root`. */
 int index_file_write(struct partial *p, const struct index_info *info, const struct id *root,
 		     struct err *err) MUST_CHECK;
-/* Does the file hash to its name?  -EBADMSG: no, and it is in quarantine now; -ENOENT. */
+/* Does the file make its root?  -EBADMSG: no, and it is in quarantine now; -ENOENT. */
 int index_file_verify(struct store *s, const struct id *root, struct err *err) MUST_CHECK;
 
 /* ---- recover.c */

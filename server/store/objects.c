@@ -87,6 +87,12 @@ static const struct fresh_object *find_fresh(const struct store *s, enum pack_ki
 	return o ? o : generation_find(&s->recent, s->seed, kind, id);
 }
 
+/* The one before is the same: empty windows are alike. */
+static bool is_repeated(const struct id *ids, size_t i)
+{
+	return i > 0 && id_equal(&ids[i], &ids[i - 1]);
+}
+
 /* What is in memory; returns how many are not. */
 static size_t find_in_memory(struct store *s, enum pack_kind kind, const struct id *ids, size_t len,
 			     struct place *ret)
@@ -94,10 +100,15 @@ static size_t find_in_memory(struct store *s, enum pack_kind kind, const struct 
 	size_t missing = 0;
 
 	for (size_t i = 0; i < len; i++) {
-		const struct fresh_object *o = find_fresh(s, kind, &ids[i]);
+		const struct fresh_object *o = NULL;
 
-		ret[i] = o ? o->place : (struct place){0};
-		missing += !o;
+		if (is_repeated(ids, i)) {
+			ret[i] = ret[i - 1];
+		} else {
+			o = find_fresh(s, kind, &ids[i]);
+			ret[i] = o ? o->place : (struct place){0};
+		}
+		missing += ret[i].pack == 0;
 	}
 	return missing;
 }
@@ -113,7 +124,9 @@ static int find_in_db(struct store *s, enum pack_kind kind, const struct id *ids
 		return r;
 	r = db_reader_begin(reader, err);
 	for (size_t i = 0; r >= 0 && i < len; i++) {
-		if (ret[i].pack == 0)
+		if (ret[i].pack == 0 && is_repeated(ids, i))
+			ret[i] = ret[i - 1];
+		else if (ret[i].pack == 0)
 			r = db_find(reader, kind, &ids[i], &ret[i], err);
 		is_bad = is_bad || r > 0;
 	}
@@ -278,6 +291,10 @@ static int recheck_nodes(struct store *s, const struct id *ids, struct place *pl
 
 		if (places[i].pack == 0)
 			continue;
+		if (is_repeated(ids, i)) {
+			places[i] = places[i - 1];
+			continue;
+		}
 		r = node_load(s, &ids[i], &places[i], n, err);
 		if (r == 0)
 			r = objects_check_node(s, n, err);

@@ -204,35 +204,67 @@ void partial_remove(struct store *s, const char *key)
 	(void)pthread_mutex_unlock(&s->lock);
 }
 
-int partial_set(struct partial *p, uint64_t window, const struct id *node, struct err *err)
+/* Does the node go with all windows of the run?  `place`: where it is. */
+static int check_run(const struct partial *p, const struct window_range *w,
+		     const struct place *place, struct err *err)
 {
-	struct place place;
+	uint64_t windows = window_count(p->disk_size), last = w->first + w->count - 1;
+
+	if (place->pack == 0)
+		return err_set(err, -ENODATA, "the node of window %" PRIu64 " is not there",
+			       w->first);
+	/* all windows but the last of a disk have the same length */
+	if (place->window == window_length(p->disk_size, w->first) &&
+	    (last < windows - 1 || place->window == window_length(p->disk_size, last)))
+		return 0;
+	return err_set(err, -EINVAL,
+		       "the node of window %" PRIu64 " is for %" PRIu32 " bytes, not for %" PRIu32,
+		       last, place->window, window_length(p->disk_size, last));
+}
+
+static int write_run(struct partial *p, const struct window_range *w, const struct id *node,
+		     struct err *err)
+{
+	struct id ids[WINDOWS_RUN_MAX];
+	size_t size = (size_t)w->count * ID_SIZE;
 	ssize_t n;
+
+	for (uint64_t i = 0; i < w->count; i++)
+		ids[i] = *node;
+	n = pwrite(p->fd, ids, size, (off_t)(w->first * ID_SIZE));
+	if (n != (ssize_t)size)
+		return fail(p, n < 0 ? errno : ENOSPC, "write", err);
+	return 0;
+}
+
+int partial_set(struct partial *p, const struct window_range *windows, const struct id *nodes,
+		size_t len, struct err *err)
+{
+	CLEANUP_FREE struct place *places = calloc(len + 1, sizeof(*places));
 	int r = atomic_load(&p->failure);
 
 	if (r < 0)
 		return fail(p, -r, "write", err);
-	if (window >= window_count(p->disk_size)) {
-		return err_set(err, -EINVAL, "window %" PRIu64 " is outside the disk", window);
+	if (!places)
+		return err_set(err, -ENOMEM, "set windows: out of memory");
+	for (size_t i = 0; i < len; i++) {
+		const struct window_range *w = &windows[i];
+		uint64_t all = window_count(p->disk_size);
+
+		if (w->first >= all || w->count > all - w->first)
+			return err_set(err, -EINVAL, "window %" PRIu64 " is outside the disk",
+				       w->first >= all ? w->first : all);
+		if (w->count == 0 || w->count > WINDOWS_RUN_MAX)
+			return err_set(err, -EINVAL, "%" PRIu64 " windows in one entry", w->count);
 	}
-	r = objects_find_nodes(p->store, node, 1, &place, err);
-	if (r < 0)
-		return r;
-	if (place.pack == 0)
-		return err_set(err, -ENODATA, "the node of window %" PRIu64 " is not there",
-			       window);
-	if (place.window != window_length(p->disk_size, window)) {
-		return err_set(err, -EINVAL,
-			       "the node of window %" PRIu64 " is for %" PRIu32
-			       " bytes, not for %" PRIu32,
-			       window, place.window, window_length(p->disk_size, window));
-	}
-	n = pwrite(p->fd, node->b, ID_SIZE, (off_t)(window * ID_SIZE));
-	if (n != ID_SIZE)
-		return fail(p, n < 0 ? errno : ENOSPC, "write", err);
+	r = objects_find_nodes(p->store, nodes, len, places, err);
+	for (size_t i = 0; r == 0 && i < len; i++)
+		r = check_run(p, &windows[i], &places[i], err);
+	for (size_t i = 0; r == 0 && i < len; i++)
+		r = write_run(p, &windows[i], &nodes[i], err);
 	atomic_store(&p->is_dirty,
 		     true); /* after the write: a checkpoint clears it before it syncs */
-	return 0;
+	return r;
 }
 
 int partial_read(struct partial *p, uint64_t first, uint32_t count, struct id *ret, struct err *err)

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "common/cleanup.h"
-#include "common/index.h"
+#include "common/root.h"
 #include "server/store/internal.h"
 #include "server/store/partial.h"
 

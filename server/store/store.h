@@ -74,9 +74,17 @@ void partial_close(struct partial *p);
  * long as the process lives).  So: call it when the caller's own state names the root, or the job is given up; and
  * seal again, after a restart, what that state does not name.  Closed first. */
 void partial_remove(struct store *s, const char *key);
-/* The node of a window.  -EINVAL outside the disk; -ENODATA: the node is not in the store. */
-int partial_set(struct partial *p, uint64_t window, const struct id *node,
-		struct err *err) MUST_CHECK;
+/* The nodes of windows, one for each run of them.  -EINVAL: outside the disk, of another length, or more than WINDOWS_RUN_MAX in a run; -ENODATA:
+ * a node is not in the store.  Nothing is set then. */
+int partial_set(struct partial *p, const struct window_range *windows, const struct id *nodes,
+		size_t len, struct err *err) MUST_CHECK;
+static inline MUST_CHECK int partial_set_one(struct partial *p, uint64_t window,
+					     const struct id *node, struct err *err)
+{
+	struct window_range w = {window, 1};
+
+	return partial_set(p, &w, node, 1, err);
+}
 
 /* What a disk's index says beside the list of nodes. */
 struct index_info {
@@ -85,9 +93,6 @@ struct index_info {
 	size_t unreadable_len;
 };
 void index_info_done(struct index_info *i);
-struct window_range {
-	uint64_t first, count;
-};
 struct seal_result {
 	struct window_range *missing; /* heap; NULL when nothing is missing */
 	size_t missing_len;	      /* at most MISSING_MAX */

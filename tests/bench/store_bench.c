@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "common/node.h"
+#include "common/root.h"
 #include "server/store/internal.h"
 
 #define WINDOWS_MAX 512u
@@ -268,7 +269,7 @@ static void time_verify(struct bench *b)
 	start(b);
 	for (size_t i = 0; i < b->nodes_len; i++) {
 		root_add(&h, &b->nodes[i]);
-		if (partial_set(p, i, &b->nodes[i], &err) < 0)
+		if (partial_set_one(p, i, &b->nodes[i], &err) < 0)
 			die("set", &err);
 	}
 	stop(b, "partial_set, all windows");

@@ -69,7 +69,7 @@ finish
 is "$STATUS $(field '.missing | tojson') $(field .root)" "200 [[0,3]] null" "finish names the windows that are missing"
 post "done" <(echo '{"report":{}}')
 is "$STATUS $(error_code)" "409 incomplete" "done before finish is refused"
-head -c 40 "$TAP_TMP/cut/windows" >"$TAP_TMP/one"
+head -c 44 "$TAP_TMP/cut/windows" >"$TAP_TMP/one"
 windows "$TAP_TMP/one"
 finish
 is "$(field '.missing | tojson')" "[[1,2]]" "one window is known"

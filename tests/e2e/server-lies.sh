@@ -78,11 +78,18 @@ is "$(find "$DATA/store/packs" "$DATA/store/tmp" -type f | wc -l)" 0 "nor is it 
 ok "in little memory (now $(rss) MiB, $before before)" test $(($(rss) - before)) -lt 100
 
 # What it says it holds it does not: the node is nowhere, so the window is not taken, and nothing is committed.
-{ head -c 8 /dev/zero; id_of <node | xxd -r -p; } >windows
+entry() { printf '%b' "\\x$1\\0\\0\\0\\0\\0\\0\\0\\x$2\\x$3\\0\\0"; id_of <node | xxd -r -p; }
+entry 00 01 00 >windows
 call "$SECRET" PUT "/v1/agent/jobs/$job/disks/0/windows" -T windows
 is "$STATUS $(error_code)" "409 incomplete" "a window whose node is nowhere"
 call "$SECRET" PUT "/v1/agent/jobs/$job/disks/1/windows" -T windows
 is "$STATUS $(error_code)" "404 not_found" "a disk that is not of the job"
+for lie in "00 00 00" "00 03 00" "01 02 00" "02 01 00" "00 01 01"; do
+	# shellcheck disable=SC2086 # three words
+	entry $lie >lie.bin
+	call "$SECRET" PUT "/v1/agent/jobs/$job/disks/0/windows" -T lie.bin
+	is "$STATUS $(error_code)" "400 bad_request" "windows that are not of the disk: $lie"
+done
 finish="{\"root\":\"$a\",\"sector_size\":512,\"physical_sector_size\":512,\"unreadable\":[]}"
 call "$SECRET" POST "/v1/agent/jobs/$job/disks/0/finish" -d "$finish"
 is "$(field '.missing | tojson') $(field .root)" "[[0,2]] null" "a disk of which nothing came"

@@ -25,7 +25,7 @@ limit() # METHOD PATH BYTES: a body of BYTES is read (whatever then becomes of i
 }
 limit POST "$J/lack?kind=chunk" 131072
 limit PUT "$J/packs/$FINGERPRINT" $((20 + 4096 * 36 + 8388608))
-limit PUT "$J/disks/0/windows" 163840
+limit PUT "$J/disks/0/windows" 180224
 limit POST "$J/disks/0/finish" 4194304
 limit POST "$J/disks/0/chunks" 163840
 limit POST "$J/done" 4194304

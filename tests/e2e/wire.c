@@ -18,6 +18,7 @@
 #include "common/index.h"
 #include "common/node.h"
 #include "common/pack.h"
+#include "common/root.h"
 
 #define SECTOR 512u
 
@@ -156,11 +157,12 @@ static struct id cut_window(struct cutter *c, const uint8_t *data, uint32_t leng
 
 static void put_window(FILE *f, uint64_t window, const struct id *id)
 {
-	uint8_t buf[8 + ID_SIZE];
+	uint8_t buf[8 + 4 + ID_SIZE];
 	struct writer w;
 
 	writer_init(&w, buf, sizeof(buf));
 	writer_u64(&w, window);
+	writer_u32(&w, 1);
 	writer_bytes(&w, id->b, ID_SIZE);
 	put(f, buf, sizeof(buf));
 }
@@ -212,10 +214,10 @@ static int cmd_cut(const char *disk, const char *dir)
 
 /* ---- want, join */
 
-/* The next node of an answer. */
-static void next_node(struct reader *r, struct node *ret)
+/* The next node of an answer; for how many windows. */
+static uint32_t next_node(struct reader *r, struct node *ret)
 {
-	uint32_t size = reader_u32(r);
+	uint32_t count = reader_u32(r), size = reader_u32(r);
 	const uint8_t *data = reader_bytes(r, size);
 	struct err err;
 
@@ -223,6 +225,19 @@ static void next_node(struct reader *r, struct node *ret)
 		die("the answer to nodes is cut", NULL);
 	if (node_decode(data, size, ret, &err) < 0)
 		die("node", &err);
+	return count;
+}
+
+/* Of a body of `chunks`. */
+static void put_chunk(FILE *f, uint64_t window, const struct id *id)
+{
+	uint8_t buf[8 + ID_SIZE];
+	struct writer w;
+
+	writer_init(&w, buf, sizeof(buf));
+	writer_u64(&w, window);
+	writer_bytes(&w, id->b, ID_SIZE);
+	put(f, buf, sizeof(buf));
 }
 
 static int cmd_want(const char *nodes, const char *first, const char *out)
@@ -235,12 +250,14 @@ static int cmd_want(const char *nodes, const char *first, const char *out)
 	struct reader r;
 
 	reader_init(&r, data, size);
-	for (; r.left > 0; window++) {
-		next_node(&r, &n);
+	while (r.left > 0) {
+		uint32_t count = next_node(&r, &n);
+
 		for (uint32_t i = 0; i < n.count; i++) {
 			if (n.entries[i].is_chunk)
-				put_window(f, window, &n.entries[i].id);
+				put_chunk(f, window, &n.entries[i].id);
 		}
+		window += count;
 	}
 	close_out(f);
 	free(data);
@@ -318,9 +335,10 @@ static int cmd_join(const char *nodes, const char *packs, const char *out)
 	}
 	reader_init(&r, nodes_data, nodes_size);
 	while (r.left > 0) {
-		next_node(&r, &n);
-		for (uint32_t i = 0; i < n.count; i++)
-			put_entry(f, &all, &n.entries[i]);
+		for (uint32_t count = next_node(&r, &n); count > 0; count--) {
+			for (uint32_t i = 0; i < n.count; i++)
+				put_entry(f, &all, &n.entries[i]);
+		}
 	}
 	close_out(f);
 	printf("%zu\n", all.len);

@@ -94,7 +94,7 @@ static int liar_nodes(struct peer *p, uint32_t disk, uint64_t first, uint32_t co
 	return r < 0 ? r : bend(l, ret, err);
 }
 
-static int liar_chunks(struct peer *p, uint32_t disk, const struct peer_window *w, size_t len,
+static int liar_chunks(struct peer *p, uint32_t disk, const struct peer_chunk *w, size_t len,
 		       size_t answer_max, struct peer_bytes *ret, struct err *err)
 {
 	struct liar *l = liar_of(p);
@@ -175,12 +175,8 @@ static bool run(struct liar *l, struct blk *target)
 	struct restore_counts counts;
 	struct restore *x = NULL;
 	struct job job;
-	struct restore_setup setup = {.job = &job,
-				      .order = &order,
-				      .target = target,
-				      .peers = peers,
-				      .workers = 1,
-				      .ids_max = 1 << 20};
+	struct restore_setup setup = {
+		.job = &job, .order = &order, .target = target, .peers = peers, .workers = 1};
 	struct err err;
 	int r;
 

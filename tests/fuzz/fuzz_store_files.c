@@ -37,7 +37,7 @@ static void begin(void)
 	    partial_open(s, PARTIAL, sample->geometry.size, &p, &err) < 0)
 		abort();
 	for (uint32_t w = 0; w < 3; w++) {
-		if (partial_set(p, w, &sample->nodes[w], &err) < 0)
+		if (partial_set_one(p, w, &sample->nodes[w], &err) < 0)
 			abort();
 	}
 	partial_close(p);

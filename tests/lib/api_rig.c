@@ -140,7 +140,7 @@ static void capture(struct fleet *fleet, const char *machine, const char *id)
 	must(fleet_acquire(fleet, machine, id, JOB_CAPTURE, &j, &err), &err);
 	must(job_get_partial(fleet, j, 0, &p, &err), &err);
 	for (uint32_t i = 0; i < sample->windows; i++)
-		must(partial_set(p, i, &sample->nodes[i], &err), &err);
+		must(partial_set_one(p, i, &sample->nodes[i], &err), &err);
 	must(partial_seal(p, &info, &sample->root, &result, &err), &err);
 	must(job_set_sealed(fleet, j, 0, &sealed, &err), &err);
 	fleet_release(fleet, j);

@@ -71,7 +71,6 @@ int rig_capture(struct rig *g)
 		.workers = g->workers,
 		.codec = CODEC_ZSTD,
 		.level = 1,
-		.ids_max = 1u << 20,
 	};
 	int r = capture_disk(&setup, &g->result, &g->err);
 

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "common/node.h"
+#include "common/root.h"
 
 const struct sample_shape sample_small = {
 	.windows = 6,

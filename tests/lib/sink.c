@@ -13,6 +13,7 @@
 #include "common/limits.h"
 #include "common/node.h"
 #include "common/pack.h"
+#include "common/root.h"
 
 #define DISKS 4u
 #define TABLE 65536u
@@ -261,7 +262,7 @@ static int sink_put_pack(struct peer *p, const struct id *pack_id, const void *d
 	return r;
 }
 
-static int sink_put_windows(struct peer *p, uint32_t disk, const struct peer_window *w, size_t len,
+static int sink_put_windows(struct peer *p, uint32_t disk, const struct peer_run *w, size_t len,
 			    struct err *err)
 {
 	struct sink *s = peer_of(p)->sink;
@@ -271,17 +272,21 @@ static int sink_put_windows(struct peer *p, uint32_t disk, const struct peer_win
 	if (r < 0)
 		return r;
 	s->stats.windows_puts++;
-	s->stats.windows += len;
 	if (len == 0 || len > WINDOWS_PUT_MAX)
 		breach(s, "a put of %zu windows", len);
 	for (size_t i = 0; r == 0 && i < len; i++) {
-		if (w[i].window >= d->windows) {
-			breach(s, "window %llu is not of disk %u", (unsigned long long)w[i].window,
-			       disk);
-		} else if (s->plan.always_incomplete || !find(&s->nodes, &w[i].id)) {
+		const struct window_range *x = &w[i].windows;
+
+		s->stats.windows += x->count;
+		if (x->count == 0 || x->count > WINDOWS_RUN_MAX || x->first >= d->windows ||
+		    x->count > d->windows - x->first) {
+			breach(s, "%llu windows from %llu are not of disk %u",
+			       (unsigned long long)x->count, (unsigned long long)x->first, disk);
+		} else if (s->plan.always_incomplete || !find(&s->nodes, &w[i].node)) {
 			r = err_set(err, -ESTALE, "a node is not there");
 		} else {
-			d->ids[w[i].window] = w[i].id;
+			for (uint64_t k = 0; k < x->count; k++)
+				d->ids[x->first + k] = w[i].node;
 		}
 	}
 	return end_op(p, r);
@@ -365,17 +370,21 @@ static int sink_get_nodes(struct peer *p, uint32_t disk, uint64_t first, uint32_
 		return r;
 	s->stats.nodes_gets++;
 	assert(count > 0);
-	if (count > NODES_GET_MAX || first > d->windows || count > d->windows - first)
+	if (count > NODES_ASK_MAX || first > d->windows || count > d->windows - first)
 		breach(s, "%u nodes from window %llu", count, (unsigned long long)first);
 	free(peer_of(p)->answer);
-	peer_of(p)->answer = malloc((size_t)count * (NODE_SIZE_MAX + 4));
+	peer_of(p)->answer = malloc((size_t)NODES_GET_MAX * (NODE_SIZE_MAX + 8));
 	assert(peer_of(p)->answer);
-	writer_init(&w, peer_of(p)->answer, (size_t)count * (NODE_SIZE_MAX + 4));
-	for (uint64_t i = first; i < first + count; i++) {
+	writer_init(&w, peer_of(p)->answer, (size_t)NODES_GET_MAX * (NODE_SIZE_MAX + 8));
+	for (uint64_t i = first, n = 0, next; i < first + count && n < NODES_GET_MAX;
+	     i = next, n++) {
 		const struct object *o = find(&s->nodes, &d->ids[i]);
 
 		if (!o)
 			return end_op(p, err_set(err, -EBADMSG, "store damaged"));
+		for (next = i + 1; next < first + count && id_equal(&d->ids[next], &d->ids[i]);)
+			next++;
+		writer_u32(&w, (uint32_t)(next - i));
 		writer_u32(&w, o->size);
 		writer_bytes(&w, o->data, o->size);
 	}
@@ -384,8 +393,7 @@ static int sink_get_nodes(struct peer *p, uint32_t disk, uint64_t first, uint32_
 	return end_op(p, 0);
 }
 
-static bool window_has_chunk(struct sink *s, const struct disk_state *d,
-			     const struct peer_window *w)
+static bool window_has_chunk(struct sink *s, const struct disk_state *d, const struct peer_chunk *w)
 {
 	const struct object *o =
 		w->window < d->windows ? find(&s->nodes, &d->ids[w->window]) : NULL;
@@ -418,7 +426,7 @@ static void append_pack(struct pack_builder *b, struct codec_ctx *ctx, struct wr
 }
 
 /* Two packs, so that order and number are seen not to matter; the later chunks first. */
-static int answer_chunks(struct sink *s, struct sink_peer *p, const struct peer_window *w,
+static int answer_chunks(struct sink *s, struct sink_peer *p, const struct peer_chunk *w,
 			 size_t len, struct peer_bytes *ret)
 {
 	struct pack_builder *b = pack_builder_new(PACK_CHUNKS, PACK_PLAIN_MAX);
@@ -446,7 +454,7 @@ static int answer_chunks(struct sink *s, struct sink_peer *p, const struct peer_
 	return k < len ? -EBADMSG : 0;
 }
 
-static int sink_get_chunks(struct peer *p, uint32_t disk, const struct peer_window *w, size_t len,
+static int sink_get_chunks(struct peer *p, uint32_t disk, const struct peer_chunk *w, size_t len,
 			   size_t answer_max, struct peer_bytes *ret, struct err *err)
 {
 	struct sink *s = peer_of(p)->sink;

@@ -177,7 +177,7 @@ int fixture_seal(struct store *s, const struct sample *x, const char *key)
 	int r = tell(partial_open(s, key, x->geometry.size, &p, &err), &err);
 
 	for (uint32_t w = 0; r == 0 && w < x->windows; w++)
-		r = tell(partial_set(p, w, &x->nodes[w], &err), &err);
+		r = tell(partial_set_one(p, w, &x->nodes[w], &err), &err);
 	if (r == 0)
 		r = tell(partial_seal(p, &info, &x->root, &result, &err), &err);
 	if (r == 0 && (result.missing_len > 0 || result.data_bytes != x->data_bytes))

@@ -114,6 +114,7 @@ static int finished(const char *text, struct peer_finished *ret)
 static void test_wire(void)
 {
 	const uint8_t bytes[] = {3, 0, 0, 0, 'a', 'b', 'c', 200, 0, 0, 0, 'd'};
+	const uint8_t nodes[24] = {2, 0, 0, 0, 16, [23] = 'x'};
 	static const char *const bad[] = {
 		"{}",
 		"{\"missing\":[[0,0]]}",
@@ -124,16 +125,32 @@ static void test_wire(void)
 		"{\"missing\":[7]}",
 		"{\"missing\":[],\"root\":null}",
 		"{\"missing\":[],\"root\":\"cd00000000000000000000000000000000000000000000000000000000000000\"}"};
-	struct peer_window w = {0x0102030405060708, {{9}}};
+	struct peer_run run = {{0x0102030405060708, 0x0a0b}, {{9}}};
+	struct peer_chunk chunk = {0x0102030405060708, {{9}}};
 	struct peer_finished f = {NULL, 0};
 	struct peer_bytes one;
 	struct reader in;
 	struct err err;
-	uint8_t buf[WIRE_WINDOW_SIZE];
+	uint8_t buf[WIRE_RUN_SIZE];
+	uint32_t count = 0;
 	bool refused = true;
 
-	wire_encode_windows(&w, 1, buf);
-	ok(buf[0] == 8 && buf[7] == 1 && buf[8] == 9, "a window is encoded little-endian");
+	wire_encode_runs(&run, 1, buf);
+	ok(buf[0] == 8 && buf[7] == 1 && buf[8] == 0x0b && buf[9] == 0x0a && buf[12] == 9,
+	   "windows are encoded little-endian");
+	wire_encode_chunks(&chunk, 1, buf);
+	ok(buf[0] == 8 && buf[7] == 1 && buf[8] == 9, "and so is a chunk");
+	reader_init(&in, nodes, sizeof(nodes));
+	ok(wire_next_node(&in, 2, &count, &one, &err) == 0 && count == 2 && one.size == 16 &&
+		   one.data[15] == 'x' && in.left == 0,
+	   "a node of two windows is taken out");
+	reader_init(&in, nodes, sizeof(nodes));
+	ok(wire_next_node(&in, 1, &count, &one, &err) == -EPROTO && strstr(err.msg, "2 windows"),
+	   "of more windows than are left it is refused");
+	reader_init(&in, nodes + 24, sizeof(nodes) - 24);
+	ok(wire_next_node(&in, 1, &count, &one, &err) == -EPROTO, "cut off it is refused");
+	reader_init(&in, (const uint8_t[24]){0, 0, 0, 0, 16}, 24);
+	ok(wire_next_node(&in, 1, &count, &one, &err) == -EPROTO, "and of no window");
 	reader_init(&in, bytes, sizeof(bytes));
 	ok(wire_next(&in, 1, 10, &one, &err) == 0 && one.size == 3 &&
 		   memcmp(one.data, "abc", 3) == 0,

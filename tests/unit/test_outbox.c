@@ -30,14 +30,14 @@ static int put_pack(struct peer *p, const struct id *pack_id, const void *data, 
 	return 0;
 }
 
-static int put_windows(struct peer *p, uint32_t disk, const struct peer_window *w, size_t len,
+static int put_windows(struct peer *p, uint32_t disk, const struct peer_run *w, size_t len,
 		       struct err *err)
 {
 	(void)p;
 	(void)disk;
 	(void)err;
 	for (size_t i = 0; i < len; i++)
-		atomic_fetch_add(&sent[w[i].window], 1);
+		atomic_fetch_add(&sent[w[i].windows.first], 1);
 	atomic_fetch_add(&windows_sent, (unsigned)len);
 	for (unsigned i = 0; i < 4; i++) /* the others go on meanwhile */
 		(void)sched_yield();
@@ -46,15 +46,15 @@ static int put_windows(struct peer *p, uint32_t disk, const struct peer_window *
 
 static const struct peer_ops ops = {.put_pack = put_pack, .put_windows = put_windows};
 
-static void on_acknowledged(void *ctx, const struct peer_window *w)
+static void on_acknowledged(void *ctx, const struct peer_run *w)
 {
 	(void)ctx;
-	if (atomic_load(&sent[w->window]) == 0)
+	if (atomic_load(&sent[w->windows.first]) == 0)
 		atomic_fetch_add(&acknowledged_early, 1);
 	atomic_fetch_add(&acknowledged, 1);
 }
 
-static void on_refused(void *ctx, const struct peer_window *w, size_t len)
+static void on_refused(void *ctx, const struct peer_run *w, size_t len)
 {
 	(void)ctx;
 	(void)w;
@@ -66,11 +66,11 @@ static void *run_putter(void *arg)
 	uint64_t first = *(const uint64_t *)arg;
 	struct codec_ctx *codec = codec_ctx_new();
 	struct peer peer = {.ops = &ops};
-	struct peer_window w = {.id = {{1}}};
+	struct peer_run w = {{0, 1}, {{1}}};
 	struct err err;
 
 	for (uint64_t i = 0; i < EACH; i++) {
-		w.window = first + i;
+		w.windows.first = first + i;
 		if (outbox_put(outbox, &peer, codec, &w, NULL, &err) < 0)
 			abort();
 		for (unsigned k = 0; k < i % 64; k++) /* so that it is empty now and then */

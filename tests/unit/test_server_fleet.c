@@ -104,7 +104,7 @@ static void capture(const char *machine, const char *id)
 	if (r == 0)
 		r = job_get_partial(fleet, j, 0, &p, &err);
 	for (uint32_t i = 0; r == 0 && i < sample->windows; i++)
-		r = partial_set(p, i, &sample->nodes[i], &err);
+		r = partial_set_one(p, i, &sample->nodes[i], &err);
 	if (r == 0)
 		r = partial_seal(p, &info, &sample->root, &result, &err);
 	if (r == 0)

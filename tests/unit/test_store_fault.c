@@ -106,7 +106,7 @@ static bool capture(struct store *s, const struct sample *x, const char *key, st
 		if (r == 0)
 			r = tell(t, partial_open(s, key, x->geometry.size, &p, &err), f, &err);
 		for (uint32_t w = 0; w < x->windows && r == 0; w++)
-			r = tell(t, partial_set(p, w, &x->nodes[w], &err), f, &err);
+			r = tell(t, partial_set_one(p, w, &x->nodes[w], &err), f, &err);
 		if (r == 0)
 			r = tell(t, partial_seal(p, &info, &x->root, &result, &err), f, &err);
 		partial_close(p);

@@ -172,7 +172,7 @@ static int roots_meanwhile(void *arg, struct id **ret, size_t *ret_len, struct e
 		break;
 	case 4: /* one window set */
 		m->is_good = partial_open(m->s, "m", m->x->geometry.size, &p, err) == 0 &&
-			     partial_set(p, 0, &m->x->nodes[0], err) == 0;
+			     partial_set_one(p, 0, &m->x->nodes[0], err) == 0;
 		partial_close(p);
 		break;
 	case 5: /* sealed */

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/root.h"
 #include "tests/lib/store_fixture.h"
 #include "tests/unit/tap.h"
 
@@ -22,19 +23,55 @@ static void test_partial(struct store *s, const struct sample *x)
 	ok(partial_open(s, "j.0", 0, &p, &err) == -EINVAL, "a disk of no bytes");
 	ok(partial_open(s, "j.0", x->geometry.size, &p, &err) == 0, "open");
 	ok(partial_open(s, "j.0", x->geometry.size, &q, &err) == -EBUSY && !q, "open it twice");
-	ok(partial_set(p, x->windows, &x->nodes[0], &err) == -EINVAL && strstr(err.msg, "outside"),
+	ok(partial_set_one(p, x->windows, &x->nodes[0], &err) == -EINVAL &&
+		   strstr(err.msg, "outside"),
 	   "a window outside the disk");
-	ok(partial_set(p, 0, &none, &err) == -ENODATA, "a node that is not there");
-	ok(partial_set(p, 0, &x->chunks[0], &err) == -ENODATA, "a chunk instead of a node");
-	ok(partial_set(p, 0, &x->nodes[0], &err) == 0, "set a window");
+	ok(partial_set_one(p, 0, &none, &err) == -ENODATA, "a node that is not there");
+	ok(partial_set_one(p, 0, &x->chunks[0], &err) == -ENODATA, "a chunk instead of a node");
+	ok(partial_set_one(p, 0, &x->nodes[0], &err) == 0, "set a window");
 	partial_close(p);
 	ok(partial_open(s, "j.0", x->geometry.size - 512, &p, &err) == -EINVAL, "another size");
 	ok(partial_open(s, "j.short", x->geometry.size - 512, &p, &err) == 0 &&
-		   partial_set(p, x->windows - 1, &x->nodes[0], &err) == -EINVAL &&
+		   partial_set_one(p, x->windows - 1, &x->nodes[0], &err) == -EINVAL &&
 		   strstr(err.msg, "4193792"),
 	   "a node of another length than the window");
 	partial_close(p);
 	partial_remove(s, "j.short");
+}
+
+/* Windows in a row with one node, as empty ones are: a disk of 600, the last one short. */
+static void test_runs(struct store *s, const struct sample *x)
+{
+	const struct geometry g = {599ull * WINDOW_SIZE + 4096, 512, 512};
+	const struct window_range runs[] = {{0, 256}, {256, 256}, {513, 86}};
+	const struct window_range wrong[] = {{590, 10}, {590, 11}, {0, 257},
+					     {0, 0},	{600, 1},  {UINT64_MAX, 2}};
+	struct id nodes[] = {x->nodes[0], x->nodes[0], x->nodes[1]};
+	struct partial *p = NULL;
+	struct seal_result got = {0};
+	struct index_info info = {.geometry = g};
+	struct err err = {0};
+	bool refused = true;
+
+	ok(partial_open(s, "j.runs", g.size, &p, &err) == 0 &&
+		   partial_set(p, runs, nodes, 3, &err) == 0,
+	   "set runs of windows");
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		struct window_range w[] = {{512, 1}, wrong[i]};
+
+		refused = refused && partial_set(p, w, nodes, 2, &err) == -EINVAL;
+	}
+	ok(refused, "runs that reach too far, into a short window, or nowhere");
+	nodes[1].b[5] ^= 1;
+	ok(partial_set(p, (struct window_range[]){{512, 1}, {512, 1}}, nodes, 2, &err) == -ENODATA,
+	   "one of two nodes is not there");
+	ok(partial_seal(p, &info, &x->root, &got, &err) == 0 && got.missing_len == 2 &&
+		   got.missing[0].first == 512 && got.missing[0].count == 1 &&
+		   got.missing[1].first == 599 && got.missing[1].count == 1,
+	   "of what was refused nothing was set");
+	seal_result_done(&got);
+	partial_close(p);
+	partial_remove(s, "j.runs");
 }
 
 static void test_missing(struct store *s, const struct sample *x)
@@ -45,7 +82,7 @@ static void test_missing(struct store *s, const struct sample *x)
 	struct err err = {0};
 
 	ok(partial_open(s, "j.0", x->geometry.size, &p, &err) == 0, "open again");
-	ok(partial_set(p, 3, &x->nodes[3], &err) == 0, "set another window");
+	ok(partial_set_one(p, 3, &x->nodes[3], &err) == 0, "set another window");
 	ok(partial_seal(p, &info, &x->root, &got, &err) == 0 && got.missing_len == 2 &&
 		   got.missing[0].first == 1 && got.missing[0].count == 2 &&
 		   got.missing[1].first == 4 && got.missing[1].count == 2,
@@ -196,7 +233,7 @@ static void test_reopen(const struct sample *x)
 	struct store *s = fixture_open(false);
 
 	ok(partial_open(s, "k.1", x->geometry.size, &p, &err) == 0 &&
-		   partial_set(p, 4, &x->nodes[4], &err) == 0,
+		   partial_set_one(p, 4, &x->nodes[4], &err) == 0,
 	   "set a window");
 	partial_close(p);
 	store_close(s);
@@ -222,6 +259,7 @@ int main(void)
 	s = fixture_open(false);
 	ok(fixture_put_all(s, x), "put all packs");
 	test_partial(s, x);
+	test_runs(s, x);
 	test_missing(s, x);
 	test_seal(s, x);
 	test_seal_unreadable(s, x);

@@ -1,0 +1,72 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+# A disk of nearly 16 TiB (what an ext4 can hold in one file) with a little data in it, captured and restored: within 64 MiB of the agent's
+# memory, and the server's bounded too.
+. "$(dirname "$0")/../lib/tap.sh"
+. "$(dirname "$0")/../lib/server.sh"
+. "$(dirname "$0")/../lib/agent.sh"
+requires curl jq xxd cmp
+
+cd "$TAP_TMP" || exit
+size=$(((16 << 40) - (1 << 20)))
+truncate -s $size big.img 2>/dev/null || skip_all "this filesystem has no files of 16 TiB"
+truncate -s $size target.img
+places=$((1 << 20)) # each with 3 MiB of data
+places="$places $(((8 << 40) + 12345 * 4096)) $((size - (3 << 20)))"
+for place in $places; do fill big.img "$place" $((3 << 20)); done
+
+peak() { awk '/^VmHWM/ {print $2}' "/proc/$1/status"; }
+# Under the sanitizers memory is another matter: they keep a shadow of it, and what was freed.
+bounded() # PID KIB NAME
+{
+	local got
+	got=$(peak "$1")
+	note "$3: $got KiB"
+	[ "${B:-release}" = release ] || got=0
+	ok "$3: at most $(($2 >> 10)) MiB" [ "$got" -le "$2" ]
+}
+
+start_server
+make_token
+start_agent src --disk big.img --memory 64M
+ok "the machine appears" wait_for 60 machine_is_idle src
+start=$SECONDS
+ok "a capture is ordered" order '{"kind":"capture","machine":"src","image":"big"}'
+ok "it ends" job_wait 600
+note "captured in $((SECONDS - start)) s"
+is "$(field .state)" "done" "well" || diag "$BODY"
+is "$(field '.report.disks[0].size')" $size "all of it"
+is "$(field '.report.disks[0].data_bytes')" $((9 << 20)) "with what is in it"
+is "$(field '.report.disks[0].passes')" 1 "in one pass"
+bounded "$(agent_pid src)" 65536 "agent, capture"
+bounded "$SERVER_PID" 262144 "server, capture"
+stop_agent src
+
+start_agent dst --disk target.img --memory 64M
+ok "a target appears" wait_for 60 machine_is_idle dst
+start=$SECONDS
+ok "a restore is ordered" order '{"kind":"restore","machine":"dst","image":"big","end":"stay"}'
+ok "it ends" job_wait 600
+note "restored in $((SECONDS - start)) s"
+is "$(field .state)" "done" "well" || diag "$BODY"
+is "$(field '.report.disks[0] | .kept_bytes + .written_bytes + .zeroed_bytes')" $size "all of it"
+is "$(field '.report.disks[0].written_bytes')" $((9 << 20)) "of which little is written"
+bounded "$(agent_pid dst)" 65536 "agent, restore"
+bounded "$SERVER_PID" 262144 "server, restore"
+for place in $places; do
+	ok "the data at $place is there" cmp -i "$place" -n $((3 << 20)) big.img target.img
+done
+is "$(allocated target.img)" "$(allocated big.img)" "and nothing besides"
+
+start=$SECONDS
+ok "the image is verified" order '{"kind":"verify","image":"big"}'
+ok "it ends" job_wait 600
+note "verified in $((SECONDS - start)) s"
+is "$(field .state)" "done" "well" || diag "$BODY"
+start=$SECONDS
+ok "gc runs" order '{"kind":"gc"}'
+ok "it ends" job_wait 600
+note "gc in $((SECONDS - start)) s"
+is "$(field .state)" "done" "well" || diag "$BODY"
+bounded "$SERVER_PID" 262144 "server, verify and gc"
+done_testing
