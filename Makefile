@@ -253,7 +253,8 @@ STORE_SRC := \
 	server/store/seal.c \
 	server/store/store.c \
 	server/store/upkeep.c \
-	server/store/verify.c
+	server/store/verify.c \
+	server/store/workers.c
 
 STORE_LIBS := $(SQLITE_LIBS) $(XXHASH_LIBS)
 

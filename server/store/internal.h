@@ -85,6 +85,7 @@ struct scratch {
 
 struct marks;
 struct collector;
+struct workers;
 
 /* A root that was sealed from a partial: its index stays.  When the partial was removed it is over, but while store_gc runs it stays in
  * the list: gc asked for the roots in use before. */
@@ -135,6 +136,7 @@ struct store {
 	bool has_thread, is_stopping, is_due;
 	pthread_cond_t wake, room, upkeep_over;
 
+	struct workers *workers; /* verify and write what comes in */
 	pthread_mutex_t scratch_lock;
 	struct scratch *scratch;
 	struct cache *cache;

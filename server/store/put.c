@@ -12,6 +12,7 @@
 #include "common/cleanup.h"
 #include "server/store/collector.h"
 #include "server/store/internal.h"
+#include "server/store/workers.h"
 
 #define ATTEMPTS 16
 
@@ -321,10 +322,23 @@ static int put(struct store *s, struct incoming *in, struct err *err)
 	return r;
 }
 
+struct put_task {
+	struct store *s;
+	struct incoming *in;
+};
+
+static int put_in_worker(void *arg, struct err *err)
+{
+	const struct put_task *t = arg;
+
+	return put(t->s, t->in, err);
+}
+
 int store_put_pack(struct store *s, const struct id *expected, const void *data, size_t size,
 		   struct err *err)
 {
 	CLEANUP(incoming_done) struct incoming in;
+	struct put_task task = {s, &in};
 	bool known = false;
 	int r = incoming_init(&in, expected, data, size, err);
 
@@ -333,7 +347,7 @@ int store_put_pack(struct store *s, const struct id *expected, const void *data,
 	if (r == 0)
 		r = is_known(s, &in, &known, err);
 	if (r == 0 && !known) {
-		r = put(s, &in, err);
+		r = workers_run(s->workers, put_in_worker, &task, err);
 		tidy(s, &in);
 	}
 	return r;

@@ -11,6 +11,7 @@
 
 #include "common/cleanup.h"
 #include "server/store/internal.h"
+#include "server/store/workers.h"
 
 #define FORMAT	     "hoist-store 1\n"
 #define CACHE_SIZE   (64u << 20)
@@ -341,6 +342,7 @@ static void store_free(struct store *s)
 {
 	if (!s)
 		return;
+	workers_stop(s->workers);
 	checkpoint_stop(s);
 	partials_done(s);
 	db_done(&s->db);
@@ -415,6 +417,8 @@ int store_open_options(const char *dir, const struct store_options *o, struct st
 		r = open_index(s, db, err);
 	if (r == 0)
 		r = recover(s, err);
+	if (r == 0)
+		r = workers_start(0, &s->workers, err);
 	if (r < 0)
 		return r;
 	*ret = TAKE_PTR(s);

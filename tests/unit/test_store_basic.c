@@ -1,8 +1,11 @@
 /* What goes into the store comes out of it. */
 #include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "server/store/workers.h"
 #include "tests/lib/store_fixture.h"
 #include "tests/unit/tap.h"
 
@@ -136,6 +139,68 @@ static void test_open(void)
 	   "packs without a format file are refused");
 }
 
+#define PEERS	  24
+#define PEER_RUNS 50
+
+struct crowd {
+	struct workers *workers;
+	atomic_uint now, most, done, wrong;
+};
+
+struct piece {
+	struct crowd *crowd;
+	int number;
+};
+
+static int piece_work(void *arg, struct err *err)
+{
+	const struct piece *p = arg;
+	struct crowd *c = p->crowd;
+	unsigned n = atomic_fetch_add(&c->now, 1) + 1, most = atomic_load(&c->most);
+
+	while (n > most && !atomic_compare_exchange_weak(&c->most, &most, n))
+		;
+	(void)usleep(100);
+	(void)atomic_fetch_sub(&c->now, 1);
+	(void)atomic_fetch_add(&c->done, 1);
+	return p->number % 7 == 0 ? err_set(err, -EIO, "piece %d", p->number) : p->number;
+}
+
+static void *peer(void *arg)
+{
+	struct crowd *c = arg;
+
+	for (int i = 0; i < PEER_RUNS; i++) {
+		struct piece p = {c, i};
+		struct err err = {0};
+		char want[32];
+		int r = workers_run(c->workers, piece_work, &p, &err);
+
+		(void)snprintf(want, sizeof(want), "piece %d", i);
+		if (i % 7 == 0 ? r != -EIO || strcmp(err.msg, want) != 0 : r != i)
+			(void)atomic_fetch_add(&c->wrong, 1);
+	}
+	return NULL;
+}
+
+static void test_workers(void)
+{
+	struct crowd c = {.workers = NULL};
+	pthread_t threads[PEERS];
+	struct err err;
+	bool good = workers_start(3, &c.workers, &err) == 0;
+
+	for (size_t i = 0; good && i < PEERS; i++)
+		good = pthread_create(&threads[i], NULL, peer, &c) == 0;
+	for (size_t i = 0; good && i < PEERS; i++)
+		(void)pthread_join(threads[i], NULL);
+	ok(good && atomic_load(&c.done) == PEERS * PEER_RUNS, "all that is asked for is done");
+	ok(atomic_load(&c.wrong) == 0, "each gets its own result and error");
+	ok(atomic_load(&c.most) <= 3 && atomic_load(&c.most) >= 1,
+	   "no more at a time than there are workers");
+	workers_stop(c.workers);
+}
+
 int main(void)
 {
 	struct sample *x = sample_new(1, &sample_small);
@@ -146,6 +211,7 @@ int main(void)
 	test_odd_requests(x);
 	test_overlap();
 	test_open();
+	test_workers();
 	fixture_end();
 	sample_free(x);
 	return done();
