@@ -97,6 +97,7 @@ COMMON_SRC := \
 	common/message.c \
 	common/node.c \
 	common/pack.c \
+	common/pairing.c \
 	common/root.c \
 	common/setting.c \
 	common/setting_print.c \
@@ -135,6 +136,10 @@ AGENT_SRC := \
 	agent/meter.c \
 	agent/nic.c \
 	agent/outbox.c \
+	agent/pair.c \
+	agent/pair_server.c \
+	agent/pair_wire.c \
+	agent/paired.c \
 	agent/partitions.c \
 	agent/pci.c \
 	agent/peer.c \
@@ -163,6 +168,7 @@ CLI_SRC := \
 	server/cli/cmd_iso.c \
 	server/cli/cmd_job.c \
 	server/cli/cmd_machine.c \
+	server/cli/cmd_pairing.c \
 	server/cli/cmd_server.c \
 	server/cli/commands.c \
 	server/cli/connect.c \
@@ -268,9 +274,11 @@ TEST_LIBS   := $(OPENSSL_LIBS)
 SERVER_SRC := \
 	server/api/agent.c \
 	server/api/agent_capture.c \
+	server/api/agent_pair.c \
 	server/api/agent_restore.c \
 	server/api/operator.c \
 	server/api/operator_images.c \
+	server/api/operator_pairings.c \
 	server/api/operator_tokens.c \
 	server/api/routes.c \
 	server/api_error.c \
@@ -285,6 +293,7 @@ SERVER_SRC := \
 	server/fleet/machines.c \
 	server/fleet/orders.c \
 	server/fleet/pace.c \
+	server/fleet/pairing.c \
 	server/fleet/plan.c \
 	server/fleet/view.c \
 	server/fleet/worker.c \

@@ -60,9 +60,10 @@ static int check_replay(const char *text, struct err *err)
 
 static const struct setting settings[] = {
 	{"server", SETTING_TEXT, ALL, AT(server), 0, 0, NULL, "URL",
-	 "the server, as host, host:port or https://host:port; looked for if not given", check_url},
+	 "the server, as host, host:port or https://host:port; looked for if not given; without --pin this machine is paired with it",
+	 check_url},
 	{"pin", SETTING_TEXT, ALL, AT(pin), 0, 0, NULL, "FINGERPRINT",
-	 "fingerprint of the server's key, as 'hoist server info' shows it; no other server is talked to",
+	 "fingerprint of the server's key, as 'hoist server info' shows it; no other server is talked to; without it a person confirms the server by a code on this machine's screen",
 	 check_pin},
 	{"token", SETTING_TEXT, ALL | SETTING_SECRET, AT(token), 0, 0, NULL, "TOKEN",
 	 "enrolment token, from 'hoist token create'", NULL},
@@ -94,7 +95,8 @@ static const struct setting settings[] = {
 	{"console", SETTING_LIST, ALL, AT(consoles), 0, 0, NULL, "DEVICE",
 	 "write what happens to this terminal as well; may be repeated", NULL},
 	{"state", SETTING_TEXT, ALL, AT(state), 0, 0, NULL, "DIR",
-	 "folder for the session's secret, so that a restart needs no token", NULL},
+	 "folder for the session's secret and the server that was paired with, so that a restart needs neither token nor code",
+	 NULL},
 	{"settings", SETTING_TEXT, SETTING_ARGV, AT(settings), 0, 0, NULL, "FILE",
 	 "read settings from FILE, lines of key=value", NULL},
 	{"cmdline", SETTING_TEXT, SETTING_ARGV, AT(cmdline), 0, 0, NULL, "TEXT",
@@ -219,11 +221,11 @@ static int finish(struct config *c, struct err *err)
 		if (c->memory < MEMORY_DEFAULT)
 			c->memory = MEMORY_DEFAULT;
 	}
-	if (r == 0 && c->server && !c->pin) {
+	if (r == 0 && c->server && !c->pin && c->token) {
 		r = err_set(
 			err, -EINVAL,
-			"--server needs --pin, the fingerprint of that server's key ('hoist server "
-			"info' shows it)");
+			"--server with --token needs --pin, the fingerprint of that server's key "
+			"('hoist server info' shows it); without a token they are paired");
 	}
 	return r;
 }

@@ -222,9 +222,11 @@ static void take_answer(struct discover *d, const struct beacon *here, const cha
 		d->setup.found(d->setup.ctx, url, here->name);
 		return;
 	}
+	hex_encode(here->key, 32, key);
+	if (!d->setup.has_key && d->setup.heard)
+		d->setup.heard(d->setup.ctx, key, url, here->name);
 	if (!is_new(d, here->key, url))
 		return;
-	hex_encode(here->key, 32, key);
 	if (d->setup.has_key) {
 		(void)snprintf(
 			line, sizeof(line),
@@ -232,9 +234,8 @@ static void take_answer(struct discover *d, const struct beacon *here, const cha
 			"passed over",
 			here->name, url, key);
 	} else {
-		(void)snprintf(line, sizeof(line),
-			       "server '%s' is at %s, key %s; without a pin it is not talked to",
-			       here->name, url, key);
+		(void)snprintf(line, sizeof(line), "server '%s' is at %s, key %s", here->name, url,
+			       key);
 	}
 	d->setup.say(d->setup.ctx, line);
 }

@@ -18,8 +18,10 @@ struct discover_setup {
 	const struct setting_list *interfaces; /* only these; none: all but loopback */
 	bool has_key;
 	uint8_t key[32]; /* the one to look for; answers with another are named and passed over */
-	/* A server with the right key (or any, without has_key) is at `url`.  From the thread. */
+	/* A server with the right key is at `url`.  From the thread. */
 	void (*found)(void *ctx, const char *url, const char *name);
+	/* Without has_key: a server says that it is at `url` and has the key `pin` (64 hex digits).  At each answer. */
+	void (*heard)(void *ctx, const char *pin, const char *url, const char *name);
 	/* Something to tell the person, once for each such server. */
 	void (*say)(void *ctx, const char *line);
 	void *ctx;

@@ -20,6 +20,8 @@
 #include "agent/end.h"
 #include "agent/heartbeat.h"
 #include "agent/link.h"
+#include "agent/pair.h"
+#include "agent/paired.h"
 #include "agent/session.h"
 #include "agent/wire.h"
 #include "agent/work.h"
@@ -33,12 +35,15 @@ struct agent {
 	char name[NAME_MAX_LEN + 1];
 	struct session *session;
 	struct discover *discover; /* NULL: none */
-	struct link *link;
 	pthread_t signals;
 	bool has_signals;
 	atomic_bool quit;
-	pthread_mutex_t lock; /* over job */
-	struct job *job;      /* the one under way */
+	bool is_paired;		/* the server is one that this machine was paired with */
+	atomic_bool is_unknown; /* and it does not know this machine any more */
+	pthread_mutex_t lock;	/* over what follows */
+	struct job *job;	/* the one under way */
+	struct link *link;
+	struct pair *pair; /* while there is no server yet */
 };
 
 static void say(void *ctx, const char *line)
@@ -48,14 +53,23 @@ static void say(void *ctx, const char *line)
 
 /* ---- signals */
 
-static void quit(struct agent *a)
+/* Whatever waits for a server, or works for it, returns soon. */
+static void interrupt(struct agent *a)
 {
-	atomic_store(&a->quit, true);
-	link_interrupt(a->link);
 	(void)pthread_mutex_lock(&a->lock);
+	if (a->pair)
+		pair_interrupt(a->pair);
+	if (a->link)
+		link_interrupt(a->link);
 	if (a->job)
 		job_stop(a->job, JOB_QUIT);
 	(void)pthread_mutex_unlock(&a->lock);
+}
+
+static void quit(struct agent *a)
+{
+	atomic_store(&a->quit, true);
+	interrupt(a);
 }
 
 static void ending_signals(sigset_t *ret)
@@ -195,6 +209,25 @@ static void on_found(void *ctx, const char *url, const char *name)
 	session_offer(a->session, url);
 }
 
+static void on_heard(void *ctx, const char *pin, const char *url, const char *name)
+{
+	struct agent *a = ctx;
+
+	(void)pthread_mutex_lock(&a->lock);
+	if (a->pair)
+		pair_offer(a->pair, pin, url, name);
+	(void)pthread_mutex_unlock(&a->lock);
+}
+
+/* It forgot this machine, or is another one with the same key. */
+static void on_unknown(void *ctx)
+{
+	struct agent *a = ctx;
+
+	atomic_store(&a->is_unknown, true);
+	interrupt(a);
+}
+
 static void on_up(void *ctx, bool up)
 {
 	struct agent *a = ctx;
@@ -209,13 +242,14 @@ static void on_up(void *ctx, bool up)
 		console_say(a->console, "waiting for orders");
 }
 
-static int start_discovery(struct agent *a, struct err *err)
+static int start_discovery(struct agent *a, const char *pin, struct err *err)
 {
 	struct discover_setup setup = {
 		.name = a->name,
 		.port = (uint16_t)a->config.discovery_port,
 		.interfaces = &a->config.interfaces,
 		.found = on_found,
+		.heard = on_heard,
 		.say = say,
 		.ctx = a,
 	};
@@ -224,8 +258,8 @@ static int start_discovery(struct agent *a, struct err *err)
 
 	if (!a->config.discovery)
 		return 0;
-	if (a->config.pin) {
-		r = http_target_set_pin(&t, a->config.pin, err);
+	if (pin) {
+		r = http_target_set_pin(&t, pin, err);
 		setup.has_key = r == 0 && hex_decode(t.pin, setup.key, sizeof(setup.key));
 	}
 	if (r == 0 && !hex_decode(a->machine_id, setup.machine, sizeof(setup.machine)))
@@ -237,27 +271,83 @@ static int start_discovery(struct agent *a, struct err *err)
 	return r;
 }
 
-/* Bare media: there is no key to trust, and no token.  Say so and be seen; pairing will have its place here. */
-static int announce_only(struct agent *a, struct err *err)
+static void stop_discovery(struct agent *a)
 {
+	discover_stop(a->discover);
+	a->discover = NULL;
+}
+
+/* ---- bare media: there is no key to trust, and no token */
+
+static void set_pair(struct agent *a, struct pair *pair)
+{
+	(void)pthread_mutex_lock(&a->lock);
+	a->pair = pair;
+	if (pair && atomic_load(&a->quit))
+		pair_interrupt(pair);
+	(void)pthread_mutex_unlock(&a->lock);
+}
+
+static void introduce_pairing(struct agent *a)
+{
+	console_say(a->console, "this medium was not made for a server: this machine is to be "
+				"paired with one");
+	console_say(a->console,
+		    "a code will be shown here; type it at the server to let this machine in");
+	if (a->config.token)
+		console_say(a->console, "the token is kept back: without a pin it is not known "
+					"which server may have it");
+}
+
+/* Find a server that a person vouches for.  -ECANCELED */
+static int pair(struct agent *a, struct pair_result *ret, struct err *err)
+{
+	const struct pair_setup setup = {a->machine_id, a->name, a->console};
+	struct pair *p;
+	int r = 0;
+
+	introduce_pairing(a);
+	if (!a->config.discovery && !a->config.server)
+		return err_set(
+			err, -EINVAL,
+			"there is neither a pin nor an address of a server, and discovery is "
+			"off: nothing to do");
+	p = pair_new(&setup);
+	if (!p)
+		return err_set(err, -ENOMEM, "out of memory");
+	set_pair(a, p);
+	if (a->config.server) {
+		struct http_target t = {.pin = ""};
+
+		r = http_target_set_url(&t, a->config.server, err);
+		if (r == 0)
+			pair_offer(p, NULL, t.url, "?");
+	} else {
+		r = start_discovery(a, NULL, err);
+	}
+	if (r == 0)
+		r = pair_run(p, ret, err);
+	stop_discovery(a);
+	set_pair(a, NULL);
+	pair_free(p);
+	return r;
+}
+
+/* A server that this machine has been paired with, or is now. */
+static int find_paired(struct agent *a, struct pair_result *ret, struct err *err)
+{
+	struct err bad;
 	int r;
 
-	console_say(
-		a->console,
-		"this medium was not made for a server (no pin, no token), so none is talked to");
-	console_say(a->console,
-		    "personalise it with 'hoist iso', or boot with hoist.pin= and hoist.token=");
-	if (!a->config.discovery)
-		return err_set(err, -EINVAL,
-			       "there is no pin, and discovery is off: nothing to do");
-	r = start_discovery(a, err);
-	if (r == 0) {
-		sigset_t set;
-		int signal;
-
-		ending_signals(&set);
-		(void)sigwait(&set, &signal);
+	a->is_paired = true;
+	if (a->config.state && paired_load(a->config.state, &ret->target)) {
+		console_say(a->console, "this machine was paired with the server at %s, key %.16s",
+			    ret->target.url, ret->target.pin);
+		return 0;
 	}
+	r = pair(a, ret, err);
+	if (r == 0 && a->config.state && paired_save(a->config.state, &ret->target, &bad) < 0)
+		console_say(a->console, "the pairing cannot be kept: %s", bad.msg);
 	return r;
 }
 
@@ -438,19 +528,9 @@ static int serve(struct agent *a, int *ret_status, struct err *err)
 
 /* ---- start and end */
 
-static int start(struct agent *a, struct err *err)
+static int start(struct agent *a, struct inventory **ret, struct err *err)
 {
 	CLEANUP(inventory_freep) struct inventory *i = NULL;
-	struct session_setup setup = {.url = a->config.server,
-				      .pin = a->config.pin,
-				      .machine_id = a->machine_id,
-				      .name = a->name,
-				      .token = a->config.token,
-				      .state_dir = a->config.state,
-				      .say = say,
-				      .is_up = on_up,
-				      .ctx = a};
-	json_t *json;
 	int r = look_around(a, &i, err);
 
 	if (r < 0)
@@ -463,33 +543,99 @@ static int start(struct agent *a, struct err *err)
 	(void)snprintf(a->machine_id, sizeof(a->machine_id), "%s", i->machine_id);
 	choose_name(a, i);
 	introduce(a, i);
-	if (!a->config.pin)
-		return 0;
-	r = session_new(&setup, &a->session, err);
+	*ret = TAKE_PTR(i);
+	return 0;
+}
+
+static void set_link(struct agent *a, struct link *l)
+{
+	(void)pthread_mutex_lock(&a->lock);
+	a->link = l;
+	if (l && atomic_load(&a->quit))
+		link_interrupt(l);
+	(void)pthread_mutex_unlock(&a->lock);
+}
+
+static int open_session(struct agent *a, const struct inventory *i,
+			const struct pair_result *paired, struct err *err)
+{
+	struct session_setup setup = {
+		.url = a->is_paired ? paired->target.url : a->config.server,
+		.pin = a->is_paired ? paired->target.pin : a->config.pin,
+		.machine_id = a->machine_id,
+		.name = a->name,
+		.token = a->is_paired ? NULL : a->config.token,
+		.pairing = a->is_paired && paired->ticket[0] ? paired->ticket : NULL,
+		.state_dir = a->config.state,
+		.say = say,
+		.is_up = on_up,
+		.is_unknown = a->is_paired ? on_unknown : NULL,
+		.ctx = a,
+	};
+	struct link *l;
+	json_t *json;
+	int r = session_new(&setup, &a->session, err);
+
 	if (r < 0)
 		return r;
 	json = inventory_to_json(i);
-	a->link = json ? link_new(a->session) : NULL;
-	if (!json || !a->link)
+	l = json ? link_new(a->session) : NULL;
+	if (!l) {
+		json_decref(json);
 		return err_set(err, -ENOMEM, "out of memory");
+	}
 	session_set_inventory(a->session, json);
-	return 0;
+	set_link(a, l);
+	r = start_discovery(a, setup.pin, err);
+	if (r == 0 && !setup.url)
+		console_say(a->console, "looking for the server with the key %s", setup.pin);
+	return r;
+}
+
+static void close_session(struct agent *a)
+{
+	struct link *l = a->link;
+
+	stop_discovery(a);
+	set_link(a, NULL);
+	link_free(l);
+	session_free(a->session);
+	a->session = NULL;
+}
+
+/* Serve one server, until told to end or until it knows this machine no more. */
+static int serve_one(struct agent *a, const struct inventory *i, int *ret_status, struct err *err)
+{
+	struct pair_result paired = {.ticket = ""};
+	int r = a->config.pin ? 0 : find_paired(a, &paired, err);
+
+	atomic_store(&a->is_unknown, false);
+	if (r == 0)
+		r = open_session(a, i, &paired, err);
+	explicit_bzero(paired.ticket, sizeof(paired.ticket));
+	if (r == 0)
+		r = serve(a, ret_status, err);
+	close_session(a);
+	if (r == 0 && atomic_load(&a->is_unknown) && a->config.state)
+		paired_forget(a->config.state);
+	return r == -ECANCELED ? 0 : r;
 }
 
 static int run(struct agent *a, int *ret_status, struct err *err)
 {
-	int r = start(a, err);
+	CLEANUP(inventory_freep) struct inventory *i = NULL;
+	int r = start(a, &i, err);
 
+	if (r == 0)
+		r = start_signals(a, err);
 	if (r < 0)
 		return r;
-	if (!a->config.pin)
-		return announce_only(a, err);
-	r = start_signals(a, err);
-	if (r == 0)
-		r = start_discovery(a, err);
-	if (r == 0 && !a->config.server)
-		console_say(a->console, "looking for the server with the key %s", a->config.pin);
-	return r == 0 ? serve(a, ret_status, err) : r;
+	do {
+		r = serve_one(a, i, ret_status, err);
+		if (r == 0 && atomic_load(&a->is_unknown))
+			console_say(a->console, "the server does not know this machine any more");
+	} while (r == 0 && atomic_load(&a->is_unknown) && !atomic_load(&a->quit));
+	return r;
 }
 
 static void agent_done(struct agent *a)
@@ -498,9 +644,6 @@ static void agent_done(struct agent *a)
 		(void)pthread_kill(a->signals, SIGUSR1);
 		(void)pthread_join(a->signals, NULL);
 	}
-	discover_stop(a->discover);
-	link_free(a->link);
-	session_free(a->session);
 	console_free(a->console);
 	config_done(&a->config);
 	(void)pthread_mutex_destroy(&a->lock);

@@ -17,10 +17,9 @@
 #include "common/cleanup.h"
 #include "common/id.h"
 
-#define PLACES_MAX  8u /* a server with so many addresses */
-#define SECRET_NAME "session-secret"
-#define REPEAT_MS   60000u /* the same trouble is mentioned again after that */
-#define OTHER_MS    10000u /* and another one */
+#define PLACES_MAX 8u /* a server with so many addresses */
+#define REPEAT_MS  60000u /* the same trouble is mentioned again after that */
+#define OTHER_MS   10000u /* and another one */
 
 struct session {
 	struct session_setup setup; /* strings are heap; fixed */
@@ -39,11 +38,18 @@ struct session {
 	uint64_t trouble_ms; /* and when; 0: never */
 };
 
+static void free_secret(const char *text)
+{
+	if (text)
+		explicit_bzero((char *)text, strlen(text));
+	free((char *)text);
+}
+
 static char *secret_path(const struct session *s, const char *suffix)
 {
 	char *path = NULL;
 
-	if (asprintf(&path, "%s/%s%s", s->setup.state_dir, SECRET_NAME, suffix) < 0)
+	if (asprintf(&path, "%s/%s%s", s->setup.state_dir, SESSION_SECRET_NAME, suffix) < 0)
 		return NULL;
 	return path;
 }
@@ -94,9 +100,10 @@ static bool copy_setup(struct session *s, const struct session_setup *from)
 	s->setup.machine_id = strdup(from->machine_id);
 	s->setup.name = strdup(from->name);
 	s->setup.token = from->token ? strdup(from->token) : NULL;
+	s->setup.pairing = from->pairing ? strdup(from->pairing) : NULL;
 	s->setup.state_dir = from->state_dir ? strdup(from->state_dir) : NULL;
 	return s->setup.machine_id && s->setup.name && (!from->token || s->setup.token) &&
-	       (!from->state_dir || s->setup.state_dir);
+	       (!from->pairing || s->setup.pairing) && (!from->state_dir || s->setup.state_dir);
 }
 
 int session_new(const struct session_setup *setup, struct session **ret, struct err *err)
@@ -118,16 +125,10 @@ int session_new(const struct session_setup *setup, struct session **ret, struct 
 		session_free(s);
 		return r;
 	}
-	load_secret(s);
+	if (!setup->pairing) /* a kept one is another server's then */
+		load_secret(s);
 	*ret = s;
 	return 0;
-}
-
-static void free_secret(const char *text)
-{
-	if (text)
-		explicit_bzero((char *)text, strlen(text));
-	free((char *)text);
 }
 
 void session_free(struct session *s)
@@ -138,6 +139,7 @@ void session_free(struct session *s)
 	free((char *)s->setup.machine_id);
 	free((char *)s->setup.name);
 	free_secret(s->setup.token);
+	free_secret(s->setup.pairing);
 	free((char *)s->setup.state_dir);
 	explicit_bzero(&s->target, sizeof(s->target));
 	(void)pthread_mutex_destroy(&s->lock);
@@ -267,10 +269,10 @@ unsigned session_get(struct session *s, struct http_target *ret, bool *ret_regis
 /* NULL: out of memory, or there is no inventory yet.  The lock is held. */
 static json_t *make_registration(const struct session *s)
 {
-	return json_pack("{s:s*, s:s*, s:s, s:s, s:s, s:O}", "token", s->setup.token, "secret",
-			 s->target.secret[0] ? s->target.secret : NULL, "machine_id",
-			 s->setup.machine_id, "name", s->setup.name, "agent_version", HOIST_VERSION,
-			 "inventory", s->inventory);
+	return json_pack("{s:s*, s:s*, s:s*, s:s, s:s, s:s, s:O}", "token", s->setup.token,
+			 "secret", s->target.secret[0] ? s->target.secret : NULL, "pairing",
+			 s->setup.pairing, "machine_id", s->setup.machine_id, "name", s->setup.name,
+			 "agent_version", HOIST_VERSION, "inventory", s->inventory);
 }
 
 static bool begin_registering(struct session *s, unsigned generation, json_t **ret_body)
@@ -294,6 +296,8 @@ static void end_registering(struct session *s, const char *secret, unsigned poll
 		s->registered = true;
 		s->poll_s = poll_s;
 		s->generation++;
+		free_secret(s->setup.pairing); /* it has served */
+		s->setup.pairing = NULL;
 	}
 	(void)pthread_mutex_unlock(&s->lock);
 	if (secret && s->setup.state_dir)
@@ -305,6 +309,7 @@ int session_register(struct session *s, struct http *h, unsigned generation, str
 	CLEANUP_JSON json_t *body = NULL, *answer = NULL;
 	struct http_call call = {"POST", "/v1/agent/register", NULL, 0};
 	struct wire_registered given = {NULL, WIRE_POLL_MAX};
+	struct http_answer a = {0};
 	int r;
 
 	if (!begin_registering(s, generation, &body))
@@ -314,13 +319,15 @@ int session_register(struct session *s, struct http *h, unsigned generation, str
 	} else {
 		call.body = body;
 		http_set_secret(h, "");
-		r = http_json(h, &call, &answer, NULL, err);
+		r = http_json(h, &call, &answer, &a, err);
 	}
 	if (r == 0 && answer)
 		r = wire_registered_decode(answer, s->setup.machine_id, &given, err);
 	if (r == 0 && !answer)
 		r = err_set(err, -EPROTO, "the server's answer to the registration is empty");
 	end_registering(s, r == 0 ? given.secret : NULL, given.poll_s);
+	if (r == -EREMOTEIO && strcmp(a.error.code, "forbidden") == 0 && s->setup.is_unknown)
+		s->setup.is_unknown(s->setup.ctx);
 	return r;
 }
 

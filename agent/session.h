@@ -7,6 +7,8 @@
 #include "common/http.h"
 #include "common/json.h"
 
+#define SESSION_SECRET_NAME "session-secret" /* file in the state folder */
+
 struct session;
 
 struct session_setup {
@@ -15,11 +17,14 @@ struct session_setup {
 	const char *machine_id; /* 32 hex digits */
 	const char *name;
 	const char *token;     /* or NULL */
+	const char *pairing;   /* ticket of a pairing that was confirmed, or NULL */
 	const char *state_dir; /* or NULL: the secret is not kept */
 	/* Lines for the person; from any thread. */
 	void (*say)(void *ctx, const char *line);
 	/* The server answers, or no longer does; also when it takes the machine in at last. */
 	void (*is_up)(void *ctx, bool up);
+	/* The server knows neither this machine nor what it registers with.  May be NULL. */
+	void (*is_unknown)(void *ctx);
 	void *ctx;
 };
 

@@ -32,6 +32,9 @@ static inline void http_freep(struct http **p)
 	http_free(*p);
 }
 void http_set_secret(struct http *h, const char *secret);
+/* Without a pin: GET /v1/info, which tells nothing and carries no secret, may be asked of whoever answers.  What it says of its own key is
+ * seen to be true only by connecting with that as the pin. */
+void http_allow_any_key(struct http *h);
 /* From any thread: the request under way returns -ECANCELED within a second, and all later ones at once. */
 void http_cancel(struct http *h);
 
@@ -43,6 +46,7 @@ struct http_request {
 	size_t body_size;
 	size_t answer_max;  /* an answer longer than that is -EMSGSIZE (errors may have 64 KiB) */
 	unsigned timeout_s; /* no byte either way for that long: -ETIMEDOUT; 0 = 60 */
+	unsigned whole_s;   /* longer than that in all: -ETIMEDOUT; 0 = no limit */
 };
 
 struct http_answer {

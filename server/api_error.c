@@ -26,6 +26,7 @@ static const struct {
 	CODE(API_BAD_PACK, "bad_pack", 400, 0),
 	CODE(API_INCOMPLETE, "incomplete", 409, 0),
 	CODE(API_CANCELLED, "cancelled", 409, 0),
+	CODE(API_WRONG_CODE, "wrong_code", 409, 0),
 	CODE(API_INTERNAL, "internal", 500, 0),
 	CODE(API_TARGET_TOO_SMALL, "target_too_small", 409, 0),
 	CODE(API_TARGET_HOLDS_DATA, "target_holds_data", 409, 0),

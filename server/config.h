@@ -12,6 +12,8 @@ struct config {
 	struct setting_list listen;
 	char *discovery; /* "yes" or "no" */
 	uint64_t discovery_port;
+	char *pairing; /* "yes" or "no" */
+	uint64_t pairing_expiry_s, pairings, pairings_per_peer;
 	char *name; /* NULL: the host's name */
 	char *log_level;
 	bool rebuild_index, print_fingerprint, version;

@@ -206,12 +206,19 @@ static int open_storage(struct server *s, struct err *err)
 
 static int open_fleet(struct server *s, struct err *err)
 {
-	const struct fleet_config config = {.state = s->state,
-					    .store = s->store,
-					    .poll_s = (unsigned)s->config->poll_s,
-					    .stall_s = (unsigned)s->config->stall_s,
-					    .away_s = (unsigned)s->config->away_s};
+	struct fleet_config config = {
+		.state = s->state,
+		.store = s->store,
+		.poll_s = (unsigned)s->config->poll_s,
+		.stall_s = (unsigned)s->config->stall_s,
+		.away_s = (unsigned)s->config->away_s,
+		.pairing = {.enabled = strcmp(s->config->pairing, "yes") == 0,
+			    .life_s = (unsigned)s->config->pairing_expiry_s,
+			    .max = (unsigned)s->config->pairings,
+			    .per_peer_max = (unsigned)s->config->pairings_per_peer},
+	};
 
+	memcpy(config.pairing.key, s->identity.fingerprint, sizeof(config.pairing.key));
 	return fleet_open(&config, &s->fleet, err);
 }
 

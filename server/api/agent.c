@@ -9,13 +9,12 @@
 #define VERSION_MAX    (AGENT_VERSION_SIZE - 1)
 #define MACHINE_DIGITS (MACHINE_ID_SIZE - 1)
 
-static bool is_hex(const char *text, size_t len)
+bool api_is_hex(const char *text, size_t len)
 {
 	return strlen(text) == len && strspn(text, "0123456789abcdef") == len;
 }
 
-/* 1 to `max` printable ASCII characters. */
-static bool is_plain(const char *text, size_t max)
+bool api_is_plain(const char *text, size_t max)
 {
 	size_t n = strlen(text);
 
@@ -33,6 +32,8 @@ static int read_registration(const json_t *body, struct registration *reg, struc
 	if (r == 0)
 		r = json_opt_str(body, "secret", SECRET_MAX, &reg->secret, err);
 	if (r == 0)
+		r = json_opt_str(body, "pairing", SECRET_MAX, &reg->pairing, err);
+	if (r == 0)
 		r = json_get_str(body, "machine_id", MACHINE_DIGITS, &reg->machine, err);
 	if (r == 0)
 		r = json_get_str(body, "name", NAME_MAX_LEN, &reg->name, err);
@@ -42,12 +43,12 @@ static int read_registration(const json_t *body, struct registration *reg, struc
 		r = json_get_object(body, "inventory", &reg->inventory, err);
 	if (r < 0)
 		return r;
-	if (!is_hex(reg->machine, MACHINE_DIGITS))
+	if (!api_is_hex(reg->machine, MACHINE_DIGITS))
 		return err_set(err, API_BAD_REQUEST, "field 'machine_id' is not 32 hex digits");
-	if (!is_plain(reg->name, NAME_MAX_LEN))
+	if (!api_is_plain(reg->name, NAME_MAX_LEN))
 		return err_set(err, API_BAD_REQUEST,
 			       "field 'name' is not 1 to 64 printable ASCII characters");
-	if (!is_plain(reg->agent_version, VERSION_MAX))
+	if (!api_is_plain(reg->agent_version, VERSION_MAX))
 		return err_set(err, API_BAD_REQUEST,
 			       "field 'agent_version' is not 1 to 32 printable ASCII characters");
 	return 0;

@@ -23,6 +23,11 @@ void api_answer(struct call *c, int r, unsigned status, json_t *take_json, const
 /* 507 when the store's filesystem is about to be full. */
 int api_check_space(struct server *s, struct err *err) MUST_CHECK;
 
+/* `len` lower-case hex digits. */
+bool api_is_hex(const char *text, size_t len);
+/* 1 to `max` printable ASCII characters. */
+bool api_is_plain(const char *text, size_t max);
+
 /* The disk's number in the path.  API_NOT_FOUND */
 int api_disk_number(struct call *c, uint64_t *ret, struct err *err) MUST_CHECK;
 
@@ -34,6 +39,10 @@ void api_poll(struct call *c);
 void api_progress(struct call *c);
 void api_done(struct call *c);
 void api_failed(struct call *c);
+/* agent_pair.c */
+void api_pair(struct call *c);
+void api_pair_reveal(struct call *c);
+void api_pair_wait(struct call *c);
 /* agent_capture.c */
 void api_lack(struct call *c);
 void api_put_pack(struct call *c);
@@ -61,4 +70,8 @@ void api_remove_image(struct call *c);
 void api_create_token(struct call *c);
 void api_list_tokens(struct call *c);
 void api_revoke_token(struct call *c);
+/* operator_pairings.c */
+void api_list_pairings(struct call *c);
+void api_confirm_pairing(struct call *c);
+void api_reject_pairing(struct call *c);
 #endif

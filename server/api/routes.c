@@ -6,6 +6,7 @@
 
 #define LACK_BODY_MAX	 (LACK_IDS_MAX * ID_SIZE)
 #define WINDOWS_BODY_MAX (WINDOWS_PUT_MAX * (8 + 4 + ID_SIZE))
+#define PAIR_BODY_MAX	 1024u
 #define CHUNKS_BODY_MAX	 (CHUNKS_GET_MAX * (8 + ID_SIZE))
 
 const struct route api_routes[] = {
@@ -45,6 +46,15 @@ const struct route api_routes[] = {
 	{HTTP_GET, AUTH_OPERATOR, "/v1/tokens", BODY_NONE, 0, api_list_tokens},
 	{HTTP_DELETE, AUTH_OPERATOR, "/v1/tokens/{}", BODY_NONE, 0, api_revoke_token},
 	{HTTP_GET, AUTH_OPERATOR, "/v1/events", BODY_NONE, 0, api_list_events},
+
+	{HTTP_POST, AUTH_ANYONE, "/v1/agent/pair", BODY_JSON, PAIR_BODY_MAX, api_pair},
+	{HTTP_POST, AUTH_ANYONE, "/v1/agent/pair/reveal", BODY_JSON, PAIR_BODY_MAX,
+	 api_pair_reveal},
+	{HTTP_POST, AUTH_ANYONE, "/v1/agent/pair/wait", BODY_JSON, PAIR_BODY_MAX, api_pair_wait},
+	{HTTP_GET, AUTH_OPERATOR, "/v1/pairings", BODY_NONE, 0, api_list_pairings},
+	{HTTP_POST, AUTH_OPERATOR, "/v1/pairings/{}/confirm", BODY_JSON, PAIR_BODY_MAX,
+	 api_confirm_pairing},
+	{HTTP_POST, AUTH_OPERATOR, "/v1/pairings/{}/reject", BODY_NONE, 0, api_reject_pairing},
 };
 const size_t api_routes_len = sizeof(api_routes) / sizeof(api_routes[0]);
 

@@ -31,6 +31,7 @@ struct options {
 	char *machine, *state; /* jobs */
 	uint64_t uses;	       /* tokens */
 	char *expires, *note;
+	bool codes;			       /* pairings */
 	bool all;			       /* image rm */
 	char *in, *out, *token, *show, *reset; /* iso */
 	bool new_token, secrets;
@@ -111,6 +112,9 @@ int job_started(struct ctx *c, const json_t *job, struct err *err) MUST_CHECK;
 int cmd_machines(struct ctx *c, struct err *err);
 int cmd_machine_show(struct ctx *c, struct err *err);
 int cmd_machine_forget(struct ctx *c, struct err *err);
+int cmd_pairings(struct ctx *c, struct err *err);
+int cmd_pair(struct ctx *c, struct err *err);
+int cmd_pairing_reject(struct ctx *c, struct err *err);
 int cmd_images(struct ctx *c, struct err *err);
 int cmd_image_show(struct ctx *c, struct err *err);
 int cmd_image_verify(struct ctx *c, struct err *err);

@@ -140,6 +140,14 @@ static const struct setting restore_options[] = {
 	END_OPTION("What the machine does afterwards; default: reboot"),
 };
 
+static const struct setting pairings_options[] = {
+	{.key = "codes",
+	 .type = SETTING_BOOL,
+	 ARGV,
+	 AT(codes),
+	 .help = "Show the codes too, to compare them by eye with the machines' screens"},
+};
+
 static const struct setting jobs_options[] = {
 	{.key = "machine",
 	 .type = SETTING_TEXT,
@@ -278,6 +286,45 @@ const struct command commands[] = {
 		.operands_min = 1,
 		.operands_max = 1,
 		.run = cmd_machine_forget,
+	},
+	{
+		.name = "pairings",
+		.operands = "",
+		.summary = "List the machines that show a pairing code",
+		.text = "A machine booted from a medium that was made for no server shows a code of "
+			"six digits, and waits until it is confirmed here. Those that were confirmed, "
+			"rejected, or had a wrong code typed are listed until they expire. KNOWN: a "
+			"machine with this id has registered before.",
+		.takes = ALL,
+		OPTIONS(pairings_options),
+		.run = cmd_pairings,
+	},
+	{
+		.name = "pair",
+		.operands = "MACHINE CODE",
+		.summary = "Confirm a machine by the code on its screen",
+		.text = "MACHINE as for 'machine show'; the screen says the whole command. The code "
+			"must be read from the machine's own screen: that it is also this server's is "
+			"what shows that nobody is between the two.\n"
+			"A wrong code ends the pairing, and the machine shows a new one. When a code "
+			"that was surely typed right is called wrong, somebody is between: look at the "
+			"network before anything else.",
+		.example = "hoist pair 4c4c4544 482 913",
+		.takes = ALL,
+		.operands_min = 2,
+		.operands_max = 3,
+		.run = cmd_pair,
+	},
+	{
+		.name = "pairing reject",
+		.operands = "MACHINE",
+		.summary = "Reject a machine that shows a pairing code",
+		.text = "Its screen says so, and it asks again after a quarter of an hour at the "
+			"earliest.",
+		.takes = ALL,
+		.operands_min = 1,
+		.operands_max = 1,
+		.run = cmd_pairing_reject,
 	},
 	{
 		.name = "images",

@@ -137,12 +137,18 @@ static void *ticker_run(void *arg)
 			fleet_release(f, j);
 		}
 		machines_touch(f, false);
+		pairings_tick(f->pairings);
 	}
 	machines_touch(f, true);
 	return NULL;
 }
 
 /* ---- opening and closing */
+
+static void pairing_event(void *ctx, const char *event, const char *machine, const char *text)
+{
+	fleet_event(ctx, event, machine, "", "%s", text);
+}
 
 static struct fleet *fleet_new(const struct fleet_config *config)
 {
@@ -151,6 +157,14 @@ static struct fleet *fleet_new(const struct fleet_config *config)
 	if (!f)
 		return NULL;
 	f->config = *config;
+	f->config.pairing.poll_s = config->poll_s;
+	f->config.pairing.event = pairing_event;
+	f->config.pairing.ctx = f;
+	f->pairings = pairings_new(&f->config.pairing);
+	if (!f->pairings) {
+		free(f);
+		return NULL;
+	}
 	(void)pthread_mutex_init(&f->lock, NULL);
 	(void)pthread_mutex_init(&f->commit_lock, NULL);
 	fleet_cond_init(&f->work);
@@ -199,6 +213,7 @@ void fleet_stop(struct fleet *f)
 {
 	if (!f)
 		return;
+	pairings_stop(f->pairings);
 	(void)pthread_mutex_lock(&f->lock);
 	f->stopping = true;
 	(void)pthread_cond_broadcast(&f->work);
@@ -223,6 +238,7 @@ void fleet_close(struct fleet *f)
 		f); /* a start that failed half way has threads too: they must not wait on what is destroyed */
 	jobs_free(f);
 	machines_free(f);
+	pairings_free(f->pairings);
 	(void)pthread_cond_destroy(&f->work);
 	(void)pthread_cond_destroy(&f->tick);
 	(void)pthread_mutex_destroy(&f->lock);

@@ -20,6 +20,7 @@
 #include "common/err.h"
 #include "common/index.h"
 #include "server/api_error.h"
+#include "server/fleet/pairing.h"
 #include "server/state/state.h"
 #include "server/store/store.h"
 
@@ -29,9 +30,10 @@ struct job;
 struct fleet_config {
 	struct state *state;
 	struct store *store;
-	unsigned poll_s;  /* longest wait of an agent's poll */
-	unsigned stall_s; /* without progress for so long a job is called stalled */
-	unsigned away_s;  /* without a word for so long a machine is called away */
+	unsigned poll_s;		/* longest wait of an agent's poll */
+	unsigned stall_s;		/* without progress for so long a job is called stalled */
+	unsigned away_s;		/* without a word for so long a machine is called away */
+	struct pairings_config pairing; /* all but poll_s and event */
 };
 
 /* Read machines and unfinished jobs, finish commits that were under way, start the threads. */
@@ -48,8 +50,8 @@ void fleet_event(struct fleet *f, const char *event, const char *machine, const 
 /* ---- machines */
 
 struct registration {
-	const char *token, *secret; /* NULL: none */
-	const char *machine;	    /* 32 hex digits */
+	const char *token, *secret, *pairing; /* NULL: none */
+	const char *machine;		      /* 32 hex digits */
 	const char *name, *agent_version, *address;
 	const json_t *inventory; /* an object */
 };
@@ -67,6 +69,12 @@ int fleet_list_machines(struct fleet *f, json_t **ret, struct err *err) MUST_CHE
 int fleet_show_machine(struct fleet *f, const char *name, json_t **ret, struct err *err) MUST_CHECK;
 int fleet_remove_machine(struct fleet *f, const char *name, struct err *err) MUST_CHECK;
 void fleet_count(struct fleet *f, unsigned *ret_machines, unsigned *ret_jobs_running);
+
+/* ---- machines that pair: pairing.h; as long as the fleet */
+
+struct pairings *fleet_pairings(struct fleet *f);
+/* {"pairings": [PAIRING...]} */
+int fleet_list_pairings(struct fleet *f, json_t **ret, struct err *err) MUST_CHECK;
 
 /* ---- what agents say */
 

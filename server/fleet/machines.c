@@ -156,7 +156,16 @@ static int make_secret(char *ret, struct err *err)
 	return 0;
 }
 
-/* May it come in?  By its former secret or by a token. */
+/* By the secret of the last session, or of the one before if its agent never used the new one: the answer with that was lost. */
+static bool knows_secret(const struct machine *m, const char *secret)
+{
+	struct id hash = secret_hash(secret);
+
+	return (!id_is_zero(&m->row.secret_hash) && same_secret(&hash, &m->row.secret_hash)) ||
+	       (!id_is_zero(&m->former_hash) && same_secret(&hash, &m->former_hash));
+}
+
+/* May it come in?  By its former secret, a pairing that the operator confirmed, or a token. */
 static int admit(struct fleet *f, const struct machine *m, const struct registration *reg,
 		 struct err *err)
 {
@@ -164,10 +173,13 @@ static int admit(struct fleet *f, const struct machine *m, const struct registra
 	struct err why;
 	int r;
 
-	if (reg->secret && m && !id_is_zero(&m->row.secret_hash)) {
-		hash = secret_hash(reg->secret);
-		if (same_secret(&hash, &m->row.secret_hash))
+	if (reg->secret && m && knows_secret(m, reg->secret))
+		return 0;
+	if (reg->pairing) {
+		if (pairing_admits(f->pairings, reg->pairing, reg->machine))
 			return 0;
+		return err_set(err, API_FORBIDDEN,
+			       "This pairing is unknown, has expired or was not confirmed.");
 	}
 	if (!reg->token) {
 		return err_set(err, API_FORBIDDEN,
@@ -206,6 +218,7 @@ static int register_locked(struct fleet *f, const struct registration *reg, cons
 {
 	struct machine *m = machine_find(f, reg->machine);
 	struct machine_row row = {.first_seen = fleet_now()};
+	struct id former = {{0}};
 	int r = admit(f, m, reg, err);
 
 	if (r < 0)
@@ -214,6 +227,8 @@ static int register_locked(struct fleet *f, const struct registration *reg, cons
 		row.first_seen = m->row.first_seen;
 	row.last_seen = fleet_now();
 	row.secret_hash = secret_hash(secret);
+	if (m && reg->secret && knows_secret(m, reg->secret))
+		former = secret_hash(reg->secret);
 	(void)snprintf(row.id, sizeof(row.id), "%s", reg->machine);
 	(void)snprintf(row.name, sizeof(row.name), "%s", reg->name);
 	(void)snprintf(row.agent_version, sizeof(row.agent_version), "%s", reg->agent_version);
@@ -228,6 +243,7 @@ static int register_locked(struct fleet *f, const struct registration *reg, cons
 		append(f, m);
 	}
 	m->row = row;
+	m->former_hash = former;
 	json_decref(m->inventory);
 	m->inventory = json_incref((json_t *)reg->inventory);
 	m->sessions++;
@@ -250,6 +266,8 @@ int fleet_register(struct fleet *f, const struct registration *reg,
 	(void)pthread_mutex_unlock(&f->lock);
 	if (r == 0) {
 		memcpy(ret_secret, secret, sizeof(secret));
+		if (reg->pairing)
+			pairing_registered(f->pairings, reg->pairing);
 		fleet_event(f, "machine_registered", reg->machine, "", "%s at %s", reg->name,
 			    reg->address);
 	}
@@ -271,12 +289,30 @@ int fleet_authorize(struct fleet *f, const char *secret, char ret_machine[static
 	if (!found)
 		return err_set(err, API_UNAUTHORIZED,
 			       "This session is not known (any more): register again.");
+	found->former_hash = (struct id){{0}};
 	machine_heard(f, found);
 	memcpy(ret_machine, found->row.id, MACHINE_ID_SIZE);
 	return 0;
 }
 
 /* ---- what operators see */
+
+struct pairings *fleet_pairings(struct fleet *f)
+{
+	return f->pairings;
+}
+
+static bool is_known(void *ctx, const char *machine)
+{
+	return machine_find(ctx, machine) != NULL;
+}
+
+int fleet_list_pairings(struct fleet *f, json_t **ret, struct err *err)
+{
+	LOCK_FLEET(f);
+
+	return pairings_list(f->pairings, is_known, f, ret, err);
+}
 
 int fleet_list_machines(struct fleet *f, json_t **ret, struct err *err)
 {
@@ -317,6 +353,7 @@ static int remove_locked(struct fleet *f, const char *name, char *ret_id, struct
 	r = state_remove_machine(f->config.state, m->row.id, err);
 	if (r < 0)
 		return r;
+	pairing_forget(f->pairings, m->row.id);
 	memcpy(ret_id, m->row.id, MACHINE_ID_SIZE);
 	while (*p && *p != m)
 		p = &(*p)->next;

@@ -15,6 +15,7 @@ struct machine {
 	struct machine *next;
 	struct machine_row row;	       /* inventory NULL: it is parsed below */
 	json_t *inventory;	       /* never changed, only replaced */
+	struct id former_hash;	       /* see register_locked() */
 	struct job *job;	       /* the present one, or NULL */
 	pthread_cond_t cond;	       /* job or its cancelling: for the agent's poll */
 	uint64_t heard_ms;	       /* monotonic; 0: not since the server's start */
@@ -49,6 +50,7 @@ struct job {
 
 struct fleet {
 	struct fleet_config config;
+	struct pairings *pairings; /* has a lock of its own, which is taken after `lock` */
 	pthread_mutex_t
 		lock; /* all below, and all of machines and jobs but what is fixed when they are made */
 	bool stopping;

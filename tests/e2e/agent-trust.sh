@@ -75,5 +75,6 @@ timeout -k 10 -s INT 4 "$AGENT" run --id bare --disk a.img --discovery-port "$ud
 is $? 124 "an agent without a pin goes on announcing itself"
 like "$(cat bare.log)" "not made for a server" "says what it lacks"
 like "$(cat bare.log)" "server 'right' is at" "and which servers there are"
-nok "an address without a key is refused" "$AGENT" run --server 127.0.0.1 --disk a.img
+nok "an address and a token without a key are refused" timeout 20 "$AGENT" run --server 127.0.0.1 --token x --disk a.img
+like "$(cat .output)" "needs --pin" "and it says what is missing"
 done_testing

@@ -33,7 +33,8 @@ while read -r method kind path; do
 	done
 	is "$got" "$(printf '401 unauthorized %.0s' {1..6})" "$kind only: $method $path"
 done < <(routes)
-is "$(routes | grep ' ANYONE ' | tr '\n' ' ')" "GET ANYONE /v1/info POST ANYONE /v1/agent/register " "anyone may ask who the server is, and register, no more"
+is "$(routes | grep ' ANYONE ' | tr '\n' ' ')" "GET ANYONE /v1/info POST ANYONE /v1/agent/register POST ANYONE /v1/agent/pair POST ANYONE /v1/agent/pair/reveal POST ANYONE /v1/agent/pair/wait " \
+	"anyone may ask who the server is, register, and pair, no more"
 is "$(routes | grep -v ' ANYONE ' | grep ' /v1/agent/' | grep -cv ' AGENT ')" 0 "what is below /v1/agent is for agents"
 is "$(routes | grep -v ' ANYONE ' | grep -v ' /v1/agent/' | grep -cv ' OPERATOR ')" 0 "and all else for operators"
 ok "all routes were seen ($count)" test "$count" -ge 27

@@ -52,7 +52,12 @@ isnt "$new" "$secret" "and gets another"
 call "$secret" POST /v1/agent/jobs/0123456789abcdef/progress -d '{"phase":"check"}'
 is "$STATUS" 401 "the former one is worth nothing now"
 register 1 "{\"secret\":\"$secret\"}"
-is "$(said)" "$forbidden" "not even for registering"
+is "$STATUS" 200 "but for registering, while nobody has used the new one: its answer may have been lost"
+new=$(field .secret)
+call "$new" POST /v1/agent/jobs/0123456789abcdef/progress -d '{"phase":"check"}'
+is "$STATUS" 404 "now it is used"
+register 1 "{\"secret\":\"$secret\"}"
+is "$(said)" "$forbidden" "and the former one is not good for registering either"
 known=$BODY
 register 9 "{\"secret\":\"$secret\"}"
 is "$BODY" "$known" "the answer does not tell that the machine is known"

@@ -377,8 +377,8 @@ static void test_config(void)
 	char pin[] = "--pin=abababababababababababababababababababababababababababababababab";
 	char text[] = "quiet hoist.name=k hoist.level=7 hoist.nonsense=1 hoist.memory=1G";
 	char cmdline[] = "--cmdline", level[] = "--level=3", server[] = "--server=localhost",
-	     steep[] = "--level=20";
-	char *line[] = {cmdline, text, level, pin}, *no_pin[] = {server}, *wrong[] = {steep};
+	     token[] = "--token=x", steep[] = "--level=20";
+	char *line[] = {cmdline, text, level, pin}, *no_pin[] = {server, token}, *wrong[] = {steep};
 	struct config c;
 	struct {
 		char *line[2];
@@ -397,8 +397,10 @@ static void test_config(void)
 	   "the command line counts most");
 	ok(warnings == 1, "what the kernel line says wrong is told, and does not stop a machine");
 	config_done(&c);
-	ok(config_load(&c, 1, no_pin, warn, NULL, &err) == -EINVAL && strstr(err.msg, "--pin"),
-	   "an address needs a key");
+	ok(config_load(&c, 2, no_pin, warn, NULL, &err) == -EINVAL && strstr(err.msg, "--pin"),
+	   "no token for an address without a key");
+	config_done(&c);
+	ok(config_load(&c, 1, no_pin, warn, NULL, &err) == 0, "an address alone is paired with");
 	config_done(&c);
 	ok(config_load(&c, 1, wrong, warn, NULL, &err) == -EINVAL, "a wrong option does stop it");
 	config_done(&c);

@@ -1,0 +1,230 @@
+/* pair.c - the table of servers, the screen, and who has won.  The exchange itself is in pair_server.c. */
+#include "agent/pair.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "agent/clock.h"
+#include "agent/pair_server.h"
+#include "common/cleanup.h"
+
+#define SHOW_AGAIN_MS 30000u
+
+struct pair *pair_new(const struct pair_setup *setup)
+{
+	struct pair *p = calloc(1, sizeof(*p));
+	pthread_condattr_t attr;
+
+	if (!p)
+		return NULL;
+	p->setup = *setup;
+	(void)pthread_mutex_init(&p->lock, NULL);
+	(void)pthread_condattr_init(&attr);
+	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	(void)pthread_cond_init(&p->wake, &attr);
+	(void)pthread_condattr_destroy(&attr);
+	return p;
+}
+
+/* Threads that are to end soon: cancel what they wait for, then wait for them. */
+static void stop_all(struct pair *p)
+{
+	(void)pthread_mutex_lock(&p->lock);
+	p->stop = true;
+	for (size_t i = 0; i < PAIR_SERVERS_MAX; i++) {
+		if (p->servers[i].http)
+			http_cancel(p->servers[i].http);
+	}
+	(void)pthread_cond_broadcast(&p->wake);
+	(void)pthread_mutex_unlock(&p->lock);
+	for (size_t i = 0; i < PAIR_SERVERS_MAX; i++) {
+		if (p->servers[i].used)
+			(void)pthread_join(p->servers[i].thread, NULL);
+		p->servers[i].used = false;
+	}
+}
+
+void pair_free(struct pair *p)
+{
+	if (!p)
+		return;
+	stop_all(p);
+	explicit_bzero(&p->result, sizeof(p->result));
+	(void)pthread_cond_destroy(&p->wake);
+	(void)pthread_mutex_destroy(&p->lock);
+	free(p);
+}
+
+void pair_interrupt(struct pair *p)
+{
+	(void)pthread_mutex_lock(&p->lock);
+	p->interrupted = true;
+	(void)pthread_cond_broadcast(&p->wake);
+	(void)pthread_mutex_unlock(&p->lock);
+}
+
+/* The lock is held; false when the time is over. */
+static bool wait_until(struct pair *p, uint64_t end_ms)
+{
+	struct timespec until = {.tv_sec = (time_t)(end_ms / 1000),
+				 .tv_nsec = (long)(end_ms % 1000) * 1000000};
+
+	return pthread_cond_timedwait(&p->wake, &p->lock, &until) == 0;
+}
+
+bool pair_pause(struct pair *p, uint64_t ms)
+{
+	uint64_t end = clock_ms() + ms;
+	bool goes_on;
+
+	(void)pthread_mutex_lock(&p->lock);
+	while (!p->stop && clock_ms() < end)
+		(void)wait_until(p, end);
+	goes_on = !p->stop;
+	(void)pthread_mutex_unlock(&p->lock);
+	return goes_on;
+}
+
+/* ---- the table */
+
+/* Another address of one that is known.  The lock is held. */
+static void add_url(struct pair_server *s, const char *url)
+{
+	for (size_t i = 0; i < s->urls_len; i++) {
+		if (strcmp(s->urls[i], url) == 0)
+			return;
+	}
+	if (s->urls_len == PAIR_URLS_MAX)
+		return;
+	(void)snprintf(s->urls[s->urls_len++], URL_MAX, "%s", url);
+}
+
+/* The lock is held.  A place whose thread has given up is taken again. */
+static struct pair_server *free_place(struct pair *p)
+{
+	for (size_t i = 0; i < PAIR_SERVERS_MAX; i++) {
+		struct pair_server *s = &p->servers[i];
+
+		if (!s->used)
+			return s;
+		if (s->gone) {
+			(void)pthread_join(s->thread, NULL); /* it is at its very end */
+			return s;
+		}
+	}
+	return NULL;
+}
+
+/* The lock is held.  True: there was no place. */
+static bool add_server(struct pair *p, const char *pin, const char *url, const char *name)
+{
+	struct pair_server *s = free_place(p);
+
+	if (!s)
+		return true;
+	*s = (struct pair_server){.pair = p};
+	(void)snprintf(s->pin, sizeof(s->pin), "%s", pin);
+	(void)snprintf(s->name, sizeof(s->name), "%s", name);
+	add_url(s, url);
+	s->used = pthread_create(&s->thread, NULL, pair_server_run, s) == 0;
+	return false; /* when no thread can be had: the next answer tries again */
+}
+
+void pair_offer(struct pair *p, const char *pin, const char *url, const char *name)
+{
+	bool known = false, say = false;
+
+	(void)pthread_mutex_lock(&p->lock);
+	for (size_t i = 0; pin && i < PAIR_SERVERS_MAX && !known; i++) {
+		struct pair_server *s = &p->servers[i];
+
+		known = s->used && !s->gone && strcmp(s->pin, pin) == 0;
+		if (known)
+			add_url(s, url);
+	}
+	if (!known && !p->stop && !p->interrupted && add_server(p, pin ? pin : "", url, name)) {
+		say = !p->full_said;
+		p->full_said = true;
+	}
+	(void)pthread_mutex_unlock(&p->lock);
+	if (say)
+		console_say(p->setup.console,
+			    "there are more than %u servers: those that came later are not paired "
+			    "with; hoist.server=ADDRESS names the one that is meant",
+			    PAIR_SERVERS_MAX);
+}
+
+/* ---- the screen */
+
+void pair_show(struct pair *p, const struct pair_server *copy)
+{
+	char code[PAIRING_TEXT_SIZE];
+
+	(void)pairing_code_text(copy->code, code);
+	console_say(p->setup.console, "*** PAIRING CODE  %s  *** server '%s' at %s, key %.16s",
+		    code, copy->name, copy->urls[copy->url], copy->pin);
+	console_say(p->setup.console, "*** if that is your server, type there:  hoist pair %.8s %s",
+		    p->setup.machine_id, code);
+}
+
+static void show_all(struct pair *p)
+{
+	struct pair_server copies[PAIR_SERVERS_MAX];
+	size_t len = 0;
+
+	(void)pthread_mutex_lock(&p->lock);
+	for (size_t i = 0; i < PAIR_SERVERS_MAX; i++) {
+		if (p->servers[i].used && p->servers[i].showing)
+			copies[len++] = p->servers[i];
+	}
+	(void)pthread_mutex_unlock(&p->lock);
+	if (len > 1)
+		console_say(p->setup.console,
+			    "%zu servers answer; nothing is chosen here: the one at which its own "
+			    "code is typed is the one",
+			    len);
+	for (size_t i = 0; i < len; i++)
+		pair_show(p, &copies[i]);
+}
+
+/* After the threads have ended. */
+static void say_dropped(struct pair *p)
+{
+	for (size_t i = 0; i < PAIR_SERVERS_MAX; i++) {
+		const struct pair_server *s = &p->servers[i];
+
+		if (s->urls_len > 0 && !s->gone && strcmp(s->pin, p->result.target.pin) != 0)
+			console_say(p->setup.console, "server '%s' at %s is dropped", s->name,
+				    s->urls[s->url]);
+	}
+}
+
+int pair_run(struct pair *p, struct pair_result *ret, struct err *err)
+{
+	bool go = true;
+
+	while (go) {
+		uint64_t end = clock_ms() + SHOW_AGAIN_MS;
+
+		(void)pthread_mutex_lock(&p->lock);
+		while (!p->won && !p->interrupted && wait_until(p, end))
+			;
+		go = !p->won && !p->interrupted;
+		(void)pthread_mutex_unlock(&p->lock);
+		if (go)
+			show_all(p);
+	}
+	if (!p->won)
+		return err_set(err, -ECANCELED, "interrupted");
+	console_say(
+		p->setup.console,
+		"server '%s' at %s has confirmed this machine; its key %s is trusted from now on",
+		p->winner, p->result.target.url, p->result.target.pin);
+	stop_all(p);
+	say_dropped(p);
+	*ret = p->result;
+	return 0;
+}

@@ -1,0 +1,395 @@
+/* pair_server.c - the exchange with one server, again and again until somebody confirms, there or elsewhere.
+ *
+ * The server is a stranger: what it may say and how long it may take is bounded, and how often it may make the screen show another code:
+ * each code is a guess for whoever sits in between. */
+#include "agent/pair_server.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "agent/clock.h"
+#include "agent/link.h"
+#include "common/cleanup.h"
+#include "common/id.h"
+
+#define ANSWER_MAX	  4096u
+#define ASK_S		  30u	  /* for a whole answer */
+#define WAIT_S		  60u	  /* for one that may take its time */
+#define BEGINS_MS	  600000u /* PAIRING_BEGINS_MAX codes within that time */
+#define FORBIDDEN_MS	  300000u
+#define REJECTED_MS	  900000u
+#define NONSENSE_MS	  60000u
+#define CONFLICT_MS	  20000u
+#define AGAIN_MS	  3000u
+#define RETRY_AFTER_MAX_S 900u
+#define REPEAT_MS	  60000u /* the same trouble is mentioned again after that */
+#define STRANGE_KEYS	  3u	 /* failures of one that never showed its key: it is given up */
+
+/* One exchange's own. */
+struct talk {
+	struct pair_server *s;
+	struct http_target target;
+	struct pair_begun begun;
+	uint8_t random[PAIRING_RANDOM_SIZE];
+};
+
+static uint32_t random_u32(void)
+{
+	uint32_t v = 0;
+
+	(void)!getrandom(&v, sizeof(v), 0);
+	return v;
+}
+
+/* Not the same again and again. */
+static void say_trouble(struct pair_server *s, const char *line)
+{
+	uint64_t now = clock_ms();
+	char text[CONSOLE_LINE_SIZE], name[NAME_MAX_LEN + 1], url[URL_MAX];
+
+	if (s->trouble_ms != 0 && strcmp(s->trouble, line) == 0 && now - s->trouble_ms < REPEAT_MS)
+		return;
+	(void)snprintf(s->trouble, sizeof(s->trouble), "%s", line);
+	s->trouble_ms = now;
+	(void)pthread_mutex_lock(&s->pair->lock);
+	memcpy(name, s->name, sizeof(name));
+	memcpy(url, s->urls[s->url], sizeof(url));
+	(void)pthread_mutex_unlock(&s->pair->lock);
+	(void)snprintf(text, sizeof(text), "pairing with '%s' at %s: %s", name, url, line);
+	console_line(s->pair->setup.console, text);
+}
+
+/* ---- requests */
+
+/* False: all is to end. */
+static bool set_http(struct pair_server *s, struct http *h)
+{
+	struct pair *p = s->pair;
+	struct http *old;
+	bool goes_on;
+
+	(void)pthread_mutex_lock(&p->lock);
+	old = s->http;
+	s->http = h;
+	goes_on = !p->stop;
+	(void)pthread_mutex_unlock(&p->lock);
+	http_free(old);
+	return goes_on;
+}
+
+/* POST with a body, or GET without. */
+static int ask(struct pair_server *s, const char *path, const json_t *body, unsigned whole_s,
+	       json_t **ret, struct http_answer *a, struct err *err)
+{
+	CLEANUP_FREE char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
+	struct http_request q = {.method = body ? "POST" : "GET",
+				 .path = path,
+				 .content_type = "application/json",
+				 .body = text,
+				 .body_size = text ? strlen(text) : 0,
+				 .answer_max = ANSWER_MAX,
+				 .timeout_s = whole_s,
+				 .whole_s = whole_s};
+	int r;
+
+	if (body && !text)
+		return err_set(err, -ENOMEM, "out of memory");
+	r = http_do(s->http, &q, a, err);
+	if (r == 0)
+		r = json_parse((const char *)a->data, a->size, ANSWER_MAX, ret, err);
+	if (text)
+		explicit_bzero(text, strlen(text));
+	return r;
+}
+
+/* A server of which nothing but the address is known says which key it has; connecting with that as the pin shows whether it is so. */
+static int learn_pin(struct talk *t, struct http_answer *a, struct err *err)
+{
+	CLEANUP_JSON json_t *info = NULL;
+	const char *pin = NULL;
+	int r;
+
+	if (!set_http(t->s, http_new(&t->target)) || !t->s->http)
+		return err_set(err, -ECANCELED, "interrupted");
+	http_allow_any_key(t->s->http);
+	r = ask(t->s, "/v1/info", NULL, ASK_S, &info, a, err);
+	if (r == 0)
+		r = json_get_str(info, "fingerprint", PIN_TEXT_SIZE - 1, &pin, err);
+	if (r == 0)
+		r = http_target_set_pin(&t->target, pin, err);
+	return r;
+}
+
+static int connect_to(struct talk *t, struct http_answer *a, struct err *err)
+{
+	struct pair_server *s = t->s;
+	struct pair *p = s->pair;
+	int r = 0;
+
+	t->target = (struct http_target){.pin = ""};
+	(void)pthread_mutex_lock(&p->lock);
+	memcpy(t->target.url, s->urls[s->url], sizeof(t->target.url));
+	memcpy(t->target.pin, s->pin, sizeof(t->target.pin));
+	(void)pthread_mutex_unlock(&p->lock);
+	if (!t->target.pin[0])
+		r = learn_pin(t, a, err);
+	if (r == 0 && (!set_http(s, http_new(&t->target)) || !s->http))
+		r = err_set(err, -ECANCELED, "interrupted");
+	return r;
+}
+
+/* ---- the steps */
+
+static int begin(struct talk *t, struct http_answer *a, struct err *err)
+{
+	const struct pair_setup *setup = &t->s->pair->setup;
+	uint8_t machine[16], commitment[PAIRING_COMMITMENT_SIZE];
+	char hex[2 * PAIRING_COMMITMENT_SIZE + 1];
+	CLEANUP_JSON json_t *body = NULL, *answer = NULL;
+	int r;
+
+	if (!hex_decode(setup->machine_id, machine, sizeof(machine)))
+		return err_set(err, -EINVAL, "the machine's id is not 32 hex digits");
+	if (getrandom(t->random, sizeof(t->random), 0) != sizeof(t->random))
+		return err_set(err, -EIO, "this machine has no random numbers");
+	pairing_commit(machine, t->random, commitment);
+	hex_encode(commitment, sizeof(commitment), hex);
+	body = json_pack("{s:s, s:s, s:s, s:s}", "machine_id", setup->machine_id, "name",
+			 setup->name, "agent_version", HOIST_VERSION, "commitment", hex);
+	if (!body)
+		return err_set(err, -ENOMEM, "out of memory");
+	r = ask(t->s, "/v1/agent/pair", body, ASK_S, &answer, a, err);
+	return r == 0 ? pair_begun_decode(answer, &t->begun, err) : r;
+}
+
+static int reveal(struct talk *t, enum pair_state *ret, struct http_answer *a, struct err *err)
+{
+	char hex[2 * PAIRING_RANDOM_SIZE + 1];
+	CLEANUP_JSON json_t *body = NULL, *answer = NULL;
+	int r;
+
+	hex_encode(t->random, sizeof(t->random), hex);
+	body = json_pack("{s:s, s:s}", "pairing", t->begun.ticket, "random", hex);
+	if (!body)
+		return err_set(err, -ENOMEM, "out of memory");
+	r = ask(t->s, "/v1/agent/pair/reveal", body, ASK_S, &answer, a, err);
+	return r == 0 ? pair_state_decode(answer, ret, err) : r;
+}
+
+static int wait_once(struct talk *t, enum pair_state *ret, struct http_answer *a, struct err *err)
+{
+	CLEANUP_JSON json_t *body = json_pack("{s:s}", "pairing", t->begun.ticket);
+	CLEANUP_JSON json_t *answer = NULL;
+	int r = body ? ask(t->s, "/v1/agent/pair/wait", body, WAIT_S, &answer, a, err)
+		     : err_set(err, -ENOMEM, "out of memory");
+
+	return r == 0 ? pair_state_decode(answer, ret, err) : r;
+}
+
+/* ---- the code */
+
+static void show(struct talk *t)
+{
+	struct pair_server *s = t->s, copy;
+	struct pair *p = s->pair;
+	struct pairing_facts f = {.name = p->setup.name};
+
+	(void)hex_decode(p->setup.machine_id, f.machine, sizeof(f.machine)); /* begin() has */
+	(void)hex_decode(t->target.pin, f.key, sizeof(f.key));
+	memcpy(f.agent_random, t->random, sizeof(f.agent_random));
+	memcpy(f.server_random, t->begun.random, sizeof(f.server_random));
+	(void)pthread_mutex_lock(&p->lock);
+	if (t->begun.name[0])
+		memcpy(s->name, t->begun.name, sizeof(s->name));
+	memcpy(s->pin, t->target.pin, sizeof(s->pin));
+	s->code = pairing_code(&f);
+	s->showing = true;
+	copy = *s;
+	(void)pthread_mutex_unlock(&p->lock);
+	pair_show(p, &copy);
+}
+
+static void hide(struct pair_server *s)
+{
+	(void)pthread_mutex_lock(&s->pair->lock);
+	s->showing = false;
+	(void)pthread_mutex_unlock(&s->pair->lock);
+}
+
+static void win(struct talk *t)
+{
+	struct pair *p = t->s->pair;
+
+	(void)pthread_mutex_lock(&p->lock);
+	if (!p->won && !p->stop) {
+		p->won = true;
+		p->result.target = t->target;
+		memcpy(p->result.ticket, t->begun.ticket, sizeof(p->result.ticket));
+		memcpy(p->winner, t->s->name, sizeof(p->winner));
+	}
+	(void)pthread_cond_broadcast(&p->wake);
+	(void)pthread_mutex_unlock(&p->lock);
+}
+
+/* ---- how it goes on */
+
+/* What failed may work next time: wait longer each time, and try another address.  Milliseconds. */
+static uint64_t after_failure(struct pair_server *s, int r)
+{
+	struct pair *p = s->pair;
+
+	(void)pthread_mutex_lock(&p->lock);
+	s->url = (s->url + 1) % s->urls_len;
+	if (!s->reached && r == -EKEYREJECTED && s->failures >= STRANGE_KEYS)
+		s->gone = true; /* it never had the key that it announced: room for another */
+	(void)pthread_mutex_unlock(&p->lock);
+	return link_pause_ms(s->failures++, random_u32());
+}
+
+static uint64_t after_refusal(const struct http_answer *a)
+{
+	unsigned s = a->retry_after_s > RETRY_AFTER_MAX_S ? RETRY_AFTER_MAX_S : a->retry_after_s;
+
+	switch (a->status) {
+	case 403:
+		return FORBIDDEN_MS;
+	case 404:
+		return AGAIN_MS + random_u32() % AGAIN_MS; /* unknown there (any more) */
+	case 409:
+		return CONFLICT_MS;
+	case 429:
+	case 503:
+		return (s ? s : 5) * 1000ull + random_u32() % 2000;
+	default:
+		return NONSENSE_MS;
+	}
+}
+
+/* How long to wait after an error. */
+static uint64_t after_error(struct talk *t, int r, const struct http_answer *a,
+			    const struct err *err)
+{
+	if (r == -ECANCELED)
+		return 0;
+	if (r == -EREMOTEIO) {
+		t->s->reached = true;
+		t->s->failures = 0;
+		say_trouble(t->s, a->status == 404 ? "the server knows nothing of it (any more): "
+						     "beginning anew, with a new code"
+						   : err->msg);
+		return after_refusal(a);
+	}
+	say_trouble(t->s, err->msg);
+	return r == -EPROTO || r == -EMSGSIZE ? NONSENSE_MS : after_failure(t->s, r);
+}
+
+/* How long to wait after it was decided. */
+static uint64_t after_decision(struct talk *t, enum pair_state state)
+{
+	switch (state) {
+	case PAIR_REJECTED:
+		say_trouble(t->s, "this machine was REJECTED there; asking again in 15 minutes");
+		return REJECTED_MS;
+	case PAIR_WRONG_CODE:
+		say_trouble(t->s,
+			    "ANOTHER CODE WAS TYPED there than the one shown here: mistyped, or "
+			    "somebody is between; a new code follows");
+		return AGAIN_MS;
+	case PAIR_CONFIRMED:
+		win(t);
+		return 0;
+	case PAIR_ENDED:
+	case PAIR_WAITING:
+	default:
+		say_trouble(t->s, "the code has expired; a new one follows");
+		return AGAIN_MS;
+	}
+}
+
+/* Wait for the decision, through losses of the connection, but not longer than the pairing can live. */
+static int await(struct talk *t, enum pair_state *state, struct http_answer *a, struct err *err)
+{
+	uint64_t end = clock_ms() + (t->begun.life_s + WAIT_S) * 1000ull;
+	unsigned failures = 0;
+
+	while (*state == PAIR_WAITING && clock_ms() < end) {
+		uint64_t asked = clock_ms();
+		int r = wait_once(t, state, a, err);
+
+		if (http_may_retry(r, a)) {
+			say_trouble(t->s, err->msg);
+			if (!pair_pause(t->s->pair, link_pause_ms(failures++, random_u32())))
+				return err_set(err, -ECANCELED, "interrupted");
+			continue;
+		}
+		if (r < 0)
+			return r;
+		failures = 0;
+		/* one that answers at once instead of waiting is not asked a thousand times a second */
+		if (*state == PAIR_WAITING && clock_ms() - asked < 1000 &&
+		    !pair_pause(t->s->pair, 1000))
+			return err_set(err, -ECANCELED, "interrupted");
+	}
+	return 0;
+}
+
+/* One pairing from beginning to end; how long to wait before the next. */
+static uint64_t exchange(struct pair_server *s)
+{
+	struct talk t = {.s = s};
+	enum pair_state state = PAIR_WAITING;
+	struct http_answer a = {0};
+	struct err err = {0};
+	int r = connect_to(&t, &a, &err);
+
+	if (r == 0)
+		r = begin(&t, &a, &err);
+	if (r == 0) {
+		s->reached = true;
+		s->failures = 0;
+		memmove(s->begins_ms + 1, s->begins_ms,
+			sizeof(s->begins_ms) - sizeof(s->begins_ms[0]));
+		s->begins_ms[0] = clock_ms();
+		r = reveal(&t, &state, &a, &err);
+	}
+	if (r == 0 && state == PAIR_WAITING) {
+		show(&t);
+		r = await(&t, &state, &a, &err);
+		hide(s);
+	}
+	if (r == 0)
+		return after_decision(&t, state);
+	return after_error(&t, r, &a, &err);
+}
+
+/* No more codes than may be shown within a time. */
+static uint64_t until_next_code(struct pair_server *s)
+{
+	uint64_t oldest = s->begins_ms[PAIRING_BEGINS_MAX - 1], now = clock_ms();
+
+	if (oldest == 0 || now - oldest >= BEGINS_MS)
+		return 0;
+	say_trouble(s, "too many codes in a short time; the next one follows within 10 minutes");
+	return oldest + BEGINS_MS - now;
+}
+
+void *pair_server_run(void *server)
+{
+	struct pair_server *s = server;
+	bool gone = false;
+
+	while (!gone && pair_pause(s->pair, until_next_code(s))) {
+		uint64_t pause_ms = exchange(s);
+
+		if (!pair_pause(s->pair, pause_ms))
+			break;
+		(void)pthread_mutex_lock(&s->pair->lock);
+		gone = s->gone || s->pair->won;
+		(void)pthread_mutex_unlock(&s->pair->lock);
+	}
+	(void)set_http(s, NULL);
+	return NULL;
+}

@@ -1,0 +1,48 @@
+/* pair_server.h - inside agent/pair: what is known of one server, and the thread that talks to it. */
+#ifndef AGENT_PAIR_SERVER_H
+#define AGENT_PAIR_SERVER_H
+#include <pthread.h>
+#include <stdbool.h>
+
+#include "agent/pair.h"
+
+struct pair_server {
+	struct pair *pair;
+	bool used; /* this place in the table */
+	pthread_t thread;
+	/* what follows is under the pair's lock */
+	char pin[PIN_TEXT_SIZE]; /* "" until asked */
+	char urls[PAIR_URLS_MAX][URL_MAX];
+	size_t urls_len, url; /* how many, and the one that is tried */
+	char name[NAME_MAX_LEN + 1];
+	bool showing; /* there is a code */
+	uint32_t code;
+	bool gone;	   /* its thread has given up and is to be joined */
+	struct http *http; /* to be cancelled when all ends */
+	/* the thread's own */
+	bool reached;				/* has answered, with the right key */
+	uint64_t begins_ms[PAIRING_BEGINS_MAX]; /* when it gave the last codes */
+	unsigned failures;			/* in a row */
+	char trouble[512];			/* said last */
+	uint64_t trouble_ms;
+};
+
+struct pair {
+	struct pair_setup setup;
+	pthread_mutex_t lock; /* over what follows */
+	pthread_cond_t wake;
+	bool stop; /* all threads end */
+	bool interrupted;
+	struct pair_server servers[PAIR_SERVERS_MAX];
+	bool full_said; /* that there are more servers than places */
+	bool won;
+	struct pair_result result;
+	char winner[NAME_MAX_LEN + 1];
+};
+
+void *pair_server_run(void *server);
+/* Show the code of one server; the lock is not held. */
+void pair_show(struct pair *p, const struct pair_server *copy);
+/* Wait so long; false: all is to end. */
+bool pair_pause(struct pair *p, uint64_t ms);
+#endif

@@ -1,0 +1,130 @@
+/* pairings, pair, pairing reject. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/cleanup.h"
+#include "common/pairing.h"
+#include "server/cli/cli.h"
+#include "server/cli/print.h"
+
+static void add_pairing(struct table *t, const json_t *p, size_t width, bool codes)
+{
+	char begun[WHEN_TEXT_SIZE], left[SPAN_TEXT_SIZE], code[PAIRING_TEXT_SIZE] = "-";
+	uint32_t n = 0;
+
+	when_to_text(json_text(p, "begun"), begun);
+	span_to_text(json_number(p, "expires_s"), left);
+	if (codes && strcmp(json_text(p, "state"), "waiting") == 0 &&
+	    pairing_code_from_text(json_text(p, "code"), &n))
+		(void)pairing_code_text(n, code);
+	columns_add(t, "%.*s", (int)width, json_text(p, "machine"));
+	columns_add(t, "%s", json_text(p, "name"));
+	columns_add(t, "%s", json_text(p, "address"));
+	columns_add(t, "%s", json_text(p, "state"));
+	columns_add(t, "%s", json_is_true(json_object_get(p, "known")) ? "yes" : "no");
+	columns_add(t, "%s", begun);
+	columns_add(t, "%s", left);
+	if (codes)
+		columns_add(t, "%s", code);
+}
+
+static bool print_pairings(const json_t *list, bool codes)
+{
+	static const struct column columns[] = {
+		{"MACHINE", false}, {"NAME", false},  {"ADDRESS", false}, {"STATE", false},
+		{"KNOWN", false},   {"BEGUN", false}, {"LEFT", true},	  {"CODE", false},
+	};
+	size_t width = id_width(list, "machine"), i;
+	const json_t *p;
+	struct table t;
+	bool good;
+
+	columns_init(&t, columns, sizeof(columns) / sizeof(columns[0]) - !codes);
+	json_array_foreach((json_t *)list, i, p)
+	{
+		add_pairing(&t, p, width, codes);
+	}
+	good = columns_print(&t, stdout);
+	columns_done(&t);
+	return good;
+}
+
+int cmd_pairings(struct ctx *c, struct err *err)
+{
+	CLEANUP_JSON json_t *answer = NULL;
+	const json_t *list;
+	int r = api(c, "GET", "/v1/pairings", NULL, &answer, err);
+
+	if (r < 0)
+		return r;
+	if (c->o.json) {
+		print_json(answer);
+		return 0;
+	}
+	list = json_object_get(answer, "pairings");
+	if (!print_pairings(list, c->o.codes))
+		return err_set(err, -ENOMEM, "out of memory");
+	if (json_array_size(list) == 0)
+		(void)fprintf(stderr, "No machine is pairing.\n");
+	else if (!c->o.codes)
+		(void)fprintf(
+			stderr,
+			"To confirm one, type the code that stands on its own screen: hoist pair "
+			"MACHINE CODE\n");
+	return 0;
+}
+
+/* "482913", "482 913" in one word or two. */
+static int read_code(const struct ctx *c, char ret[static 8], struct err *err)
+{
+	char text[40];
+	uint32_t code = 0;
+
+	(void)snprintf(text, sizeof(text), "%.18s %.18s", c->operands[1],
+		       c->operands_len > 2 ? c->operands[2] : "");
+	if (!pairing_code_from_text(text, &code)) {
+		return err_set(err, -EINVAL,
+			       "'%.64s' is no code: it is the six digits on the machine's screen",
+			       c->operands[1]);
+	}
+	(void)snprintf(ret, 8, "%06u", (unsigned)code);
+	return 0;
+}
+
+static int finish(const struct ctx *c, const json_t *answer, const char *what)
+{
+	if (c->o.json)
+		print_json(answer);
+	else
+		print_line(stdout, "%s '%s' at %s, machine %.8s", what, json_text(answer, "name"),
+			   json_text(answer, "address"), json_text(answer, "machine"));
+	return 0;
+}
+
+int cmd_pair(struct ctx *c, struct err *err)
+{
+	CLEANUP_JSON json_t *body = NULL, *answer = NULL;
+	char path[PATH_SIZE], code[8];
+	int r = read_code(c, code, err);
+
+	if (r < 0)
+		return r;
+	body = json_pack("{s:s}", "code", code);
+	if (!body)
+		return err_set(err, -ENOMEM, "out of memory");
+	path_make(path, "/v1/pairings/%s/confirm", c->operands[0]);
+	r = api(c, "POST", path, body, &answer, err);
+	return r < 0 ? r : finish(c, answer, "confirmed");
+}
+
+int cmd_pairing_reject(struct ctx *c, struct err *err)
+{
+	CLEANUP_JSON json_t *answer = NULL;
+	char path[PATH_SIZE];
+	int r;
+
+	path_make(path, "/v1/pairings/%s/reject", c->operands[0]);
+	r = api(c, "POST", path, NULL, &answer, err);
+	return r < 0 ? r : finish(c, answer, "rejected");
+}

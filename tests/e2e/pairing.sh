@@ -1,0 +1,54 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Machines without pin and token: a code on the screen, typed at the server.
+# shellcheck disable=SC2034,SC2153,SC2154
+. "$(dirname "$0")/../lib/tap.sh"
+. "$(dirname "$0")/../lib/server.sh"
+. "$(dirname "$0")/../lib/agent.sh"
+. "$(dirname "$0")/../lib/cli.sh"
+. "$(dirname "$0")/../lib/pairing.sh"
+requires curl jq xxd
+
+cd "$TAP_TMP" || exit
+truncate -s 8M a.img b.img
+fill a.img 100000 300000
+start_server --name office
+
+# ---- one machine, one server: the right code
+start_bare web1 --disk a.img
+line=$(wait_line 60 web1.log 'PAIRING CODE')
+like "$line" "server 'office' at $URL, key ${FINGERPRINT:0:16}" "the screen names the server, its address and its key"
+code=$(code_of web1)
+like "$code" '^[0-9]{3} [0-9]{3}$' "a code in two groups"
+cli pairings --json
+is "$(jq -r '.pairings | length' <<<"$OUT")" 1 "the server shows one pairing"
+is "$(jq -r '.pairings[0].code' <<<"$OUT")" "${code/ /}" "with the code that stands on the screen"
+is "$(jq -r '.pairings[0] | "\(.name) \(.address) \(.state) \(.known)"' <<<"$OUT")" "web1 127.0.0.1 waiting false" "and who it is"
+cli pairings
+unlike "$OUT" "$code" "the list for people does not show codes: they are read from the screen"
+cli pairings --codes
+like "$OUT" "web1 .*$code" "unless it is asked to"
+api GET /v1/machines
+is "$(field '.machines | length')" 0 "nobody has registered"
+command=$(sed -n 's/.*type there:  hoist //p' web1.log | head -n 1)
+# shellcheck disable=SC2086
+ok "the command that stands on the screen confirms it" cli $command
+ok "the machine registers" wait_for 30 machine_is_idle web1
+ok "its screen says who confirmed" wait_line 30 web1.log "server 'office' at $URL has confirmed this machine; its key $FINGERPRINT is trusted"
+order '{"kind":"capture","machine":"web1","image":"i"}'
+job_wait 60
+is "$(field .state)" done "and it is captured"
+ok "the log has it all" grep -q 'pairing_confirmed.*web1 at 127.0.0.1' server.log
+api GET /v1/events
+is "$(field '[.events[].event | select(startswith("pairing_"))] | join(" ")')" "pairing_begun pairing_confirmed" "and so have the events"
+
+# ---- restarts of the agent need no code
+stop_agent web1
+is "$(stat -c %a web1.state/paired web1.state/session-secret | sort -u)" 600 "what is kept is its own"
+mv web1.log web1.first
+start_bare web1 --disk a.img
+ok "an agent that is started again knows its server" wait_line 30 web1.log 'was paired with the server'
+ok "and is taken in" wait_for 30 machine_is_idle web1
+nok "without a code" grep -q 'PAIRING CODE' web1.log
+stop_agent web1
+done_testing
