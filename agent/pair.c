@@ -150,11 +150,12 @@ void pair_offer(struct pair *p, const char *pin, const char *url, const char *na
 		p->full_said = true;
 	}
 	(void)pthread_mutex_unlock(&p->lock);
-	if (say)
+	if (say) {
 		console_say(p->setup.console,
 			    "there are more than %u servers: those that came later are not paired "
 			    "with; hoist.server=ADDRESS names the one that is meant",
 			    PAIR_SERVERS_MAX);
+	}
 }
 
 /* ---- the screen */
@@ -181,11 +182,12 @@ static void show_all(struct pair *p)
 			copies[len++] = p->servers[i];
 	}
 	(void)pthread_mutex_unlock(&p->lock);
-	if (len > 1)
+	if (len > 1) {
 		console_say(p->setup.console,
 			    "%zu servers answer; nothing is chosen here: the one at which its own "
 			    "code is typed is the one",
 			    len);
+	}
 	for (size_t i = 0; i < len; i++)
 		pair_show(p, &copies[i]);
 }

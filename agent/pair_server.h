@@ -8,23 +8,25 @@
 
 struct pair_server {
 	struct pair *pair;
-	bool used; /* this place in the table */
 	pthread_t thread;
-	/* what follows is under the pair's lock */
-	char pin[PIN_TEXT_SIZE]; /* "" until asked */
-	char urls[PAIR_URLS_MAX][URL_MAX];
-	size_t urls_len, url; /* how many, and the one that is tried */
-	char name[NAME_MAX_LEN + 1];
+	bool used; /* this place in the table */
+
+	/* ---- what follows is under the pair's lock */
 	bool showing; /* there is a code */
+	bool gone;    /* its thread has given up and is to be joined */
 	uint32_t code;
-	bool gone;	   /* its thread has given up and is to be joined */
-	struct http *http; /* to be cancelled when all ends */
-	/* the thread's own */
+	struct http *http;    /* to be cancelled when all ends */
+	size_t urls_len, url; /* how many, and the one that is tried */
+	char urls[PAIR_URLS_MAX][URL_MAX];
+	char pin[PIN_TEXT_SIZE]; /* "" until asked */
+	char name[NAME_MAX_LEN + 1];
+
+	/* ---- the thread's own */
 	bool reached;				/* has answered, with the right key */
-	uint64_t begins_ms[PAIRING_BEGINS_MAX]; /* when it gave the last codes */
 	unsigned failures;			/* in a row */
-	char trouble[512];			/* said last */
+	uint64_t begins_ms[PAIRING_BEGINS_MAX]; /* when it gave the last codes */
 	uint64_t trouble_ms;
+	char trouble[512]; /* said last */
 };
 
 struct pair {

@@ -29,7 +29,7 @@ int pair_begun_decode(const json_t *json, struct pair_begun *ret, struct err *er
 	if (!hex_decode(random, x.random, sizeof(x.random)))
 		return err_set(err, -EPROTO, "field 'random' is not 64 hex digits");
 	for (size_t i = 0; name[i]; i++)
-		x.name[i] = name[i] < 0x20 || name[i] > 0x7e ? '?' : name[i];
+		x.name[i] = (char)(name[i] < 0x20 || name[i] > 0x7e ? '?' : name[i]);
 	memcpy(x.ticket, ticket, sizeof(x.ticket));
 	x.life_s = (unsigned)life_s;
 	*ret = x;

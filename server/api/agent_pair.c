@@ -80,12 +80,11 @@ void api_pair(struct call *c)
 static void answer_status(struct call *c, int r, const struct pairing_status *status,
 			  const struct err *err)
 {
-	if (r < 0)
-		call_fail_err(c, err);
-	else
-		call_answer(c, 200,
-			    json_pack("{s:s, s:I}", "state", status->state, "expires_s",
-				      (json_int_t)status->left_s));
+	json_t *answer = r < 0 ? NULL
+			       : json_pack("{s:s, s:I}", "state", status->state, "expires_s",
+					   (json_int_t)status->left_s);
+
+	api_answer(c, r, 200, answer, err);
 }
 
 void api_pair_reveal(struct call *c)

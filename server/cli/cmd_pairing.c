@@ -65,13 +65,14 @@ int cmd_pairings(struct ctx *c, struct err *err)
 	list = json_object_get(answer, "pairings");
 	if (!print_pairings(list, c->o.codes))
 		return err_set(err, -ENOMEM, "out of memory");
-	if (json_array_size(list) == 0)
+	if (json_array_size(list) == 0) {
 		(void)fprintf(stderr, "No machine is pairing.\n");
-	else if (!c->o.codes)
+	} else if (!c->o.codes) {
 		(void)fprintf(
 			stderr,
 			"To confirm one, type the code that stands on its own screen: hoist pair "
 			"MACHINE CODE\n");
+	}
 	return 0;
 }
 

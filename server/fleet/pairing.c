@@ -356,7 +356,7 @@ static int begin_locked(struct pairings *p, const struct pairing_begin *b,
 
 	if (r == 0)
 		r = fill(&fresh, b, ret, err);
-	if (r < 0)
+	if (r < 0 || !c.free)
 		return r;
 	if (c.open)
 		set_state(p, c.open, PAIRING_ENDED); /* it was restarted */

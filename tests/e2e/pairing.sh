@@ -37,7 +37,7 @@ ok "the machine registers" wait_for 30 machine_is_idle web1
 ok "its screen says who confirmed" wait_line 30 web1.log "server 'office' at $URL has confirmed this machine; its key $FINGERPRINT is trusted"
 order '{"kind":"capture","machine":"web1","image":"i"}'
 job_wait 60
-is "$(field .state)" done "and it is captured"
+is "$(field .state)" "done" "and it is captured"
 ok "the log has it all" grep -q 'pairing_confirmed.*web1 at 127.0.0.1' server.log
 api GET /v1/events
 is "$(field '[.events[].event | select(startswith("pairing_"))] | join(" ")')" "pairing_begun pairing_confirmed" "and so have the events"

@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2034,SC2154 # what is set here is for the tests
+# shellcheck shell=bash disable=SC2004,SC2034,SC2154 # what is set here is for the tests
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Machines that pair; source it after agent.sh.
 #
