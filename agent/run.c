@@ -307,11 +307,12 @@ static int pair(struct agent *a, struct pair_result *ret, struct err *err)
 	int r = 0;
 
 	introduce_pairing(a);
-	if (!a->config.discovery && !a->config.server)
+	if (!a->config.discovery && !a->config.server) {
 		return err_set(
 			err, -EINVAL,
 			"there is neither a pin nor an address of a server, and discovery is "
 			"off: nothing to do");
+	}
 	p = pair_new(&setup);
 	if (!p)
 		return err_set(err, -ENOMEM, "out of memory");

@@ -17,7 +17,7 @@
 #include "common/cleanup.h"
 #include "common/id.h"
 
-#define PLACES_MAX 8u /* a server with so many addresses */
+#define PLACES_MAX 8u	  /* a server with so many addresses */
 #define REPEAT_MS  60000u /* the same trouble is mentioned again after that */
 #define OTHER_MS   10000u /* and another one */
 
