@@ -68,9 +68,9 @@ static int send_all(struct capture *c, struct err *err)
 
 	while (r == 0 && left > 0) {
 		r = run_pass(c, err);
-		c->passes += !c->is_cut_short;
 		before = left;
 		left = ledger_left(c->ledger);
+		c->passes += left == 0 || !c->is_cut_short;
 		stuck = left < before ? 0 : stuck + 1;
 		if (r == 0 && stuck == STUCK_PASSES_MAX) {
 			r = err_set(err, -ESTALE,

@@ -1,8 +1,11 @@
 /* The capture engine against a server in memory. */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "agent/capture.h"
+#include "agent/ledger.h"
 #include "tests/lib/blk_fault.h"
 #include "tests/lib/rig.h"
 #include "tests/unit/tap.h"
@@ -434,6 +437,45 @@ static void test_random_usage(bool is_serial, unsigned bad_len)
 	   bad_len ? "only what is in use is listed as unreadable" : "nothing is unreadable");
 }
 
+/* A little in each of more groups than the ledger can have open: it takes more rounds, but no window is read twice. */
+static void test_many_groups(unsigned workers)
+{
+	const uint64_t groups = LEDGER_OPEN_MAX + 60, size = groups * GROUP_WINDOWS * WINDOW_SIZE;
+	char path[] = "/tmp/test_capture.XXXXXX";
+	int fd = mkstemp(path);
+	struct sink *s = sink_new();
+	struct blk *b = NULL;
+	struct rig g;
+	struct err err;
+
+	if (fd < 0 || ftruncate(fd, (off_t)size) < 0)
+		abort();
+	for (uint64_t i = 1; i <= groups; i++) {
+		if (pwrite(fd, &i, sizeof(i),
+			   (off_t)(((i - 1) * GROUP_WINDOWS + 1 + i % 200) * WINDOW_SIZE + 4096)) <
+		    0)
+			abort();
+	}
+	(void)close(fd);
+	if (blk_open_file(path, BLK_READ, 0, 512, &b, &err) < 0)
+		abort();
+	(void)unlink(path);
+	sink_add_disk(s, 0, size);
+	rig_init(&g, s, b, workers);
+	ok(rig_capture(&g) == 0 && sink_is_sealed(s, 0) && sink_breach(s)[0] == '\0',
+	   "a little in each of many groups");
+	printf("# %s%s, %u puts\n", g.err.msg, sink_breach(s), sink_get_stats(s).windows_puts);
+	ok(g.result.passes == 1 && sink_get_stats(s).windows == window_count(size) &&
+		   g.source.bytes_read == groups * WINDOW_SIZE,
+	   "is read and sent once");
+	ok(sink_get_stats(s).windows_puts > 1, "though not in one go");
+	ok(job_get_progress(&g.job).done == size && g.result.data_bytes == groups * 4096,
+	   "and adds up");
+	rig_done(&g);
+	blk_free(b);
+	sink_free(s);
+}
+
 int main(void)
 {
 	test_whole(512, 512, 1);
@@ -452,6 +494,7 @@ int main(void)
 	test_dead_disk();
 	test_cancelled();
 	test_usage();
+	test_many_groups(3);
 	test_random_usage(false, 0);
 	test_random_usage(true, 0);
 	test_random_usage(false, 5);

@@ -4,6 +4,8 @@
 
 #include "agent/restore.h"
 #include "common/cleanup.h"
+#include "common/node.h"
+#include "common/root.h"
 #include "tests/lib/blk_fault.h"
 #include "tests/lib/rig.h"
 #include "tests/unit/tap.h"
@@ -508,6 +510,110 @@ static void test_large(unsigned workers)
 	order = small_order;
 }
 
+/* An image whose windows were cut by another rule: chunks of two blocks.  Its nodes are not what cutting gives, its bytes are right. */
+static void send_foreign(struct peer *p, struct geometry *g, struct id *ret_root)
+{
+	struct pack_builder *chunks = pack_builder_new(PACK_CHUNKS, PACK_PLAIN_MAX);
+	struct pack_builder *nodes = pack_builder_new(PACK_NODES, PACK_PLAIN_MAX);
+	struct codec_ctx *ctx = codec_ctx_new();
+	struct node *n = calloc(1, sizeof(*n));
+	uint8_t *encoding = malloc(NODE_SIZE_MAX);
+	static struct root_hash h;
+	struct peer_finished finished = {0};
+	struct peer_finish f = {.geometry = *g};
+	const uint8_t *data;
+	struct peer_run run = {{0, 1}, {{0}}};
+	struct err err;
+	struct id id;
+	size_t size;
+
+	root_init(&h, g);
+	for (uint64_t w = 0; w < window_count(g->size); w++) {
+		const uint8_t *at = image + w * WINDOW_SIZE;
+
+		*n = (struct node){.length = window_length(g->size, w)};
+		for (uint32_t end, o = 0; o < n->length; o = end) {
+			struct node_entry *e = &n->entries[n->count++];
+
+			end = n->length - o > 8192 ? o + 8192 : n->length;
+			*e = (struct node_entry){id_of(at + o, end - o), o, end - o, true};
+			if (!pack_builder_add(chunks, &e->id, at + o, e->length))
+				abort();
+		}
+		if (pack_builder_encode(chunks, ctx, CODEC_ZSTD, 1, &data, &size, &id, &err) < 0 ||
+		    p->ops->put_pack(p, &id, data, size, &err) < 0)
+			abort();
+		pack_builder_reset(chunks);
+		size = node_encode(n, encoding);
+		run = (struct peer_run){{w, 1}, id_of(encoding, size)};
+		if (!pack_builder_add(nodes, &run.node, encoding, (uint32_t)size) ||
+		    pack_builder_encode(nodes, ctx, CODEC_ZSTD, 1, &data, &size, &id, &err) < 0 ||
+		    p->ops->put_pack(p, &id, data, size, &err) < 0 ||
+		    p->ops->put_windows(p, 0, &run, 1, &err) < 0)
+			abort();
+		pack_builder_reset(nodes);
+		root_add(&h, &run.node);
+	}
+	f.root = *ret_root = root_final(&h, NULL, 0);
+	if (p->ops->finish(p, 0, &f, &finished, &err) < 0 || finished.missing_len > 0)
+		abort();
+	peer_finished_done(&finished);
+	pack_builder_free(chunks);
+	pack_builder_free(nodes);
+	codec_ctx_free(ctx);
+	free(encoding);
+	free(n);
+}
+
+static void test_foreign_cut(void)
+{
+	struct sink *own = sink;
+	struct order_disk own_order = order;
+	uint8_t *own_image = image;
+	struct geometry g = {3ull * WINDOW_SIZE, 512, 512};
+	struct blk *b = blk_new_memory(calloc(1, SIZE), SIZE, 512);
+	CLEANUP_FREE uint8_t *got = malloc(g.size);
+	struct peer *p;
+	struct restored x;
+	struct err err;
+	uint64_t state = 99;
+
+	image = malloc(g.size);
+	if (!image || !got)
+		abort();
+	for (uint64_t i = 0; i < g.size; i++)
+		image[i] = (uint8_t)(rig_random(&state) >> 33);
+	sink = sink_new();
+	sink_add_disk(sink, 0, g.size);
+	p = sink_peer(sink);
+	order = (struct order_disk){.source_disk = "wwn:x", .source = g, .data_bytes = g.size};
+	send_foreign(p, &g, &order.root);
+	x = restore_to(b, 2);
+	ok(x.write == 0 && x.verify == 0 && blk_read(b, got, g.size, 0, &err) == 0 &&
+		   memcmp(got, image, g.size) == 0,
+	   "an image that was cut by another rule is restored and verified");
+	printf("# %s\n", x.err.msg);
+	ok(sink_breach(sink)[0] == '\0' && sink_get_stats(sink).nodes_gets >= 3,
+	   "by what its own nodes say");
+	memory_ops = b->ops;
+	lossy_ops = *b->ops;
+	lossy_ops.write_at = lossy_write_at;
+	b->ops = &lossy_ops;
+	memset(got, 0, g.size);
+	ok(blk_write(b, got, g.size, 0, &err) == 0, "wipe it");
+	x = restore_to(b, 2);
+	ok(x.write == 0 && x.verify == -EBADMSG && strstr(x.err.msg, "at byte 4997120"),
+	   "and a bent bit is found as well");
+	printf("# %s\n", x.err.msg);
+	peer_free(p);
+	blk_free(b);
+	sink_free(sink);
+	free(image);
+	sink = own;
+	order = own_order;
+	image = own_image;
+}
+
 /* A target that reads otherwise each time is found, whatever it reads the second time. */
 static uint64_t unsteady_reads;
 static int unsteady_read_at(struct blk *b, void *buf, size_t size, uint64_t offset, struct err *err)
@@ -546,6 +652,7 @@ int main(void)
 	test_lossy_disk();
 	test_holes();
 	test_unsteady();
+	test_foreign_cut();
 	test_bent_answers();
 	test_refusals();
 	test_large(1);
