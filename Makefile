@@ -130,6 +130,7 @@ AGENT_SRC := \
 	agent/inventory_print.c \
 	agent/job.c \
 	agent/ledger.c \
+	agent/level.c \
 	agent/link.c \
 	agent/machine_id.c \
 	agent/man.c \

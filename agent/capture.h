@@ -4,6 +4,7 @@
 #include <stdint.h>
 
 #include "agent/job.h"
+#include "agent/level.h"
 #include "agent/peer.h"
 #include "agent/source.h"
 #include "common/codec.h"
@@ -21,7 +22,7 @@ struct capture_setup {
 	struct peer *const *peers; /* one a worker */
 	unsigned workers;
 	enum codec codec;
-	int level;
+	struct level *level;
 };
 
 struct capture_result {

@@ -291,15 +291,19 @@ static int release_held(struct capture_worker *w, struct err *err)
 
 static int send_pack(struct capture_worker *w, struct err *err)
 {
+	enum codec codec = w->c->setup->codec;
+	struct level *control = w->c->setup->level;
 	const uint8_t *data;
 	size_t size;
 	struct id id;
-	int r;
+	int r, level;
 
 	if (w->pack_ids_len == 0)
 		return 0;
-	r = pack_builder_encode(w->pack, w->ctx, w->c->setup->codec, w->c->setup->level, &data,
-				&size, &id, err);
+	level = level_choose(control, &w->job->meter);
+	if (level == LEVEL_STORED)
+		codec = CODEC_STORED;
+	r = pack_builder_encode(w->pack, w->ctx, codec, level, &data, &size, &id, err);
 	if (r == 0)
 		r = w->peer->ops->put_pack(w->peer, &id, data, size, err);
 	if (r < 0)
@@ -307,6 +311,8 @@ static int send_pack(struct capture_worker *w, struct err *err)
 	for (size_t i = 0; i < w->pack_ids_len; i++)
 		flight_land(w->c->flight, &w->pack_ids[i]);
 	job_add(w->job, 0, 0, size);
+	/* it may have been found not worth compressing */
+	level_count(control, size > pack_builder_plain_size(w->pack) ? LEVEL_STORED : level, size);
 	pack_builder_reset(w->pack);
 	w->pack_ids_len = 0;
 	w->pack_number++;

@@ -6,10 +6,12 @@
 #include <fcntl.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
+#include "agent/level.h"
 #include "common/cleanup.h"
 #include "common/http.h"
 #include "common/limits.h"
@@ -49,6 +51,30 @@ static int check_name(const char *text, struct err *err)
 	return err_set(err, -EINVAL, "a name has 1 to %u characters", NAME_MAX_LEN);
 }
 
+/* 1 to 19, or 0 for "auto". */
+static int parse_level(const char *text, int *ret, struct err *err)
+{
+	long v;
+	char *end;
+
+	if (strcmp(text, "auto") == 0) {
+		*ret = 0;
+		return 0;
+	}
+	v = strtol(text, &end, 10);
+	if (text[0] < '0' || text[0] > '9' || *end != '\0' || v < 1 || v > LEVEL_MOST)
+		return err_set(err, -EINVAL, "it is 'auto' or a number from 1 to %d", LEVEL_MOST);
+	*ret = (int)v;
+	return 0;
+}
+
+static int check_level(const char *text, struct err *err)
+{
+	int ignored;
+
+	return parse_level(text, &ignored, err);
+}
+
 static int check_replay(const char *text, struct err *err)
 {
 	if (strcmp(text, "yes") == 0 || strcmp(text, "no") == 0)
@@ -81,8 +107,9 @@ static const struct setting settings[] = {
 	 "memory to use at most; an eighth of what there is if not given, at least 64M", NULL},
 	{"workers", SETTING_U64, ALL, AT(workers), 1, 32, NULL, "N",
 	 "threads that transfer; twice the cores if not given, 2 to 8, as memory allows", NULL},
-	{"level", SETTING_U64, ALL, AT(level), 1, 19, "1", "N",
-	 "compression when the order says nothing: 1 is fast, 19 is small", NULL},
+	{"level", SETTING_TEXT, ALL, AT(level_text), 0, 0, NULL, "N|auto",
+	 "compression when the order says nothing: 1 is fast, 19 is small; 'auto', which it is if not given, starts at 1 and follows what the transfer waits for: up to 6 when that is network or server, down to none at all when it is the processor",
+	 check_level},
 	{"discovery", SETTING_BOOL, ALL, AT(discovery), 0, 0, "yes", NULL,
 	 "announce this machine on the local networks (--discovery=no: do not)", NULL},
 	{"discovery-port", SETTING_U64, ALL, AT(discovery_port), 1, 65535, "4647", "PORT",
@@ -215,6 +242,8 @@ static int finish(struct config *c, struct err *err)
 		r = load_token(c, err);
 	if (r == 0 && c->image && !c->state)
 		r = set_text(&c->state, IMAGE_STATE, err);
+	if (r == 0 && c->level_text)
+		r = parse_level(c->level_text, &c->level, err);
 	c->may_replay = c->replay ? strcmp(c->replay, "yes") == 0 : c->image;
 	if (c->memory == 0) {
 		c->memory = sysinfo(&info) == 0 ? (uint64_t)info.totalram * info.mem_unit / 8 : 0;

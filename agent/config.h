@@ -13,7 +13,8 @@ struct config {
 	struct setting_list disks;
 	uint64_t memory;  /* bytes; 0 until config_finish */
 	uint64_t workers; /* 0: as many as cores and memory allow */
-	uint64_t level;
+	char *level_text; /* what was said; then: */
+	int level;	  /* 0: adaptive */
 	bool discovery;
 	uint64_t discovery_port;
 	struct setting_list interfaces;

@@ -36,15 +36,25 @@ bool work_has_room(const struct work *w, uint64_t worker_size, uint64_t aside)
 	return w->config->memory >= BASE_MEMORY + aside + worker_size;
 }
 
+unsigned work_count_workers(const struct work *w, uint64_t worker_size, uint64_t aside)
+{
+	uint64_t n = wanted_workers(w->config), fit;
+
+	if (!work_has_room(w, worker_size, aside))
+		return 0;
+	fit = (w->config->memory - BASE_MEMORY - aside) / worker_size;
+	return (unsigned)(n < fit ? n : fit);
+}
+
 int work_open_peers(struct work *w, uint64_t worker_size, uint64_t aside, struct crew_peers *ret,
 		    struct err *err)
 {
 	uint64_t memory = w->config->memory;
-	unsigned n = wanted_workers(w->config);
+	unsigned n = work_count_workers(w, worker_size, aside);
 	int r = 0;
 
 	ret->len = 0;
-	if (!work_has_room(w, worker_size, aside)) {
+	if (n == 0) {
 		r = err_set(
 			err, -E2BIG,
 			"this job needs %" PRIu64 " MiB of memory, and only %" PRIu64
@@ -52,9 +62,6 @@ int work_open_peers(struct work *w, uint64_t worker_size, uint64_t aside, struct
 			(BASE_MEMORY + aside + worker_size) >> 20, memory >> 20);
 		return job_blame(w->job, "internal", r);
 	}
-	memory -= BASE_MEMORY + aside;
-	if (n > memory / worker_size)
-		n = (unsigned)(memory / worker_size);
 	for (; ret->len < n; ret->len++) {
 		ret->peers[ret->len] = peer_http_new(w->session, w->job, w->order);
 		if (!ret->peers[ret->len])
@@ -131,16 +138,20 @@ static json_t *make_report(const struct work *w, const struct rusage *before, ui
 	struct job_progress p = job_get_progress(w->job);
 	struct meter_times times = meter_get(&w->job->meter, clock_us());
 	struct rusage now;
+	json_t *report;
 
 	(void)getrusage(RUSAGE_SELF, &now);
-	return json_pack("{s:s, s:f, s:f, s:f, s:I, s:I, s:I, s:s?, s:o, s:O}", "agent_version",
-			 HOIST_VERSION, "seconds", (double)(clock_ms() - start_ms) / 1000,
-			 "user_seconds", seconds(&now.ru_utime) - seconds(&before->ru_utime),
-			 "system_seconds", seconds(&now.ru_stime) - seconds(&before->ru_stime),
-			 "peak_memory", (json_int_t)now.ru_maxrss * 1024, "data_bytes",
-			 (json_int_t)p.data, "wire_bytes", (json_int_t)p.sent, "bottleneck",
-			 meter_place_name(meter_judge(&times, METER_NOWHERE)), "time",
-			 time_report(&times), "disks", w->disks);
+	report = json_pack("{s:s, s:f, s:f, s:f, s:I, s:I, s:I, s:s?, s:o, s:O}", "agent_version",
+			   HOIST_VERSION, "seconds", (double)(clock_ms() - start_ms) / 1000,
+			   "user_seconds", seconds(&now.ru_utime) - seconds(&before->ru_utime),
+			   "system_seconds", seconds(&now.ru_stime) - seconds(&before->ru_stime),
+			   "peak_memory", (json_int_t)now.ru_maxrss * 1024, "data_bytes",
+			   (json_int_t)p.data, "wire_bytes", (json_int_t)p.sent, "bottleneck",
+			   meter_place_name(meter_judge(&times, METER_NOWHERE)), "time",
+			   time_report(&times), "disks", w->disks);
+	if (report && w->levels)
+		(void)json_object_set(report, "levels", w->levels);
+	return report;
 }
 
 /* What is intact after a failure: the first thing that the person will ask. */
@@ -187,6 +198,8 @@ void work_run(struct work *w, struct outcome *ret)
 	conclude(w, r, &err, ret);
 	ret->report = make_report(w, &before, start_ms);
 	json_decref(w->disks);
+	json_decref(w->levels);
+	w->levels = NULL;
 	if (w->inventory)
 		inventory_done(w->inventory);
 	free(w->inventory);

@@ -17,6 +17,7 @@ struct work {
 	struct job *job;
 	struct inventory *inventory; /* as it is now */
 	json_t *disks;		     /* the report's; filled by work_capture, work_restore */
+	json_t *levels;		     /* the report's, of a capture; or NULL */
 	/* for the sentence about what is intact */
 	bool has_written;
 };
@@ -45,6 +46,8 @@ int work_open_peers(struct work *w, uint64_t worker_size, uint64_t aside, struct
 		    struct err *err) MUST_CHECK;
 /* Is there memory for one worker? */
 bool work_has_room(const struct work *w, uint64_t worker_size, uint64_t aside);
+/* For how many there is; as many as there is reason for at most. */
+unsigned work_count_workers(const struct work *w, uint64_t worker_size, uint64_t aside);
 void work_close_peers(struct work *w, struct crew_peers *p);
 
 int work_capture(struct work *w, struct err *err) MUST_CHECK;

@@ -138,8 +138,8 @@ static int check_presence(struct work *w, const struct source_disk *s, struct er
 }
 
 static int capture_one(struct work *w, uint32_t n, const struct source_disk *s,
-		       const struct survey_disk *survey, const struct crew_peers *peers, int level,
-		       struct err *err)
+		       const struct survey_disk *survey, const struct crew_peers *peers,
+		       struct level *level, struct err *err)
 {
 	struct source source;
 	struct capture_result result = {0};
@@ -175,8 +175,8 @@ static int capture_one(struct work *w, uint32_t n, const struct source_disk *s,
 }
 
 static int capture_all(struct work *w, const struct source_disk *disks,
-		       const struct survey_disk *surveys, const struct crew_peers *peers, int level,
-		       struct err *err)
+		       const struct survey_disk *surveys, const struct crew_peers *peers,
+		       struct level *level, struct err *err)
 {
 	uint64_t total = 0, size = 0;
 	int r = 0;
@@ -197,9 +197,9 @@ static int capture_all(struct work *w, const struct source_disk *disks,
 }
 
 /* The one ordered, or the highest below it for which there is memory. */
-static int choose_level(struct work *w, uint64_t aside)
+static int fit_ordered(struct work *w, int wanted, uint64_t aside)
 {
-	int wanted = w->order->level ? w->order->level : (int)w->config->level, level = wanted;
+	int level = wanted;
 
 	while (level > 1 && !work_has_room(w, capture_worker_memory(level), aside))
 		level--;
@@ -208,6 +208,31 @@ static int choose_level(struct work *w, uint64_t aside)
 			level, wanted);
 	}
 	return level;
+}
+
+/* How high an adaptive one may go without fewer workers for it. */
+static int fit_adaptive(const struct work *w, uint64_t aside)
+{
+	int level = LEVEL_AUTO_MAX;
+
+	while (level > 1 && work_count_workers(w, capture_worker_memory(level), aside) <
+				    work_count_workers(w, capture_worker_memory(1), aside))
+		level--;
+	return level;
+}
+
+/* Returns the highest that there may be: for that there is to be memory. */
+static int choose_level(struct work *w, uint64_t aside, struct level *ret)
+{
+	int level = w->order->level ? w->order->level : w->config->level, max;
+
+	if (level > 0) {
+		max = level = fit_ordered(w, level, aside);
+	} else {
+		max = fit_adaptive(w, aside);
+	}
+	level_init(ret, w->codec, level, max);
+	return max;
 }
 
 static int open_sources(struct work *w, struct source_disk *disks, struct survey_disk *surveys,
@@ -236,7 +261,8 @@ int work_capture(struct work *w, struct err *err)
 	struct crew_peers peers = {.len = 0};
 	uint64_t memory = 0; /* put aside: a ledger, and what is in use */
 	const struct survey_options options = {o->all_blocks, w->config->may_replay};
-	int level = 1, r;
+	struct level level;
+	int max, r;
 
 	if (!disks || !surveys) {
 		free(disks);
@@ -248,11 +274,13 @@ int work_capture(struct work *w, struct err *err)
 		r = survey_disks(w->job, surveys, o->disks_len, &options, err);
 	if (r == 0) {
 		memory += survey_memory(surveys, o->disks_len);
-		level = choose_level(w, memory);
-		r = work_open_peers(w, capture_worker_memory(level), memory, &peers, err);
+		max = choose_level(w, memory, &level);
+		r = work_open_peers(w, capture_worker_memory(max), memory, &peers, err);
+		if (r == 0)
+			r = capture_all(w, disks, surveys, &peers, &level, err);
+		w->levels = level_report(&level);
+		level_done(&level);
 	}
-	if (r == 0)
-		r = capture_all(w, disks, surveys, &peers, level, err);
 	work_close_peers(w, &peers);
 	survey_done(surveys, o->disks_len);
 	for (uint32_t n = 0; n < o->disks_len; n++)

@@ -112,7 +112,8 @@ static const struct setting capture_options[] = {
 	 .min = 1,
 	 .max = 19,
 	 .value = "N",
-	 .help = "Compression, 1 (fast) to 19 (small); the agent chooses when it is not given"},
+	 .help = "Compression, 1 (fast) to 19 (small); when it is not given the agent chooses, and changes "
+		 "it as disk, processor, network and server allow"},
 	{.key = "all-blocks",
 	 .type = SETTING_BOOL,
 	 ARGV,

@@ -64,16 +64,20 @@ void rig_init(struct rig *g, struct sink *sink, struct blk *blk, unsigned worker
 
 int rig_capture(struct rig *g)
 {
+	struct level level;
 	struct capture_setup setup = {
 		.job = &g->job,
 		.source = &g->source,
 		.peers = g->peers,
 		.workers = g->workers,
 		.codec = CODEC_ZSTD,
-		.level = 1,
+		.level = &level,
 	};
-	int r = capture_disk(&setup, &g->result, &g->err);
+	int r;
 
+	level_init(&level, CODEC_ZSTD, 1, 1);
+	r = capture_disk(&setup, &g->result, &g->err);
+	level_done(&level);
 	job_get_code(&g->job, g->code);
 	return r;
 }

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/sysinfo.h>
 #include <unistd.h>
 
 #include "agent/config.h"
@@ -377,9 +378,12 @@ static void test_config(void)
 	char pin[] = "--pin=abababababababababababababababababababababababababababababababab";
 	char text[] = "quiet hoist.name=k hoist.level=7 hoist.nonsense=1 hoist.memory=1G";
 	char cmdline[] = "--cmdline", level[] = "--level=3", server[] = "--server=localhost",
-	     token[] = "--token=x", steep[] = "--level=20";
+	     token[] = "--token=x", steep[] = "--level=20", odd[] = "--level=3x",
+	     automatic[] = "--level=auto";
 	char *line[] = {cmdline, text, level, pin}, *no_pin[] = {server, token}, *wrong[] = {steep};
+	char *odder[] = {odd}, *by_itself[] = {automatic};
 	struct config c;
+	struct sysinfo info;
 	struct {
 		char *line[2];
 		int len, result;
@@ -404,8 +408,17 @@ static void test_config(void)
 	config_done(&c);
 	ok(config_load(&c, 1, wrong, warn, NULL, &err) == -EINVAL, "a wrong option does stop it");
 	config_done(&c);
-	ok(config_load(&c, 0, NULL, warn, NULL, &err) == 0 && c.memory >= 64u << 20 && c.discovery,
+	ok(config_load(&c, 1, odder, warn, NULL, &err) == -EINVAL && strstr(err.msg, "'auto'"),
+	   "a level is a number or auto");
+	config_done(&c);
+	ok(config_load(&c, 1, by_itself, warn, NULL, &err) == 0 && c.level == 0, "auto");
+	config_done(&c);
+	ok(config_load(&c, 0, NULL, warn, NULL, &err) == 0 && c.memory >= 64u << 20 &&
+		   c.discovery && c.level == 0,
 	   "what is not said has a value");
+	ok(sysinfo(&info) == 0 && (c.memory == 64u << 20 ||
+				   c.memory == (uint64_t)info.totalram * info.mem_unit / 8),
+	   "an eighth of the memory, and 64 MiB at least");
 	ok(!c.may_replay, "no log is replayed outside the live image");
 	config_done(&c);
 	for (size_t i = 0; i < 4; i++) {
