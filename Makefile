@@ -171,13 +171,15 @@ CLI_SRC := \
 	server/cli/cmd_machine.c \
 	server/cli/cmd_pairing.c \
 	server/cli/cmd_server.c \
+	server/cli/cmd_vmdef.c \
 	server/cli/commands.c \
 	server/cli/connect.c \
 	server/cli/coverage.c \
 	server/cli/help.c \
 	server/cli/print.c \
 	server/cli/progress.c \
-	server/cli/resolve.c
+	server/cli/resolve.c \
+	server/cli/vmdef_xl.c
 
 # what of a disk is in use: hoist-agent map, and what a capture reads
 AGENT_SRC += \

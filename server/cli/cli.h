@@ -36,6 +36,10 @@ struct options {
 	char *in, *out, *token, *show, *reset; /* iso */
 	bool new_token, secrets;
 	struct setting_list set;
+	char *format, *type, *name; /* vmdef */
+	bool from_disk, keep_mac;
+	uint64_t vm_memory, vcpus;
+	char *bridge, *folder, *medium, *kernel, *ramdisk;
 };
 
 struct ctx {
@@ -130,11 +134,16 @@ int cmd_token_revoke(struct ctx *c, struct err *err);
 int cmd_server_info(struct ctx *c, struct err *err);
 int cmd_gc(struct ctx *c, struct err *err);
 int cmd_iso(struct ctx *c, struct err *err);
+int cmd_vmdef(struct ctx *c, struct err *err);
 int cmd_completion(struct ctx *c, struct err *err);
 
 /* A new enrolment token as --uses, --expires and --note say. */
 int token_make(struct ctx *c, json_t **ret, struct err *err) MUST_CHECK;
 int token_revoke(struct ctx *c, const char *id, struct err *err) MUST_CHECK;
+/* For settings' checks. */
+int vmdef_check_format(const char *text, struct err *err);
+int vmdef_check_type(const char *text, struct err *err);
+int vmdef_check_text(const char *text, struct err *err);
 /* For a setting's check: "90s", "12h", "30d", "never". */
 int check_expires(const char *text, struct err *err);
 
