@@ -163,8 +163,10 @@ AGENT_SRC := \
 	agent/work_capture.c \
 	agent/work_restore.c
 
-# hoist without its main, so that tests can link it
+# hoist without its main, so that tests can link it; with the table of what a live image can be told
 CLI_SRC := \
+	agent/config.c \
+	agent/level.c \
 	server/cli/cmd_image.c \
 	server/cli/cmd_iso.c \
 	server/cli/cmd_job.c \
@@ -176,6 +178,7 @@ CLI_SRC := \
 	server/cli/connect.c \
 	server/cli/coverage.c \
 	server/cli/help.c \
+	server/cli/iso_settings.c \
 	server/cli/print.c \
 	server/cli/progress.c \
 	server/cli/resolve.c \

@@ -16,47 +16,27 @@
 #include "common/medium.h"
 #include "common/text.h"
 #include "server/cli/cli.h"
+#include "server/cli/iso_settings.h"
 #include "server/cli/print.h"
 
 #define COPY_BLOCK (1u << 20)
-#define LISTED_MAX 512u /* settings on a medium */
-#define NOTE_LEN   200	/* of a token: more is refused by the server */
+#define NOTE_LEN   200 /* of a token: more is refused by the server */
 
-/* Keys whose values are secrets. */
-static bool is_secret(const char *key)
-{
-	return strcmp(key, "token") == 0 || strcmp(key, "secret") == 0;
-}
-
-/* ---- the settings to write: a JSON object keeps one value for each key, in order */
-
-static int add_setting(json_t *settings, const char *key, const char *value, struct err *err)
-{
-	int r = medium_check_setting(key, value, err);
-
-	if (r < 0)
-		return r;
-	return json_object_set_new(settings, key, json_string(value)) < 0
-		       ? err_set(err, -EINVAL, "%s: the value is not valid UTF-8", key)
-		       : 0;
-}
+/* ---- the settings to write */
 
 static int add_given(struct ctx *c, json_t *settings, struct err *err)
 {
 	for (size_t i = 0; i < c->o.set.len; i++) {
 		const char *item = c->o.set.items[i], *equals = strchr(item, '=');
 		CLEANUP_FREE char *key = equals ? strndup(item, (size_t)(equals - item)) : NULL;
-		struct http_target t;
 		int r;
 
 		if (!key)
 			return err_set(err, -EINVAL, "--set: '%.64s' is not of the form KEY=VALUE",
 				       item);
-		r = add_setting(settings, key, equals + 1, err);
-		if (r == 0 && strcmp(key, "server") == 0)
-			r = http_target_set_url(&t, equals + 1, err);
-		if (r == 0 && strcmp(key, "pin") == 0)
-			r = http_target_set_pin(&t, equals + 1, err);
+		r = iso_settings_add(settings, key, equals + 1, err);
+		if (r == 0)
+			r = iso_settings_check(key, equals + 1, err);
 		if (r < 0)
 			return err_prefix(err, "--set");
 	}
@@ -68,15 +48,15 @@ static int add_target(struct ctx *c, json_t *settings, struct err *err)
 	int r = target_find(c, err);
 
 	if (r == -EDESTADDRREQ && !c->o.new_token) /* no server is fine */
-		return c->o.pin ? add_setting(settings, "pin", c->o.pin, err) : 0;
+		return c->o.pin ? iso_settings_add(settings, "pin", c->o.pin, err) : 0;
 	if (r == -EDESTADDRREQ) /* nobody to ask for the token */
 		r = err->code = -EINVAL;
 	if (r < 0)
 		return r;
 	if (!c->target_guessed)
-		r = add_setting(settings, "server", c->target.url, err);
+		r = iso_settings_add(settings, "server", c->target.url, err);
 	if (r == 0 && c->target.pin[0])
-		r = add_setting(settings, "pin", c->target.pin, err);
+		r = iso_settings_add(settings, "pin", c->target.pin, err);
 	return r;
 }
 
@@ -116,7 +96,7 @@ static int add_token(struct ctx *c, json_t *settings, struct err *err)
 		secret = c->o.token;
 	}
 	if (r == 0 && secret)
-		r = add_setting(settings, "token", secret, err);
+		r = iso_settings_add(settings, "token", secret, err);
 	return r;
 }
 
@@ -135,38 +115,12 @@ static int gather(struct ctx *c, json_t *settings, struct err *err)
 	return r;
 }
 
-/* Lines key=value, heap. */
-static int settings_text(const json_t *settings, char **ret, size_t *ret_size, struct err *err)
-{
-	char *text = NULL;
-	size_t size = 0;
-	FILE *f = open_memstream(&text, &size);
-	const char *key;
-	const json_t *value;
-	bool good;
-
-	if (!f)
-		return err_set(err, -ENOMEM, "out of memory");
-	json_object_foreach((json_t *)settings, key, value)
-	{
-		(void)fprintf(f, "%s=%s\n", key, json_string_value(value));
-	}
-	good = !ferror(f);
-	if (fclose(f) != 0 || !good) {
-		free(text);
-		return err_set(err, -ENOMEM, "out of memory");
-	}
-	*ret = text;
-	*ret_size = size;
-	return 0;
-}
-
 static int encode(const json_t *settings, uint8_t ret_area[static MEDIUM_AREA_SIZE],
 		  struct err *err)
 {
 	CLEANUP_FREE char *text = NULL;
 	size_t size = 0;
-	int r = settings_text(settings, &text, &size, err);
+	int r = iso_settings_text(settings, &text, &size, err);
 
 	if (r == 0)
 		r = medium_encode(text, size, ret_area, err);
@@ -369,7 +323,7 @@ static int make_token(struct ctx *c, json_t *settings, json_t **ret, struct err 
 	if (r == 0)
 		r = json_get_str(*ret, "token", 128, &secret, err);
 	if (r == 0)
-		r = add_setting(settings, "token", secret, err);
+		r = iso_settings_add(settings, "token", secret, err);
 	if (*ret)
 		(void)json_object_del(*ret, "token");
 	return r;
@@ -409,27 +363,10 @@ static void print_token(const json_t *token)
 
 /* ---- the three things it does */
 
-/* Copies of the values, secrets hidden. */
-static json_t *masked(const json_t *settings, bool secrets)
-{
-	json_t *copy = json_copy((json_t *)settings);
-	const char *key;
-	const json_t *value;
-
-	json_object_foreach((json_t *)settings, key, value)
-	{
-		if (!secrets && is_secret(key))
-			(void)json_object_set_new(copy, key, json_string("***"));
-	}
-	return copy;
-}
-
 /* `token`: made for the medium; NULL: none was. */
 static void print_settings(const struct ctx *c, const json_t *settings, const json_t *token)
 {
-	CLEANUP_JSON json_t *m = masked(settings, c->o.secrets);
-	const char *key;
-	const json_t *value;
+	CLEANUP_JSON json_t *m = iso_settings_masked(settings, c->o.secrets);
 
 	if (c->o.json) {
 		if (token) /* not the name of a setting */
@@ -437,10 +374,7 @@ static void print_settings(const struct ctx *c, const json_t *settings, const js
 		print_json(m);
 		return;
 	}
-	json_object_foreach(m, key, value)
-	{
-		print_line(stdout, "%s=%s", key, json_string_value(value));
-	}
+	iso_settings_print(m);
 	if (token)
 		print_token(token);
 }
@@ -485,28 +419,6 @@ static int personalise(struct ctx *c, struct err *err)
 	return 0;
 }
 
-/* The lines of an area as an object; lines that are none are shown with an empty value. */
-static int parse_settings(const char *text, size_t size, json_t *settings, struct err *err)
-{
-	const char *end = text + size;
-	unsigned n = 0;
-
-	while (text < end && n++ < LISTED_MAX) {
-		const char *newline = memchr(text, '\n', (size_t)(end - text));
-		size_t len = (size_t)((newline ? newline : end) - text);
-		const char *equals = memchr(text, '=', len);
-		CLEANUP_FREE char *key = strndup(text, equals ? (size_t)(equals - text) : len);
-		const char *value = equals ? equals + 1 : text + len;
-		size_t value_size = (size_t)(text + len - value);
-
-		if (key && *key && *key != '#' &&
-		    json_object_set_new(settings, key, json_stringn(value, value_size)) < 0)
-			return err_set(err, -EPROTO, "the settings are not valid UTF-8");
-		text += len + 1;
-	}
-	return 0;
-}
-
 static int show(struct ctx *c, struct err *err)
 {
 	CLEANUP_FREE uint8_t *area = malloc(MEDIUM_AREA_SIZE);
@@ -528,7 +440,7 @@ static int show(struct ctx *c, struct err *err)
 	if (r == 0)
 		r = medium_decode(area, &text, &size, err);
 	if (r == 0)
-		r = parse_settings(text, size, settings, err);
+		r = iso_settings_parse(text, size, settings, err);
 	if (r < 0)
 		return err_prefix(err, "'%s'", c->o.show);
 	print_settings(c, settings, NULL);

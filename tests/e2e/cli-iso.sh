@@ -25,12 +25,14 @@ settings()
 outside() { cmp -l "$1" "$2" | awk -v from="$3" '$1 <= from || $1 > from + 65536' | wc -l; }
 
 HOIST_DATA='' cli iso --in base.iso --out my.iso --server hoist.example:4648 --pin "$(printf 'ab%.0s' {1..32})" --token tok3n --set name=hall3 \
-	--set poll-port=1
+	--set interface=eth1 --set interface=eth2 --set memory=100M
 is "$STATUS_CLI" 0 "settings without any server" || diag "$ERR"
 is "$(settings my.iso)" "server=https://hoist.example:4648
 pin=$(printf 'ab%.0s' {1..32})
 name=hall3
-poll-port=1
+interface=eth1
+interface=eth2
+memory=100M
 token=tok3n" "are on the medium, as cpio unpacks it"
 is "$(stat -c %a my.iso):$(stat -c %a out/hoist.d/settings)" "600:600" "readable by its owner alone"
 unlike "$OUT" tok3n "the token is not printed"
@@ -39,19 +41,20 @@ is "$(outside base.iso my.iso $((at - 110)))" 0 "not a byte outside the area is 
 is "$(stat -c %s my.iso):$(sha256sum <base.iso)" "$(stat -c %s base.iso):$before" "the same size, and the original untouched"
 mkdir second
 start=$(date +%s%N)
-HOIST_DATA='' cli iso --in my.iso --out second/my.iso --set a=b
+HOIST_DATA='' cli iso --in my.iso --out second/my.iso --set name=b
 took=$((($(date +%s%N) - start) / 1000000))
-is "$STATUS_CLI:$(settings second/my.iso)" "0:a=b" "a medium can be personalised again: the new settings replace the old"
+is "$STATUS_CLI:$(settings second/my.iso)" "0:name=b" "a medium can be personalised again: the new settings replace the old"
 ok "in under a second ($took ms)" test $took -lt 1000
 cp my.iso same.iso
-HOIST_DATA='' cli iso --in same.iso --out same.iso --set a=c
-is "$STATUS_CLI:$(settings same.iso)" "0:a=c" "onto itself as well"
+HOIST_DATA='' cli iso --in same.iso --out same.iso --set name=c
+is "$STATUS_CLI:$(settings same.iso)" "0:name=c" "onto itself as well"
 is "$(find . -name '*.iso.*' | wc -l)" 0 "nothing is left lying around"
 
 # ---- show, reset
 cli iso --show my.iso
-is "$STATUS_CLI:$(tail -n 2 <<<"$OUT")" "0:poll-port=1
+is "$STATUS_CLI:$(tail -n 2 <<<"$OUT")" "0:memory=100M
 token=***" "show: without secrets"
+is "$(grep -c '^interface=eth[12]$' <<<"$OUT")" 2 "what stands there twice, twice"
 cli iso --show my.iso --secrets --json
 is "$(jq -r .token <<<"$OUT")" tok3n "show --secrets --json: with them"
 cp my.iso reset.iso
@@ -74,21 +77,24 @@ cat base.iso >two.iso
 dd if=base.iso of=two.iso bs=2048 skip=$(((at - 110) / 2048)) count=32 seek=8 conv=notrunc status=none
 head -c $((at + 30000)) base.iso >cut.iso
 head -c 1000000 /dev/urandom >noise.iso
-refused 1 "there is no place for settings in it" --in noise.iso --out bad.iso --set a=b
-refused 1 "more than one place" --in two.iso --out bad.iso --set a=b
-refused 1 "cut off" --in cut.iso --out bad.iso --set a=b
-refused 1 "No such file" --in none.iso --out bad.iso --set a=b
-refused 1 "not a regular file" --in base.iso --out second --set a=b
+refused 1 "there is no place for settings in it" --in noise.iso --out bad.iso --set name=b
+refused 1 "more than one place" --in two.iso --out bad.iso --set name=b
+refused 1 "cut off" --in cut.iso --out bad.iso --set name=b
+refused 1 "No such file" --in none.iso --out bad.iso --set name=b
+refused 1 "not a regular file" --in base.iso --out second --set name=b
 refused 2 "not the name of a setting" --in base.iso --out bad.iso --set A=b
 refused 2 "KEY=VALUE" --in base.iso --out bad.iso --set a
-refused 2 "begins or ends with a blank" --in base.iso --out bad.iso --set 'a=b '
-refused 2 "control character" --in base.iso --out bad.iso --set $'a=b\nc=d'
+refused 2 "begins or ends with a blank" --in base.iso --out bad.iso --set 'name=b '
+refused 2 "control character" --in base.iso --out bad.iso --set $'name=b\nc=d'
 refused 2 "64 hexadecimal digits" --in base.iso --out bad.iso --set pin=12
+refused 2 "takes no setting 'wrong-one' from its medium" --in base.iso --out bad.iso --set wrong-one=1
+refused 2 "takes no setting 'shell'" --in base.iso --out bad.iso --set shell=1
+refused 2 "from 1 to 65535" --in base.iso --out bad.iso --set discovery-port=70000
 refused 2 "nothing to write" --in base.iso --out bad.iso
 refused 2 "exclude each other" --in base.iso --out bad.iso --token a --new-token --server x --pin "$(printf 'ab%.0s' {1..32})"
 refused 2 "one of these" --in base.iso --show my.iso
 refused 2 "it is not known where the server is" --in base.iso --out bad.iso --new-token
-for i in {1..20}; do big+=(--set "k$i=$(head -c 4000 /dev/zero | tr '\0' x)"); done
+for i in {1..20}; do big+=(--set "console=$i$(head -c 4000 /dev/zero | tr '\0' x)"); done
 cli iso --in base.iso --out bad.iso "${big[@]}"
 like "$STATUS_CLI:$ERR" "^1:.*do not fit" "refused: more than 64 KiB"
 is "$(find . -name 'bad.iso*' | wc -l)" 0 "nothing was written"
@@ -124,15 +130,15 @@ refused 1 "not a regular file" --in base.iso --out second --new-token
 refused 2 "not the name of a setting" --in base.iso --out bad.iso --new-token --set A=b
 # Settings that fit, but not together with a token.
 fill=(--set "pin=$FINGERPRINT")
-for i in {1..20}; do fill+=(--set "k$i=$(head -c 3100 /dev/zero | tr '\0' x)"); done
+for i in {1..20}; do fill+=(--set "console=$i$(head -c 3100 /dev/zero | tr '\0' x)"); done
 low=0 high=4000
 while [ $((high - low)) -gt 1 ]; do
 	size=$(((low + high) / 2))
 	rest=$(head -c $size /dev/zero | tr '\0' x)
-	if HOIST_DATA='' cli iso --in tree/boot/settings.cpio --out fits.cpio "${fill[@]}" --set "rest=$rest"; then low=$size; else high=$size; fi
+	if HOIST_DATA='' cli iso --in tree/boot/settings.cpio --out fits.cpio "${fill[@]}" --set "id=$rest"; then low=$size; else high=$size; fi
 done
 rest=$(head -c $low /dev/zero | tr '\0' x)
-cli iso --in tree/boot/settings.cpio --out bad.iso --new-token "${fill[@]}" --set "rest=$rest"
+cli iso --in tree/boot/settings.cpio --out bad.iso --new-token "${fill[@]}" --set "id=$rest"
 like "$low:$STATUS_CLI:$ERR" "^[1-9][0-9]+:1:.*do not fit" "refused: no room for the token"
 is "$(tokens)" "$count" "what is refused leaves no token"
 # The server stands still while the copy is there, and the copy goes: nothing is written after the token was made.
@@ -157,6 +163,6 @@ cleanup_fn kill $!
 ok "a machine with these settings registers" wait_for 30 machine_is_idle one
 echo "tok-from-stdin" | HOIST_DATA='' "$HOIST" iso --in base.iso --out stdin.iso --token - >/dev/null 2>&1
 is "$(settings stdin.iso)" "token=tok-from-stdin" "--token - reads standard input"
-HOIST_DATA='' cli iso --in base.iso --out note.iso --set a=b
+HOIST_DATA='' cli iso --in base.iso --out note.iso --set name=b
 like "$ERR" "without a fingerprint.*without a token" "a medium without fingerprint and token: a note"
 done_testing

@@ -1,0 +1,165 @@
+#include "server/cli/iso_settings.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/config.h"
+#include "common/cleanup.h"
+#include "common/medium.h"
+#include "server/cli/print.h"
+
+#define LISTED_MAX 512u /* lines on a medium */
+
+/* Keys whose values are secrets. */
+static bool is_secret(const char *key)
+{
+	return strcmp(key, "token") == 0 || strcmp(key, "secret") == 0;
+}
+
+static bool may_repeat(const char *key)
+{
+	for (size_t i = 0; i < config_table.len; i++) {
+		if (strcmp(config_table.settings[i].key, key) == 0)
+			return config_table.settings[i].type == SETTING_LIST;
+	}
+	return false;
+}
+
+/* Takes the value.  Negative: no UTF-8, or out of memory. */
+static int add_beside(json_t *settings, const char *key, json_t *take_value)
+{
+	json_t *present = json_object_get(settings, key);
+
+	if (!present)
+		return json_object_set_new(settings, key, take_value);
+	if (!json_is_array(present)) {
+		json_t *several = json_pack("[O]", present);
+
+		if (json_object_set_new(settings, key, several) < 0) {
+			json_decref(take_value);
+			return -1;
+		}
+		present = several;
+	}
+	return json_array_append_new(present, take_value);
+}
+
+int iso_settings_add(json_t *settings, const char *key, const char *value, struct err *err)
+{
+	int r = medium_check_setting(key, value, err);
+
+	if (r < 0)
+		return r;
+	if (may_repeat(key))
+		r = add_beside(settings, key, json_string(value));
+	else
+		r = json_object_set_new(settings, key, json_string(value));
+	return r < 0 ? err_set(err, -EINVAL, "%s: the value is not valid UTF-8", key) : 0;
+}
+
+/* The agent's own table judges: a machine that finds a setting that it does not know, or a wrong value, is far away. */
+int iso_settings_check(const char *key, const char *value, struct err *err)
+{
+	struct config scratch = {NULL};
+	int r = settings_set(&config_table, &scratch, SETTING_FILE, key, value, err);
+
+	settings_done(&config_table, &scratch);
+	if (r != -ENOENT)
+		return r;
+	return err_set(err, -EINVAL,
+		       "the live image takes no setting '%.64s' from its medium; hoist-agent(8) "
+		       "names them",
+		       key);
+}
+
+/* Every key with every value of it. */
+static void each_line(const json_t *settings,
+		      void (*fn)(void *arg, const char *key, const char *value), void *arg)
+{
+	const char *key;
+	const json_t *value, *one;
+	size_t i;
+
+	json_object_foreach((json_t *)settings, key, value)
+	{
+		if (!json_is_array(value))
+			fn(arg, key, json_string_value(value));
+		json_array_foreach((json_t *)value, i, one)
+		{
+			fn(arg, key, json_string_value(one));
+		}
+	}
+}
+
+static void write_line(void *arg, const char *key, const char *value)
+{
+	(void)fprintf(arg, "%s=%s\n", key, value);
+}
+
+int iso_settings_text(const json_t *settings, char **ret, size_t *ret_size, struct err *err)
+{
+	char *text = NULL;
+	size_t size = 0;
+	FILE *f = open_memstream(&text, &size);
+	bool good;
+
+	if (!f)
+		return err_set(err, -ENOMEM, "out of memory");
+	each_line(settings, write_line, f);
+	good = !ferror(f);
+	if (fclose(f) != 0 || !good) {
+		free(text);
+		return err_set(err, -ENOMEM, "out of memory");
+	}
+	*ret = text;
+	*ret_size = size;
+	return 0;
+}
+
+int iso_settings_parse(const char *text, size_t size, json_t *settings, struct err *err)
+{
+	const char *end = text + size;
+	unsigned n = 0;
+
+	while (text < end && n++ < LISTED_MAX) {
+		const char *newline = memchr(text, '\n', (size_t)(end - text));
+		size_t len = (size_t)((newline ? newline : end) - text);
+		const char *equals = memchr(text, '=', len);
+		CLEANUP_FREE char *key = strndup(text, equals ? (size_t)(equals - text) : len);
+		const char *value = equals ? equals + 1 : text + len;
+		size_t value_size = (size_t)(text + len - value);
+
+		if (key && *key && *key != '#' &&
+		    add_beside(settings, key, json_stringn(value, value_size)) < 0)
+			return err_set(err, -EPROTO, "the settings are not valid UTF-8");
+		text += len + 1;
+	}
+	return 0;
+}
+
+json_t *iso_settings_masked(const json_t *settings, bool secrets)
+{
+	json_t *copy = json_copy((json_t *)settings);
+	const char *key;
+	const json_t *value;
+
+	json_object_foreach((json_t *)settings, key, value)
+	{
+		if (!secrets && is_secret(key))
+			(void)json_object_set_new(copy, key, json_string("***"));
+	}
+	return copy;
+}
+
+static void show_line(void *arg, const char *key, const char *value)
+{
+	(void)arg;
+	print_line(stdout, "%s=%s", key, value);
+}
+
+void iso_settings_print(const json_t *settings)
+{
+	each_line(settings, show_line, NULL);
+}
