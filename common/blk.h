@@ -116,6 +116,11 @@ static inline const char *blk_name(const struct blk *b)
 {
 	return b->name;
 }
+/* A block device, that is, not a plain file or memory? */
+static inline bool blk_is_device(const struct blk *b)
+{
+	return b->is_device;
+}
 /* Does the kernel itself refuse writes to this device, by anyone? */
 static inline bool blk_is_locked(const struct blk *b)
 {

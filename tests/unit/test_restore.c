@@ -241,6 +241,56 @@ static void test_every_failure(void)
 	blk_free(b);
 }
 
+/* How many writes the image takes when what lies less than `gap` apart goes in one. */
+static uint64_t count_writes(uint64_t gap)
+{
+	static const uint8_t zeros[4096];
+	uint64_t n = 0;
+
+	for (uint64_t at = 0, end = 0; at < SIZE; at += 4096) {
+		uint64_t size = SIZE - at < 4096 ? SIZE - at : 4096;
+
+		if (memcmp(image + at, zeros, size) == 0)
+			continue;
+		/* no write crosses a window's edge */
+		n += end <= at / WINDOW_SIZE * WINDOW_SIZE || at - end > gap;
+		end = at + size;
+	}
+	return n;
+}
+
+/* Devices are written in large pieces, through short gaps; a file that may have holes is not. */
+static void test_gaps(void)
+{
+	struct blk_fault_plan none = {0};
+	struct blk *b = blk_fault_new(blk_new_memory(calloc(1, SIZE), SIZE, 512), &none);
+	struct restored x = restore_to(b, 1);
+	struct blk_fault_stats st = blk_fault_get_stats(b);
+
+	ok(x.verify == 0 && st.writes == count_writes(0),
+	   "onto a file, what is not zero is written");
+	printf("# %llu writes\n", (unsigned long long)st.writes);
+	blk_free(b);
+	b = blk_fault_new(blk_new_memory(calloc(1, SIZE), SIZE, 512), &none);
+	b->is_device = true;
+	x = restore_to(b, 1);
+	st = blk_fault_get_stats(b);
+	ok(x.verify == 0 && holds_image(b), "onto a device");
+	ok(st.writes == count_writes(64 << 10) && st.writes < count_writes(0),
+	   "it is written through short gaps");
+	ok(x.counts.written == st.write_size && x.counts.kept + x.counts.written == SIZE,
+	   "which is counted");
+	printf("# %llu writes\n", (unsigned long long)st.writes);
+	blk_free(b);
+	b = blk_fault_new(blk_new_memory(rig_make_disk(SIZE, 5), SIZE, 512), &none);
+	b->is_device = true;
+	x = restore_to(b, 2);
+	ok(x.verify == 0 && holds_image(b) &&
+		   x.counts.kept + x.counts.written + x.counts.zeroed == SIZE,
+	   "onto a device with other data");
+	blk_free(b);
+}
+
 /* A disk that does not keep what is written to it. */
 static int lossy_write_at(struct blk *b, const void *buf, size_t size, uint64_t offset,
 			  struct err *err);
@@ -648,6 +698,7 @@ int main(void)
 	capture(77);
 	test_targets();
 	test_sparse_target();
+	test_gaps();
 	test_every_failure();
 	test_lossy_disk();
 	test_holes();
