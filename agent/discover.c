@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "agent/clock.h"
+#include "agent/pair_wire.h"
 #include "common/beacon.h"
 #include "common/cleanup.h"
 #include "common/http.h"
@@ -216,15 +217,16 @@ static bool is_our_nonce(const struct discover *d, const uint8_t *nonce)
 static void take_answer(struct discover *d, const struct beacon *here, const char *url)
 {
 	bool is_right = d->setup.has_key && memcmp(here->key, d->setup.key, 32) == 0;
-	char key[65], line[512];
+	char key[65], line[512], name[NAME_MAX_LEN + 1];
 
+	pair_clean_name(here->name, name);
 	if (is_right) {
-		d->setup.found(d->setup.ctx, url, here->name);
+		d->setup.found(d->setup.ctx, url, name);
 		return;
 	}
 	hex_encode(here->key, 32, key);
 	if (!d->setup.has_key && d->setup.heard)
-		d->setup.heard(d->setup.ctx, key, url, here->name);
+		d->setup.heard(d->setup.ctx, key, url, name);
 	if (!is_new(d, here->key, url))
 		return;
 	if (d->setup.has_key) {
@@ -232,10 +234,9 @@ static void take_answer(struct discover *d, const struct beacon *here, const cha
 			line, sizeof(line),
 			"server '%s' at %s has the key %s, which is not the one to be trusted: "
 			"passed over",
-			here->name, url, key);
+			name, url, key);
 	} else {
-		(void)snprintf(line, sizeof(line), "server '%s' is at %s, key %s", here->name, url,
-			       key);
+		(void)snprintf(line, sizeof(line), "server '%s' is at %s, key %s", name, url, key);
 	}
 	d->setup.say(d->setup.ctx, line);
 }

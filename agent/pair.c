@@ -22,6 +22,7 @@ struct pair *pair_new(const struct pair_setup *setup)
 		return NULL;
 	p->setup = *setup;
 	(void)pthread_mutex_init(&p->lock, NULL);
+	(void)pthread_mutex_init(&p->screen, NULL);
 	(void)pthread_condattr_init(&attr);
 	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	(void)pthread_cond_init(&p->wake, &attr);
@@ -55,6 +56,7 @@ void pair_free(struct pair *p)
 	explicit_bzero(&p->result, sizeof(p->result));
 	(void)pthread_cond_destroy(&p->wake);
 	(void)pthread_mutex_destroy(&p->lock);
+	(void)pthread_mutex_destroy(&p->screen);
 	free(p);
 }
 
@@ -127,7 +129,7 @@ static bool add_server(struct pair *p, const char *pin, const char *url, const c
 		return true;
 	*s = (struct pair_server){.pair = p};
 	(void)snprintf(s->pin, sizeof(s->pin), "%s", pin);
-	(void)snprintf(s->name, sizeof(s->name), "%s", name);
+	pair_clean_name(name, s->name);
 	add_url(s, url);
 	s->used = pthread_create(&s->thread, NULL, pair_server_run, s) == 0;
 	return false; /* when no thread can be had: the next answer tries again */
@@ -160,15 +162,57 @@ void pair_offer(struct pair *p, const char *pin, const char *url, const char *na
 
 /* ---- the screen */
 
-void pair_show(struct pair *p, const struct pair_server *copy)
+/* Six digits that are read from afar: five rows of three by five dots, two columns a dot. */
+static void show_large(struct console *c, uint32_t code)
 {
+	static const uint16_t digits[10] = {075557, 022222, 071747, 071717, 055711,
+					    074717, 074757, 071111, 075757, 075717};
+	char text[PAIRING_TEXT_SIZE];
+
+	(void)pairing_code_text(code, text);
+	for (unsigned row = 0; row < 5; row++) {
+		char line[80];
+		size_t n = 0;
+
+		for (const char *p = text; *p; p++) {
+			unsigned dots = *p == ' ' ? 0 : digits[*p - '0'] >> 3 * (4 - row) & 7;
+
+			for (unsigned d = 4; *p != ' ' && d > 0; d /= 2) {
+				memcpy(line + n, dots & d ? "##" : "  ", 2);
+				n += 2;
+			}
+			memcpy(line + n, "  ", 2);
+			n += 2;
+		}
+		line[n] = '\0';
+		console_say(c, "    %s", line);
+	}
+}
+
+void pair_show(struct pair *p, const struct pair_server *copy, bool large)
+{
+	struct console *c = p->setup.console;
 	char code[PAIRING_TEXT_SIZE];
 
 	(void)pairing_code_text(copy->code, code);
-	console_say(p->setup.console, "*** PAIRING CODE  %s  *** server '%s' at %s, key %.16s",
-		    code, copy->name, copy->urls[copy->url], copy->pin);
-	console_say(p->setup.console, "*** if that is your server, type there:  hoist pair %.8s %s",
-		    p->setup.machine_id, code);
+	(void)pthread_mutex_lock(&p->screen);
+	if (large)
+		show_large(c, copy->code);
+	console_say(c, "*** PAIRING CODE  %s", code);
+	console_say(c, "    of server '%s' at %s", copy->name, copy->urls[copy->url]);
+	console_say(c, "    with the key %.4s:%.4s:%.4s:%.4s... If it is yours, type there:",
+		    copy->pin, copy->pin + 4, copy->pin + 8, copy->pin + 12);
+	console_say(c, "        hoist pair %.8s %s", p->setup.machine_id, code);
+	(void)pthread_mutex_unlock(&p->screen);
+}
+
+bool pair_is_alone(const struct pair *p)
+{
+	unsigned n = 0;
+
+	for (size_t i = 0; i < PAIR_SERVERS_MAX; i++)
+		n += p->servers[i].used && !p->servers[i].gone;
+	return n == 1;
 }
 
 static void show_all(struct pair *p)
@@ -189,7 +233,7 @@ static void show_all(struct pair *p)
 			    len);
 	}
 	for (size_t i = 0; i < len; i++)
-		pair_show(p, &copies[i]);
+		pair_show(p, &copies[i], len == 1);
 }
 
 /* After the threads have ended. */

@@ -196,20 +196,22 @@ static void show(struct talk *t)
 	struct pair_server *s = t->s, copy;
 	struct pair *p = s->pair;
 	struct pairing_facts f = {.name = p->setup.name};
+	bool alone;
 
 	(void)hex_decode(p->setup.machine_id, f.machine, sizeof(f.machine)); /* begin() has */
 	(void)hex_decode(t->target.pin, f.key, sizeof(f.key));
 	memcpy(f.agent_random, t->random, sizeof(f.agent_random));
 	memcpy(f.server_random, t->begun.random, sizeof(f.server_random));
 	(void)pthread_mutex_lock(&p->lock);
-	if (t->begun.name[0])
+	if (t->begun.name[0] && strcmp(s->name, "?") == 0)
 		memcpy(s->name, t->begun.name, sizeof(s->name));
 	memcpy(s->pin, t->target.pin, sizeof(s->pin));
 	s->code = pairing_code(&f);
 	s->showing = true;
 	copy = *s;
+	alone = pair_is_alone(p);
 	(void)pthread_mutex_unlock(&p->lock);
-	pair_show(p, &copy);
+	pair_show(p, &copy, alone);
 }
 
 static void hide(struct pair_server *s)
@@ -249,21 +251,34 @@ static uint64_t after_failure(struct pair_server *s, int r)
 	return link_pause_ms(s->failures++, random_u32());
 }
 
-static uint64_t after_refusal(const struct http_answer *a)
+/* The stranger's own sentences are not shown: they could show a code. */
+static uint64_t after_refusal(struct pair_server *s, const struct http_answer *a)
 {
-	unsigned s = a->retry_after_s > RETRY_AFTER_MAX_S ? RETRY_AFTER_MAX_S : a->retry_after_s;
+	unsigned wait_s =
+		a->retry_after_s > RETRY_AFTER_MAX_S ? RETRY_AFTER_MAX_S : a->retry_after_s;
+	char line[100];
 
 	switch (a->status) {
 	case 403:
+		say_trouble(s, "it takes no machines by pairing");
 		return FORBIDDEN_MS;
 	case 404:
-		return AGAIN_MS + random_u32() % AGAIN_MS; /* unknown there (any more) */
+		say_trouble(s, "it knows nothing of this pairing (any more); a new code follows");
+		return AGAIN_MS + random_u32() % AGAIN_MS;
 	case 409:
+		say_trouble(s, "another machine that says it is this one is pairing with it");
 		return CONFLICT_MS;
 	case 429:
 	case 503:
-		return (s ? s : 5) * 1000ull + random_u32() % 2000;
+		wait_s = wait_s ? wait_s : 5;
+		(void)snprintf(line, sizeof(line),
+			       "it takes no more pairings at present; asking again in %u s",
+			       wait_s);
+		say_trouble(s, line);
+		return wait_s * 1000ull + random_u32() % 2000;
 	default:
+		(void)snprintf(line, sizeof(line), "it refused, with status %d", a->status);
+		say_trouble(s, line);
 		return NONSENSE_MS;
 	}
 }
@@ -272,18 +287,21 @@ static uint64_t after_refusal(const struct http_answer *a)
 static uint64_t after_error(struct talk *t, int r, const struct http_answer *a,
 			    const struct err *err)
 {
-	if (r == -ECANCELED)
+	switch (r) {
+	case -ECANCELED:
 		return 0;
-	if (r == -EREMOTEIO) {
+	case -EREMOTEIO:
 		t->s->reached = true;
 		t->s->failures = 0;
-		say_trouble(t->s, a->status == 404 ? "the server knows nothing of it (any more): "
-						     "beginning anew, with a new code"
-						   : err->msg);
-		return after_refusal(a);
+		return after_refusal(t->s, a);
+	case -EPROTO:
+	case -EMSGSIZE:
+		say_trouble(t->s, "what it answers makes no sense");
+		return NONSENSE_MS;
+	default:
+		say_trouble(t->s, err->msg);
+		return after_failure(t->s, r);
 	}
-	say_trouble(t->s, err->msg);
-	return r == -EPROTO || r == -EMSGSIZE ? NONSENSE_MS : after_failure(t->s, r);
 }
 
 /* How long to wait after it was decided. */
@@ -304,7 +322,7 @@ static uint64_t after_decision(struct talk *t, enum pair_state state)
 	case PAIR_ENDED:
 	case PAIR_WAITING:
 	default:
-		say_trouble(t->s, "the code has expired; a new one follows");
+		say_trouble(t->s, "the code is not good any more; a new one follows");
 		return AGAIN_MS;
 	}
 }
@@ -324,6 +342,11 @@ static int await(struct talk *t, enum pair_state *state, struct http_answer *a, 
 			if (!pair_pause(t->s->pair, link_pause_ms(failures++, random_u32())))
 				return err_set(err, -ECANCELED, "interrupted");
 			continue;
+		}
+		if (r == -EREMOTEIO && a->status == 404 &&
+		    clock_ms() + 2000 >= end - WAIT_S * 1000) {
+			*state = PAIR_ENDED; /* its life is over */
+			return 0;
 		}
 		if (r < 0)
 			return r;

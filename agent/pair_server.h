@@ -36,15 +36,18 @@ struct pair {
 	bool stop; /* all threads end */
 	bool interrupted;
 	struct pair_server servers[PAIR_SERVERS_MAX];
-	bool full_said; /* that there are more servers than places */
+	pthread_mutex_t screen; /* for what takes several lines; taken without the other */
+	bool full_said;		/* that there are more servers than places */
 	bool won;
 	struct pair_result result;
 	char winner[NAME_MAX_LEN + 1];
 };
 
 void *pair_server_run(void *server);
-/* Show the code of one server; the lock is not held. */
-void pair_show(struct pair *p, const struct pair_server *copy);
+/* Show the code of one server, `large` too; the lock is not held. */
+void pair_show(struct pair *p, const struct pair_server *copy, bool large);
+/* Are there others?  The lock is held. */
+bool pair_is_alone(const struct pair *p);
 /* Wait so long; false: all is to end. */
 bool pair_pause(struct pair *p, uint64_t ms);
 #endif

@@ -6,7 +6,33 @@
 
 #include "common/id.h"
 
-#define LIFE_MAX_S 86400u
+#define LIFE_MAX_S     86400u
+#define NAME_SHOWN_MAX 32u
+#define CODE_DIGITS    6u
+
+static bool is_digit(char c)
+{
+	return c >= '0' && c <= '9';
+}
+
+static bool is_fit(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || is_digit(c) || c == '.' ||
+	       c == '_' || c == '-';
+}
+
+void pair_clean_name(const char *name, char ret[static NAME_MAX_LEN + 1])
+{
+	size_t len = strnlen(name, NAME_SHOWN_MAX), digits = 0;
+
+	for (size_t i = 0; i < len; i++) {
+		ret[i] = (char)(is_fit(name[i]) ? name[i] : '?');
+		digits += is_digit(name[i]);
+	}
+	for (size_t i = 0; i < len && digits >= CODE_DIGITS; i++)
+		ret[i] = (char)(is_digit(ret[i]) ? '#' : ret[i]);
+	ret[len] = '\0';
+}
 
 int pair_begun_decode(const json_t *json, struct pair_begun *ret, struct err *err)
 {
@@ -28,8 +54,7 @@ int pair_begun_decode(const json_t *json, struct pair_begun *ret, struct err *er
 		return err_set(err, -EPROTO, "field 'pairing' is not 64 hex digits");
 	if (!hex_decode(random, x.random, sizeof(x.random)))
 		return err_set(err, -EPROTO, "field 'random' is not 64 hex digits");
-	for (size_t i = 0; name[i]; i++)
-		x.name[i] = (char)(name[i] < 0x20 || name[i] > 0x7e ? '?' : name[i]);
+	pair_clean_name(name, x.name);
 	memcpy(x.ticket, ticket, sizeof(x.ticket));
 	x.life_s = (unsigned)life_s;
 	*ret = x;
@@ -54,5 +79,5 @@ int pair_state_decode(const json_t *json, enum pair_state *ret, struct err *err)
 			return 0;
 		}
 	}
-	return err_set(err, -EPROTO, "field 'state' is '%.16s', which is no state", text);
+	return err_set(err, -EPROTO, "field 'state' has a word that is no state");
 }

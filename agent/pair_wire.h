@@ -10,10 +10,14 @@
 
 #define PAIR_TICKET_SIZE 65 /* 64 hex digits and NUL */
 
+/* The name of a server that nobody knows, fit to stand beside a code on the screen: it shall not look like one, or it would be he who
+ * chose the name who chose what the person types.  Letters, digits, '.', '_', '-', at most 32; one with six digits or more shows none. */
+void pair_clean_name(const char *name, char ret[static NAME_MAX_LEN + 1]);
+
 struct pair_begun {
 	char ticket[PAIR_TICKET_SIZE];
 	uint8_t random[PAIRING_RANDOM_SIZE];
-	char name[NAME_MAX_LEN + 1]; /* of the server; printable ASCII, perhaps "" */
+	char name[NAME_MAX_LEN + 1]; /* of the server, cleaned */
 	unsigned life_s;
 };
 /* -EPROTO */

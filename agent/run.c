@@ -38,10 +38,11 @@ struct agent {
 	pthread_t signals;
 	bool has_signals;
 	atomic_bool quit;
-	bool is_paired;		/* the server is one that this machine was paired with */
-	atomic_bool is_unknown; /* and it does not know this machine any more */
-	pthread_mutex_t lock;	/* over what follows */
-	struct job *job;	/* the one under way */
+	char pin[PIN_TEXT_SIZE]; /* of the settings, or "" */
+	bool is_paired;		 /* the server is one that this machine was paired with */
+	atomic_bool is_unknown;	 /* and it does not know this machine any more */
+	pthread_mutex_t lock;	 /* over what follows */
+	struct job *job;	 /* the one under way */
 	struct link *link;
 	struct pair *pair; /* while there is no server yet */
 };
@@ -205,8 +206,14 @@ static void on_found(void *ctx, const char *url, const char *name)
 {
 	struct agent *a = ctx;
 
-	(void)name;
-	session_offer(a->session, url);
+	if (a->session) {
+		session_offer(a->session, url);
+		return;
+	}
+	(void)pthread_mutex_lock(&a->lock);
+	if (a->pair)
+		pair_offer(a->pair, a->pin, url, name);
+	(void)pthread_mutex_unlock(&a->lock);
 }
 
 static void on_heard(void *ctx, const char *pin, const char *url, const char *name)
@@ -290,13 +297,19 @@ static void set_pair(struct agent *a, struct pair *pair)
 
 static void introduce_pairing(struct agent *a)
 {
-	console_say(a->console, "this medium was not made for a server: this machine is to be "
-				"paired with one");
+	if (a->pin[0]) {
+		console_say(a->console, "this medium has no token for the server with the key %s",
+			    a->pin);
+	} else {
+		console_say(a->console, "this medium was not made for a server");
+	}
 	console_say(a->console,
-		    "a code will be shown here; type it at the server to let this machine in");
-	if (a->config.token)
+		    "this machine is to be paired: a code will be shown here; type it at "
+		    "the server to let this machine in");
+	if (a->config.token && !a->pin[0]) {
 		console_say(a->console, "the token is kept back: without a pin it is not known "
 					"which server may have it");
+	}
 }
 
 /* Find a server that a person vouches for.  -ECANCELED */
@@ -322,9 +335,9 @@ static int pair(struct agent *a, struct pair_result *ret, struct err *err)
 
 		r = http_target_set_url(&t, a->config.server, err);
 		if (r == 0)
-			pair_offer(p, NULL, t.url, "?");
+			pair_offer(p, a->pin[0] ? a->pin : NULL, t.url, "?");
 	} else {
-		r = start_discovery(a, NULL, err);
+		r = start_discovery(a, a->pin[0] ? a->pin : NULL, err);
 	}
 	if (r == 0)
 		r = pair_run(p, ret, err);
@@ -334,6 +347,12 @@ static int pair(struct agent *a, struct pair_result *ret, struct err *err)
 	return r;
 }
 
+/* Without a pin there is no server to trust; without token and secret the server has no reason to trust this machine. */
+static bool needs_pairing(const struct agent *a)
+{
+	return !a->pin[0] || (!a->config.token && !session_has_secret(a->config.state));
+}
+
 /* A server that this machine has been paired with, or is now. */
 static int find_paired(struct agent *a, struct pair_result *ret, struct err *err)
 {
@@ -341,7 +360,8 @@ static int find_paired(struct agent *a, struct pair_result *ret, struct err *err
 	int r;
 
 	a->is_paired = true;
-	if (a->config.state && paired_load(a->config.state, &ret->target)) {
+	if (a->config.state && paired_load(a->config.state, &ret->target) &&
+	    (!a->pin[0] || strcmp(a->pin, ret->target.pin) == 0)) {
 		console_say(a->console, "this machine was paired with the server at %s, key %.16s",
 			    ret->target.url, ret->target.pin);
 		return 0;
@@ -570,7 +590,7 @@ static int open_session(struct agent *a, const struct inventory *i,
 		.state_dir = a->config.state,
 		.say = say,
 		.is_up = on_up,
-		.is_unknown = a->is_paired ? on_unknown : NULL,
+		.is_unknown = a->is_paired || !a->config.token ? on_unknown : NULL,
 		.ctx = a,
 	};
 	struct link *l;
@@ -608,8 +628,11 @@ static void close_session(struct agent *a)
 static int serve_one(struct agent *a, const struct inventory *i, int *ret_status, struct err *err)
 {
 	struct pair_result paired = {.ticket = ""};
-	int r = a->config.pin ? 0 : find_paired(a, &paired, err);
+	int r = 0;
 
+	a->is_paired = false;
+	if (needs_pairing(a))
+		r = find_paired(a, &paired, err);
 	atomic_store(&a->is_unknown, false);
 	if (r == 0)
 		r = open_session(a, i, &paired, err);
@@ -625,12 +648,16 @@ static int serve_one(struct agent *a, const struct inventory *i, int *ret_status
 static int run(struct agent *a, int *ret_status, struct err *err)
 {
 	CLEANUP(inventory_freep) struct inventory *i = NULL;
+	struct http_target t = {.pin = ""};
 	int r = start(a, &i, err);
 
+	if (r == 0 && a->config.pin)
+		r = http_target_set_pin(&t, a->config.pin, err);
 	if (r == 0)
 		r = start_signals(a, err);
 	if (r < 0)
 		return r;
+	memcpy(a->pin, t.pin, sizeof(a->pin));
 	do {
 		r = serve_one(a, i, ret_status, err);
 		if (r == 0 && atomic_load(&a->is_unknown))

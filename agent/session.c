@@ -54,6 +54,15 @@ static char *secret_path(const struct session *s, const char *suffix)
 	return path;
 }
 
+bool session_has_secret(const char *state_dir)
+{
+	CLEANUP_FREE char *path = NULL;
+
+	if (state_dir && asprintf(&path, "%s/" SESSION_SECRET_NAME, state_dir) < 0)
+		path = NULL;
+	return path && access(path, R_OK) == 0;
+}
+
 static void load_secret(struct session *s)
 {
 	CLEANUP_FREE char *path = s->setup.state_dir ? secret_path(s, "") : NULL;

@@ -33,6 +33,9 @@ int session_new(const struct session_setup *setup, struct session **ret,
 		struct err *err) MUST_CHECK;
 void session_free(struct session *s);
 
+/* Is a secret of a former session kept there?  `state_dir` may be NULL. */
+bool session_has_secret(const char *state_dir);
+
 /* What the next registration tells of this machine.  Takes the reference. */
 void session_set_inventory(struct session *s, json_t *take_inventory);
 /* A server with the right key has answered from there: to be tried if the present place does not answer. */

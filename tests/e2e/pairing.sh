@@ -16,8 +16,10 @@ start_server --name office
 
 # ---- one machine, one server: the right code
 start_bare web1 --disk a.img
-line=$(wait_line 60 web1.log 'PAIRING CODE')
-like "$line" "server 'office' at $URL, key ${FINGERPRINT:0:16}" "the screen names the server, its address and its key"
+ok "a machine without pin and token shows a code" wait_line 60 web1.log 'hoist pair [0-9a-f]{8} '
+like "$(cat web1.log)" "of server 'office' at $URL" "with the server's name and address"
+like "$(cat web1.log)" "with the key ${FINGERPRINT:0:4}:${FINGERPRINT:4:4}:" "and the beginning of its key"
+ok "and large" grep -qE '    ( {6,8}|##|  )+$' web1.log
 code=$(code_of web1)
 like "$code" '^[0-9]{3} [0-9]{3}$' "a code in two groups"
 cli pairings --json
@@ -30,7 +32,7 @@ cli pairings --codes
 like "$OUT" "web1 .*$code" "unless it is asked to"
 api GET /v1/machines
 is "$(field '.machines | length')" 0 "nobody has registered"
-command=$(sed -n 's/.*type there:  hoist //p' web1.log | head -n 1)
+command=$(sed -n 's/.*  hoist \(pair \)/\1/p' web1.log | head -n 1)
 # shellcheck disable=SC2086
 ok "the command that stands on the screen confirms it" cli $command
 ok "the machine registers" wait_for 30 machine_is_idle web1

@@ -15,7 +15,7 @@ start_bare()
 		--state "$TAP_TMP/$name.state" --progress-ms 100 "$@" >>"$TAP_TMP/$name.log" 2>&1 &
 	AGENT_PIDS[$name]=$!
 }
-codes_of() { sed -n 's/.*PAIRING CODE  \([0-9]* [0-9]*\) .*/\1/p' "$TAP_TMP/$1.log" | awk '!seen[$0]++'; }
+codes_of() { sed -n 's/.*PAIRING CODE  \([0-9]* [0-9]*\)$/\1/p' "$TAP_TMP/$1.log" | awk '!seen[$0]++'; }
 code_of() { codes_of "$1" | tail -n 1; }
 has_codes() { [ "$(codes_of "$1" | wc -l)" -ge "$2" ]; }
 pairing_state() { api GET /v1/pairings && field "[.pairings[] | select(.name == \"$1\") | .state] | last"; }
