@@ -411,6 +411,11 @@ $(O)/e2e/usage_%: $(O)/tests/e2e/usage_%.o $(O)/libtest.a $(O)/libagent.a $(O)/l
 	$(call say,LD)
 	$(Q)$(CC) $(ALL_LDFLAGS) -Wl,--as-needed -o $@ $^ $(AGENT_LIBS) $(TEST_LIBS)
 
+$(O)/e2e/mitm: $(O)/tests/e2e/mitm.o $(O)/libtest.a $(O)/libcommon.a
+	@mkdir -p $(@D)
+	$(call say,LD)
+	$(Q)$(CC) $(ALL_LDFLAGS) -Wl,--as-needed -o $@ $^ $(COMMON_LIBS) $(TEST_LIBS)
+
 $(O)/e2e/%: $(O)/tests/e2e/%.o $(O)/libcommon.a
 	@mkdir -p $(@D)
 	$(call say,LD)
