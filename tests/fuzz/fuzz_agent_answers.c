@@ -1,7 +1,8 @@
-/* What a server answers an agent in JSON: to the registration, about its codecs, to a finished disk; orders are fuzz_message's. */
+/* What a server answers an agent in JSON: to the registration, about its codecs, to a finished disk, to a pairing; orders are fuzz_message's. */
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/pair_wire.h"
 #include "agent/wire.h"
 #include "common/cleanup.h"
 #include "common/limits.h"
@@ -40,6 +41,24 @@ static void check_finished(const json_t *j)
 	peer_finished_done(&f);
 }
 
+static void check_pair(const json_t *j)
+{
+	struct pair_begun b;
+	enum pair_state state;
+	struct err err;
+
+	if (pair_begun_decode(j, &b, &err) == 0) {
+		if (strlen(b.ticket) != PAIR_TICKET_SIZE - 1 || b.life_s < 1 || b.life_s > 86400)
+			abort();
+		for (const char *p = b.name; *p; p++) {
+			if (*p <= 0x20 || *p > 0x7e)
+				abort();
+		}
+	}
+	if (pair_state_decode(j, &state, &err) == 0 && (unsigned)state > PAIR_ENDED)
+		abort();
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	CLEANUP_JSON json_t *j = NULL;
@@ -49,6 +68,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	check_registered(j);
 	check_finished(j);
+	check_pair(j);
 	if ((unsigned)wire_codec_decode(j) >= CODEC_COUNT)
 		abort();
 	return 0;

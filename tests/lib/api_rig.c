@@ -84,7 +84,13 @@ static struct state *open_state(void)
 static struct fleet *open_fleet(struct state *s)
 {
 	struct fleet_config config = {
-		.state = s, .store = store, .poll_s = 0, .stall_s = 100, .away_s = 100};
+		.state = s,
+		.store = store,
+		.poll_s = 0,
+		.stall_s = 100,
+		.away_s = 100,
+		.pairing = {.enabled = true, .life_s = 600, .max = 16, .per_peer_max = 8},
+	};
 	struct fleet *f = NULL;
 	struct err err;
 
