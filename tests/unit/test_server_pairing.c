@@ -28,9 +28,10 @@ static uint64_t fake_ms(void)
 
 static void on_event(void *ctx, const char *event, const char *machine, const char *text)
 {
+	size_t n = strlen(events);
+
 	(void)ctx, (void)machine, (void)text;
-	(void)strncat(events, event, sizeof(events) - strlen(events) - 2);
-	(void)strcat(events, " ");
+	(void)snprintf(events + n, sizeof(events) - n, "%s ", event);
 }
 
 static void restart(bool enabled)
@@ -60,12 +61,12 @@ static void pass(unsigned s)
 }
 
 struct agent {
-	char machine[33];
 	const char *address;
-	uint8_t random[32];
-	struct pairing_begun begun;
 	struct pairing_status status;
 	unsigned retry_s;
+	struct pairing_begun begun;
+	uint8_t random[32];
+	char machine[33];
 };
 
 static struct agent agent(unsigned number, const char *address)
