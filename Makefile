@@ -39,6 +39,7 @@ $(eval $(call pkg,sqlite3,SQLITE))
 $(eval $(call pkg,openssl,OPENSSL))
 $(eval $(call pkg,ext2fs com_err,EXT2FS))
 $(eval $(call pkg,libntfs-3g,NTFS3G))
+$(eval $(call pkg,liburing,URING))
 
 WARN := -Wall -Wextra -Wshadow -Wvla -Wundef -Wformat=2 -Wwrite-strings \
 	-Wstrict-prototypes -Wmissing-prototypes -Wmissing-declarations \
@@ -150,6 +151,7 @@ AGENT_SRC := \
 	agent/restore.c \
 	agent/restore_verify.c \
 	agent/restore_write.c \
+	agent/ring.c \
 	agent/run.c \
 	agent/session.c \
 	agent/settle.c \
@@ -270,7 +272,7 @@ STORE_SRC := \
 
 STORE_LIBS := $(SQLITE_LIBS) $(XXHASH_LIBS)
 
-AGENT_LIBS  := $(COMMON_LIBS) $(BLKID_LIBS) $(EXT2FS_LIBS) $(NTFS3G_LIBS)
+AGENT_LIBS  := $(COMMON_LIBS) $(BLKID_LIBS) $(EXT2FS_LIBS) $(NTFS3G_LIBS) $(URING_LIBS)
 
 TESTLIB_SRC := tests/lib/api_rig.c tests/lib/blk_fault.c tests/lib/https_server.c tests/lib/image.c tests/lib/rig.c tests/lib/sample.c tests/lib/sink.c \
 	tests/lib/store_fixture.c

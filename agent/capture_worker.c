@@ -16,6 +16,7 @@
 
 #define BATCH_WINDOWS  1u /* two are no cheaper, and take 4 MiB more of memory a worker */
 #define BATCH_CHUNKS   (BATCH_WINDOWS * NODE_ENTRIES_MAX)
+#define READS_MAX      RING_DEPTH /* in flight, by all workers together: more make disks no faster */
 #define PACK_ROOM      (PACK_PLAIN_AIM + PACK_PLAIN_AIM / 2 + CHUNK_MAX)
 #define PACK_IDS_MAX   1024u /* chunks of 4 KiB in it, and to spare */
 #define HELD_MAX       64u
@@ -52,6 +53,7 @@ struct capture_worker {
 	struct meter_clock clock;
 	struct codec_ctx *ctx;
 	uint8_t *buf;		/* a batch of windows */
+	struct ring *ring;	/* by which it is read, or NULL */
 	struct node *nodes;	/* theirs */
 	uint8_t *encodings;	/* of those, NODE_SIZE_MAX apart */
 	struct id *asked;	/* chunks that are this worker's to ask for and send */
@@ -82,6 +84,7 @@ static void worker_done(struct capture_worker *w)
 {
 	codec_ctx_free(w->ctx);
 	pack_builder_free(w->pack);
+	ring_free(w->ring);
 	free(w->buf);
 	free(w->nodes);
 	free(w->encodings);
@@ -101,6 +104,8 @@ static int worker_init(struct capture_worker *w, struct capture *c, unsigned wor
 	w->peer = c->setup->peers[worker];
 	w->ctx = codec_ctx_new();
 	w->buf = buffer_new((size_t)BATCH_WINDOWS * WINDOW_SIZE);
+	if (c->setup->source->may_ring && c->setup->workers <= READS_MAX / 2)
+		w->ring = ring_new(READS_MAX / c->setup->workers);
 	w->nodes = calloc(BATCH_WINDOWS, sizeof(*w->nodes));
 	w->encodings = calloc(BATCH_WINDOWS, NODE_SIZE_MAX);
 	w->asked = calloc(BATCH_CHUNKS, sizeof(*w->asked));
@@ -177,7 +182,7 @@ static int read_and_cut(struct capture_worker *w, struct batch *b, struct err *e
 		size = (uint32_t)left;
 	if (!b->is_empty) {
 		(void)meter_go(&w->clock, METER_DISK);
-		r = source_read(c->setup->source, w->buf, offset, size, err);
+		r = source_read(c->setup->source, w->ring, w->buf, offset, size, err);
 		(void)meter_go(&w->clock, METER_CPU);
 	}
 	if (r < 0)

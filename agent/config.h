@@ -15,6 +15,7 @@ struct config {
 	uint64_t workers; /* 0: as many as cores and memory allow */
 	char *level_text; /* what was said; then: */
 	int level;	  /* 0: adaptive */
+	bool io_uring;
 	bool discovery;
 	uint64_t discovery_port;
 	struct setting_list interfaces;

@@ -26,6 +26,7 @@ void source_init(struct source *s, struct blk *blk, const struct used *used, boo
 {
 	memset(s, 0, sizeof(*s));
 	s->blk = blk;
+	s->may_ring = true;
 	s->used = used;
 	s->is_serial = is_serial;
 	s->gap_size = is_serial ? GAP_SIZE_SERIAL : GAP_SIZE;
@@ -59,19 +60,25 @@ static bool is_bad_place(int r)
 	}
 }
 
+static void count_read(struct source *s, int r, uint32_t size, bool by_ring)
+{
+	(void)pthread_mutex_lock(&s->lock);
+	if (r == 0) {
+		s->bytes_read += size;
+		s->bytes_ring += by_ring ? size : 0;
+	} else {
+		s->errors++;
+	}
+	(void)pthread_mutex_unlock(&s->lock);
+}
+
 /* One read of the device, counted. */
 static int read_once(struct source *s, uint8_t *buf, uint64_t offset, uint32_t size,
 		     struct err *err)
 {
 	int r = blk_read(s->blk, buf, size, offset, err);
 
-	(void)pthread_mutex_lock(&s->lock);
-	if (r == 0) {
-		s->bytes_read += size;
-	} else {
-		s->errors++;
-	}
-	(void)pthread_mutex_unlock(&s->lock);
+	count_read(s, r, size, false);
 	return r;
 }
 
@@ -157,10 +164,10 @@ static int rescue(const struct rescue *x, uint8_t *buf, uint64_t offset, uint32_
 	return r;
 }
 
-static int read_piece(struct source *s, uint8_t *buf, uint64_t offset, uint32_t size,
+/* A piece was read with the result `r`: if it failed for being a bad place, what can be saved of it. */
+static int save_piece(struct source *s, uint8_t *buf, uint64_t offset, uint32_t size, int r,
 		      struct err *err)
 {
-	int r = read_once(s, buf, offset, size, err);
 	uint64_t left;
 	struct rescue x = {.s = s};
 
@@ -178,6 +185,59 @@ static int read_piece(struct source *s, uint8_t *buf, uint64_t offset, uint32_t 
 	s->patience_used_ms += clock_ms() - x.start_ms;
 	(void)pthread_mutex_unlock(&s->lock);
 	return r;
+}
+
+static int read_piece(struct source *s, uint8_t *buf, uint64_t offset, uint32_t size,
+		      struct err *err)
+{
+	int r = read_once(s, buf, offset, size, err);
+
+	return save_piece(s, buf, offset, size, r, err);
+}
+
+/* Pieces that wait to be read together. */
+struct batch {
+	struct source *s;
+	struct ring *ring; /* or NULL */
+	struct ring_read reads[RING_DEPTH];
+	unsigned len;
+};
+
+static int end_piece(struct batch *b, const struct ring_read *x, struct err *err)
+{
+	struct source *s = b->s;
+
+	if (x->result == RING_LEFT)
+		return read_piece(s, x->buf, x->offset, x->size, err);
+	count_read(s, x->result, x->size, true);
+	if (x->result < 0) {
+		(void)err_set(err, x->result, "read '%s' at byte %" PRIu64 ": %s", blk_name(s->blk),
+			      x->offset, strerrordesc_np(-x->result));
+	}
+	return save_piece(s, x->buf, x->offset, x->size, x->result, err);
+}
+
+/* All have ended before what went wrong with any of them is looked at. */
+static int read_batch(struct batch *b, struct err *err)
+{
+	int r = 0;
+
+	if (b->len > 0)
+		ring_do(b->ring, b->reads, b->len);
+	for (unsigned i = 0; r == 0 && i < b->len; i++)
+		r = end_piece(b, &b->reads[i], err);
+	b->len = 0;
+	return r;
+}
+
+static int add_piece(struct batch *b, uint8_t *buf, uint64_t offset, uint32_t size, struct err *err)
+{
+	int fd = b->ring ? blk_direct_fd(b->s->blk, buf, size, offset) : -1;
+
+	if (fd < 0)
+		return read_piece(b->s, buf, offset, size, err);
+	b->reads[b->len++] = (struct ring_read){buf, offset, size, fd, RING_LEFT};
+	return b->len == ring_depth(b->ring) ? read_batch(b, err) : 0;
 }
 
 /* Where the used run that begins in extent `*ret_i` at or after `offset` ends, short gaps included; at most at `end`.  *ret_i: the
@@ -213,22 +273,24 @@ static void zero_gaps(const struct used *u, uint8_t *buf, uint64_t offset, uint6
 }
 
 /* A range of which something is in use; widened to what O_DIRECT likes. */
-static int read_run(struct source *s, uint8_t *buf, uint64_t offset, uint64_t end, struct err *err)
+static int read_run(struct batch *b, uint8_t *buf, uint64_t offset, uint64_t end, struct err *err)
 {
 	int r = 0;
 
 	while (r == 0 && offset < end) {
 		uint32_t n = (uint32_t)least_of(end - offset, PIECE_SIZE - offset % PIECE_SIZE);
 
-		r = read_piece(s, buf, offset, n, err);
+		r = add_piece(b, buf, offset, n, err);
 		buf += n;
 		offset += n;
 	}
 	return r;
 }
 
-static int read_used(struct source *s, uint8_t *buf, uint64_t offset, uint64_t end, struct err *err)
+static int read_used(struct source *s, struct ring *ring, uint8_t *buf, uint64_t offset,
+		     uint64_t end, struct err *err)
 {
+	struct batch b = {.s = s, .ring = ring};
 	const struct used *u = s->used;
 	uint64_t at = offset;
 	int r = 0;
@@ -247,9 +309,11 @@ static int read_used(struct source *s, uint8_t *buf, uint64_t offset, uint64_t e
 		to = run_end(s, &i, end);
 		to = least_of((to + BLK_DIRECT_ALIGN - 1) / BLK_DIRECT_ALIGN * BLK_DIRECT_ALIGN,
 			      end);
-		r = read_run(s, buf + (at - offset), at, to, err);
+		r = read_run(&b, buf + (at - offset), at, to, err);
 		at = to;
 	}
+	if (r == 0)
+		r = read_batch(&b, err);
 	if (r == 0)
 		zero_gaps(u, buf, offset, end);
 	return r;
@@ -275,7 +339,8 @@ uint64_t source_empty_end(const struct source *s, uint64_t offset, uint64_t end)
 	return end;
 }
 
-int source_read(struct source *s, void *buf, uint64_t offset, uint32_t size, struct err *err)
+int source_read(struct source *s, struct ring *ring, void *buf, uint64_t offset, uint32_t size,
+		struct err *err)
 {
 	int r;
 
@@ -287,7 +352,7 @@ int source_read(struct source *s, void *buf, uint64_t offset, uint32_t size, str
 		return err_set(err, r, "read '%s': out of memory", blk_name(s->blk));
 	if (s->is_serial)
 		(void)pthread_mutex_lock(&s->serial_lock);
-	r = read_used(s, buf, offset, offset + size, err);
+	r = read_used(s, ring, buf, offset, offset + size, err);
 	if (s->is_serial)
 		(void)pthread_mutex_unlock(&s->serial_lock);
 	return r;

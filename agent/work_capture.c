@@ -105,16 +105,18 @@ static int report_disk(struct work *w, const struct source_disk *s,
 	id_to_text(&result->root, root);
 	return json_array_append_new(
 		w->disks,
-		json_pack("{s:s, s:s, s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:O}",
-			  "disk", s->disk->id, "path", s->disk->path, "size",
-			  (json_int_t)blk_size(s->blk), "root", root, "used_bytes",
-			  (json_int_t)survey->used_bytes, "skipped_bytes",
-			  (json_int_t)(blk_size(s->blk) - survey->used_bytes), "data_bytes",
-			  (json_int_t)result->data_bytes, "read_bytes",
-			  (json_int_t)source->bytes_read, "read_errors", (json_int_t)source->errors,
-			  "unreadable_bytes", (json_int_t)extents_bytes(bad), "unreadable_extents",
-			  (json_int_t)bad->len, "passes", (json_int_t)result->passes, "counters",
-			  counters_report(w, s), "map", survey->report));
+		json_pack(
+			"{s:s, s:s, s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:O}",
+			"disk", s->disk->id, "path", s->disk->path, "size",
+			(json_int_t)blk_size(s->blk), "root", root, "used_bytes",
+			(json_int_t)survey->used_bytes, "skipped_bytes",
+			(json_int_t)(blk_size(s->blk) - survey->used_bytes), "data_bytes",
+			(json_int_t)result->data_bytes, "read_bytes",
+			(json_int_t)source->bytes_read, "io_uring_bytes",
+			(json_int_t)source->bytes_ring, "read_errors", (json_int_t)source->errors,
+			"unreadable_bytes", (json_int_t)extents_bytes(bad), "unreadable_extents",
+			(json_int_t)bad->len, "passes", (json_int_t)result->passes, "counters",
+			counters_report(w, s), "map", survey->report));
 }
 
 /* What cannot be read of a disk that is there are bad sectors, zeros in the image; of one that was pulled out, or became smaller, it is
@@ -156,6 +158,7 @@ static int capture_one(struct work *w, uint32_t n, const struct source_disk *s,
 	int r;
 
 	source_init(&source, s->blk, &survey->used, s->disk->rotational == 1);
+	source.may_ring = w->config->io_uring;
 	job_say(w->job, "capturing disk '%s' (%s), %s", s->disk->id, s->disk->path,
 		console_amount(survey->used_bytes, size));
 	r = capture_disk(&setup, &result, err);

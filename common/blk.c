@@ -40,6 +40,15 @@ int blk_read(struct blk *b, void *buf, size_t size, uint64_t offset, struct err 
 	return b->ops->read_at(b, buf, size, offset, err);
 }
 
+int blk_direct_fd(struct blk *b, const void *buf, size_t size, uint64_t offset)
+{
+	struct err ignored;
+
+	if (!b->ops->direct_fd || size == 0 || check_range(b, "read", size, offset, &ignored) < 0)
+		return -1;
+	return b->ops->direct_fd(b, buf, size, offset);
+}
+
 int blk_write(struct blk *b, const void *buf, size_t size, uint64_t offset, struct err *err)
 {
 	int r = check_writable(b, "write", err);

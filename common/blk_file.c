@@ -147,6 +147,13 @@ static int file_read_at(struct blk *b, void *buf, size_t size, uint64_t offset, 
 	return transfer(file_of(b), &io, err);
 }
 
+static int file_direct_fd(struct blk *b, const void *buf, size_t size, uint64_t offset)
+{
+	const struct blk_file *f = file_of(b);
+
+	return (((uintptr_t)buf | size | offset) & (f->align - 1)) == 0 ? f->direct_fd : -1;
+}
+
 static int file_write_at(struct blk *b, const void *buf, size_t size, uint64_t offset,
 			 struct err *err)
 {
@@ -267,6 +274,7 @@ static const struct blk_ops file_ops = {
 	.zero_at = file_zero_at,
 	.flush = file_flush,
 	.drop_cache = file_drop_cache,
+	.direct_fd = file_direct_fd,
 	.hole_end = file_hole_end,
 	.close = file_close,
 };

@@ -52,11 +52,12 @@ check()
 }
 
 AGENT=$(slowed pread64 100000 "$real_agent")
-start_agent slowdisk --disk random.img --workers 2
+start_agent slowdisk --disk random.img --workers 2 --io-uring=no
 AGENT=$real_agent
 ok "a machine with a slow disk" wait_for 60 machine_is_idle slowdisk
 ok "disk: a capture is ordered" capture slowdisk '{"level":1}'
 check disk shown
+is "$(field '.report.disks[0] | "\(.io_uring_bytes) \(.read_bytes)"')" "0 $((96 << 20))" "disk: read without io_uring, as it was told to"
 ok "disk: and its own screen says so" wait_line 1 slowdisk.log 'limit: disk'
 stop_agent slowdisk
 
