@@ -143,6 +143,7 @@ AGENT_SRC := \
 	agent/pair_wire.c \
 	agent/paired.c \
 	agent/partitions.c \
+	agent/kmsg.c \
 	agent/pci.c \
 	agent/peer.c \
 	agent/peer_http.c \

@@ -88,4 +88,14 @@ bool smbios_uuid_is_sane(const char *uuid);
 /* docs/inventory.md "A machine's id".  `given`: text of --id or NULL.  Returns the source (static), or NULL and "". */
 const char *machine_id_find(const struct smbios *s, const struct nic_list *nics, const char *given,
 			    char ret[static MACHINE_ID_LEN + 1]);
+
+/* ---- kmsg.c */
+
+struct missing_firmware {
+	char driver[32], device[64], file[TEXT_SIZE];
+};
+/* Does a record of /dev/kmsg (NUL-terminated) say that a driver found no firmware? */
+bool kmsg_missing_firmware(const char *record, struct missing_firmware *ret);
+/* A warning for each; this machine's own log, none where it may not be read. */
+void kmsg_read(struct warnings *w);
 #endif

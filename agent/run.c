@@ -198,6 +198,16 @@ static void introduce(struct agent *a, const struct inventory *i)
 	for (size_t n = 0; n < i->nics.len; n++)
 		console_say(a->console, "network card %s, %s", i->nics.nics[n].name,
 			    i->nics.nics[n].mac);
+	for (size_t n = 0; n < i->unclaimed_len; n++) {
+		const struct unclaimed *u = &i->unclaimed[n];
+
+		console_say(a->console,
+			    "PCI device %s at %s: %s, so what hangs on it is not seen; look for "
+			    "another port or card, or a medium with its driver",
+			    u->id, u->slot, u->text);
+	}
+	for (size_t n = 0; n < i->warnings.len; n++)
+		console_line(a->console, i->warnings.texts[n]);
 }
 
 /* ---- the server */

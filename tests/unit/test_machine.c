@@ -144,11 +144,53 @@ static void test_vpd(void)
 	   "no such page, or cut short");
 }
 
+static void test_missing_firmware(void)
+{
+	static const struct {
+		const char *record, *driver, *device, *file;
+	} cases[] = {
+		{"4,612,5123456,-;e100 0000:00:04.0: Direct firmware load for e100/d101m_ucode.bin failed with error -2\n SUBSYSTEM=pci\n DEVICE=+pci:0000:00:04.0\n",
+		 "e100", "0000:00:04.0", "e100/d101m_ucode.bin"},
+		{"3,700,6,-;bnx2 0000:03:00.0: firmware: failed to load bnx2/bnx2-mips-09-6.2.1b.fw (-2)\n",
+		 "bnx2", "0000:03:00.0", "bnx2/bnx2-mips-09-6.2.1b.fw"},
+		{"6,1,2,-;platform regulatory.0: firmware: failed to load regulatory.db (-2)\n",
+		 "platform", "regulatory.0", "regulatory.db"},
+	};
+	static const char *const others[] = {
+		"",
+		"6,1,2,-",
+		"6,1,2,-;",
+		"6,1,2,-;e100: Intel(R) PRO/100 Network Driver\n",
+		"6,1,2,-;firmware: failed to load \n",
+		"6,1,2,-;a b: firmware: failed to load \n",
+		"6,1,2,-;Direct firmware load for x failed\n",
+		"12,1,2,-;somebody writes: firmware: failed to load x\n",
+	};
+	struct missing_firmware m;
+	bool good = true;
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		ok(kmsg_missing_firmware(cases[i].record, &m) &&
+			   strcmp(m.driver, cases[i].driver) == 0 &&
+			   strcmp(m.device, cases[i].device) == 0 &&
+			   strcmp(m.file, cases[i].file) == 0,
+		   cases[i].file);
+	}
+	for (size_t i = 0; i < sizeof(others) / sizeof(*others); i++) {
+		if (kmsg_missing_firmware(others[i], &m)) {
+			good = false;
+			printf("# %s\n", others[i]);
+		}
+	}
+	ok(good, "other records say nothing of firmware");
+}
+
 int main(void)
 {
 	test_placeholders();
 	test_uuids();
 	test_machine_id();
 	test_vpd();
+	test_missing_firmware();
 	return done();
 }

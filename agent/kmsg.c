@@ -1,0 +1,84 @@
+/* kmsg.c - what drivers asked for and did not get, from the kernel's log.  Format: Documentation/ABI/testing/dev-kmsg: "PREFIX;TEXT\n" and
+ * lines of properties; one record a read. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent/machine.h"
+#include "common/cleanup.h"
+
+#define RECORD_SIZE	8192 /* no record is longer */
+#define RECORDS_MAX	65536u
+#define FILES_MAX	16u
+#define KERNEL_PREFIXES 8u /* facility 0 */
+
+/* drivers/base/firmware_loader/main.c, and Debian's words for the same */
+static const char *const before[] = {"Direct firmware load for ", "firmware: failed to load "};
+
+bool kmsg_missing_firmware(const char *record, struct missing_firmware *ret)
+{
+	const char *text = strchr(record, ';'), *at = NULL, *end;
+	struct missing_firmware m = {.driver = ""};
+	size_t n = 0;
+
+	if (strtoul(record, NULL, 10) >= KERNEL_PREFIXES)
+		return false; /* a program's, not the kernel's */
+	for (size_t i = 0; text && !at && i < sizeof(before) / sizeof(*before); i++) {
+		at = strstr(text, before[i]);
+		n = strlen(before[i]);
+	}
+	/* the device stands in front: "e100 0000:00:04.0: ..."; without one it is somebody's prose */
+	if (!at || sscanf(text, ";%31[^ :] %63[^ ]", m.driver, m.device) != 2)
+		return false;
+	m.device[strcspn(m.device, "\n")] = '\0';
+	if (strlen(m.device) == 0 || m.device[strlen(m.device) - 1] != ':')
+		return false;
+	m.device[strlen(m.device) - 1] = '\0';
+	at += n;
+	end = at + strcspn(at, " \n");
+	if (end == at)
+		return false;
+	(void)text_clean(m.file, sizeof(m.file), at, (size_t)(end - at));
+	*ret = m;
+	return true;
+}
+
+static bool is_known(const struct missing_firmware *list, size_t len,
+		     const struct missing_firmware *m)
+{
+	for (size_t i = 0; i < len; i++) {
+		if (strcmp(list[i].file, m->file) == 0 && strcmp(list[i].device, m->device) == 0)
+			return true;
+	}
+	return false;
+}
+
+void kmsg_read(struct warnings *w)
+{
+	CLEANUP_CLOSE int fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	struct missing_firmware seen[FILES_MAX];
+	char record[RECORD_SIZE + 1];
+	size_t len = 0;
+
+	for (unsigned i = 0; fd >= 0 && i < RECORDS_MAX && len < FILES_MAX; i++) {
+		ssize_t n = read(fd, record, RECORD_SIZE);
+		struct missing_firmware m;
+
+		if (n < 0 && errno == EPIPE) /* overwritten while we read: go on with the next */
+			continue;
+		if (n <= 0)
+			break;
+		record[n] = '\0';
+		if (!kmsg_missing_firmware(record, &m) || is_known(seen, len, &m))
+			continue;
+		seen[len++] = m;
+		warnings_add(w,
+			     "the driver %s asked for the firmware file '%s' for the device %s, "
+			     "and this medium has not got it: the device may not work; use "
+			     "another port or card, or a medium with that file",
+			     m.driver, m.file, m.device);
+	}
+}
