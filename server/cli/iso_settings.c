@@ -62,7 +62,7 @@ int iso_settings_add(json_t *settings, const char *key, const char *value, struc
 /* The agent's own table judges: a machine that finds a setting that it does not know, or a wrong value, is far away. */
 int iso_settings_check(const char *key, const char *value, struct err *err)
 {
-	struct config scratch = {NULL};
+	struct config scratch = {.server = NULL};
 	int r = settings_set(&config_table, &scratch, SETTING_FILE, key, value, err);
 
 	settings_done(&config_table, &scratch);
