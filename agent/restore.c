@@ -21,6 +21,20 @@ static void stop_workers(void *ctx)
 	job_interrupt(r->setup.job);
 }
 
+void restore_begin_io(struct restore *r, struct meter_clock *clock)
+{
+	(void)meter_go(clock, METER_DISK);
+	if (r->setup.is_serial)
+		(void)pthread_mutex_lock(&r->target_lock);
+}
+
+void restore_end_io(struct restore *r, struct meter_clock *clock)
+{
+	if (r->setup.is_serial)
+		(void)pthread_mutex_unlock(&r->target_lock);
+	(void)meter_go(clock, METER_CPU);
+}
+
 uint64_t restore_holes(const struct restore *r, uint64_t first, uint64_t max)
 {
 	uint64_t end = blk_hole_end(r->setup.target, first * WINDOW_SIZE);
@@ -161,6 +175,7 @@ int restore_new(const struct restore_setup *setup, struct restore **ret, struct 
 	if (r) {
 		(void)pthread_mutex_init(&r->lock, NULL);
 		(void)pthread_mutex_init(&r->plan.lock, NULL);
+		(void)pthread_mutex_init(&r->target_lock, NULL);
 		r->setup = *setup;
 		r->size = setup->order->source.size;
 		r->windows = window_count(r->size);
@@ -180,6 +195,7 @@ void restore_free(struct restore *r)
 	ledger_free(r->read);
 	free(r->plan.bytes);
 	(void)pthread_mutex_destroy(&r->plan.lock);
+	(void)pthread_mutex_destroy(&r->target_lock);
 	(void)pthread_mutex_destroy(&r->lock);
 	free(r);
 }

@@ -5,6 +5,7 @@
  * page cache and compared with them. */
 #ifndef AGENT_RESTORE_H
 #define AGENT_RESTORE_H
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "agent/job.h"
@@ -20,6 +21,7 @@ struct restore_setup {
 	uint32_t disk;			/* its place in the order */
 	const struct order_disk *order; /* what to restore; outlives the restore */
 	struct blk *target;		/* not owned; BLK_WRITE */
+	bool is_serial;			/* one transfer at a time: a disk whose head has to move */
 	struct peer *const *peers;	/* one a worker; outlive the restore */
 	unsigned workers;
 };

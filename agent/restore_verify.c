@@ -61,9 +61,9 @@ static int read_window(struct verifier *v, uint64_t w, struct id *ret, struct er
 	if (blk_is_hole(r->setup.target, w * WINDOW_SIZE, length)) {
 		memset(v->buf, 0, length);
 	} else {
-		(void)meter_go(v->clock, METER_DISK);
+		restore_begin_io(r, v->clock);
 		e = blk_read(r->setup.target, v->buf, length, w * WINDOW_SIZE, err);
-		(void)meter_go(v->clock, METER_CPU);
+		restore_end_io(r, v->clock);
 	}
 	if (e < 0)
 		return job_blame(r->setup.job, "verify_failed", e);

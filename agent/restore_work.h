@@ -25,7 +25,8 @@ struct restore {
 	struct ledger *written; /* the image's node ids, as the server sent them */
 	struct ledger *read;	/* what the target was found to hold; while it is verified */
 	struct restore_plan plan;
-	atomic_bool stop; /* one of the workers has failed */
+	atomic_bool stop;	     /* one of the workers has failed */
+	pthread_mutex_t target_lock; /* restore_begin_io */
 
 	pthread_mutex_t lock; /* over what follows */
 	uint64_t next;	      /* of verification: first window not yet taken */
@@ -43,6 +44,10 @@ struct restore_piece {
 /* The next ones, nodes fetched through `peer` if need be.  1; 0 when all are taken. */
 int restore_take(struct restore *r, struct peer *peer, struct restore_piece *ret,
 		 struct err *err) MUST_CHECK;
+
+/* Around transfers from or to the target; while one waits for its turn, its time is the disk's. */
+void restore_begin_io(struct restore *r, struct meter_clock *clock);
+void restore_end_io(struct restore *r, struct meter_clock *clock);
 
 /* The whole windows from `first` on, at most `max` and not past its group, that are holes of the target. */
 uint64_t restore_holes(const struct restore *r, uint64_t first, uint64_t max);

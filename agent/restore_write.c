@@ -73,10 +73,11 @@ static int compare(struct writer_state *s, uint64_t w, struct err *err)
 	bool is_hole = blk_is_hole(target, offset, n->length), is_unknown = false;
 	struct err ignored;
 
-	(void)meter_go(s->clock, METER_DISK);
-	if (!is_hole)
+	if (!is_hole) {
+		restore_begin_io(s->r, s->clock);
 		is_unknown = blk_read(target, s->buf, n->length, offset, &ignored) < 0;
-	(void)meter_go(s->clock, METER_CPU);
+		restore_end_io(s->r, s->clock);
+	}
 	s->is_held = !is_hole && !is_unknown;
 	for (uint32_t i = 0; i < n->count; i++) {
 		const struct node_entry *e = &n->entries[i];
@@ -284,7 +285,7 @@ static int apply(struct writer_state *s, uint64_t w, struct err *err)
 	int e = 0;
 
 	fill_gaps(s);
-	(void)meter_go(s->clock, METER_DISK);
+	restore_begin_io(s->r, s->clock);
 	for (uint32_t i = 0, next; e == 0 && i < n->count; i = next) {
 		uint32_t at = n->entries[i].offset, size;
 
@@ -307,7 +308,7 @@ static int apply(struct writer_state *s, uint64_t w, struct err *err)
 			assert(false);
 		}
 	}
-	(void)meter_go(s->clock, METER_CPU);
+	restore_end_io(s->r, s->clock);
 	return job_blame(s->job, "write_error", e);
 }
 

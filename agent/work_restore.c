@@ -49,6 +49,7 @@ static int open_target(struct work *w, uint32_t n, struct target_disk *t,
 		.order = &w->order->disks[n],
 		.peers = peers->peers,
 		.workers = peers->len,
+		.is_serial = t->disk->rotational == 1,
 	};
 	int r = blk_open_file(t->disk->path, BLK_WRITE, BLK_DIRECT | BLK_LIFT_READ_ONLY,
 			      file_sector_size(t->disk), &t->blk, err);

@@ -1,5 +1,7 @@
 /* The restore engine against a server in memory that holds a captured disk. */
 #include <errno.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include "agent/restore.h"
@@ -51,14 +53,20 @@ struct restored {
 	struct job_progress written, verified;
 };
 
+static bool target_is_serial;
+
 static struct restored restore_to(struct blk *target, unsigned workers)
 {
 	struct restored x = {.write = -1, .verify = -1};
 	struct peer *peers[RIG_WORKERS_MAX];
 	struct job job;
 	struct restore *r = NULL;
-	struct restore_setup setup = {
-		.job = &job, .order = &order, .target = target, .peers = peers, .workers = workers};
+	struct restore_setup setup = {.job = &job,
+				      .order = &order,
+				      .target = target,
+				      .is_serial = target_is_serial,
+				      .peers = peers,
+				      .workers = workers};
 
 	job_init(&job, "0123456789abcdef");
 	for (unsigned i = 0; i < workers; i++)
@@ -291,10 +299,85 @@ static void test_gaps(void)
 	blk_free(b);
 }
 
+/* What a disk in memory does, for those that do it otherwise. */
+static const struct blk_ops *memory_ops;
+
+/* A disk whose head has to move is asked for one thing at a time. */
+static struct blk_ops serial_ops;
+static atomic_int at_once;
+static atomic_bool was_crowded;
+static uint64_t last_write;
+static bool is_ordered;
+
+static void arrive(void)
+{
+	if (atomic_fetch_add(&at_once, 1) > 0)
+		atomic_store(&was_crowded, true);
+	for (unsigned i = 0; i < 20; i++) /* the others may come */
+		(void)sched_yield();
+	(void)atomic_fetch_sub(&at_once, 1);
+}
+
+static int serial_read_at(struct blk *b, void *buf, size_t size, uint64_t offset, struct err *err)
+{
+	arrive();
+	return memory_ops->read_at(b, buf, size, offset, err);
+}
+
+static int one_by_one_write_at(struct blk *b, const void *buf, size_t size, uint64_t offset,
+			       struct err *err)
+{
+	arrive();
+	return memory_ops->write_at(b, buf, size, offset, err);
+}
+
+static int ordered_write_at(struct blk *b, const void *buf, size_t size, uint64_t offset,
+			    struct err *err)
+{
+	is_ordered = is_ordered && offset >= last_write;
+	last_write = offset;
+	return memory_ops->write_at(b, buf, size, offset, err);
+}
+
+static struct restored restore_serially(bool is_serial, unsigned workers)
+{
+	struct blk *b = blk_new_memory(calloc(1, SIZE), SIZE, 512);
+	struct restored x;
+
+	memory_ops = b->ops;
+	serial_ops = *b->ops;
+	serial_ops.read_at = serial_read_at;
+	serial_ops.write_at = workers > 1 ? one_by_one_write_at : ordered_write_at;
+	b->ops = &serial_ops;
+	atomic_store(&was_crowded, false);
+	last_write = 0;
+	is_ordered = true;
+	target_is_serial = is_serial;
+	x = restore_to(b, workers);
+	target_is_serial = false;
+	blk_free(b);
+	return x;
+}
+
+static void test_serial(void)
+{
+	struct restored x = restore_serially(true, 4);
+	bool is_crowded = false;
+
+	ok(x.write == 0 && x.verify == 0 && !atomic_load(&was_crowded),
+	   "a disk whose head has to move is asked for one thing at a time");
+	for (unsigned i = 0; i < 50 && !is_crowded; i++) {
+		x = restore_serially(false, 4);
+		is_crowded = atomic_load(&was_crowded);
+	}
+	ok(is_crowded && x.verify == 0, "another one for several");
+	x = restore_serially(false, 1);
+	ok(x.write == 0 && is_ordered, "what is written is written in the disk's order");
+}
+
 /* A disk that does not keep what is written to it. */
 static int lossy_write_at(struct blk *b, const void *buf, size_t size, uint64_t offset,
 			  struct err *err);
-static const struct blk_ops *memory_ops;
 static struct blk_ops lossy_ops;
 static int lossy_write_at(struct blk *b, const void *buf, size_t size, uint64_t offset,
 			  struct err *err)
@@ -699,6 +782,7 @@ int main(void)
 	test_targets();
 	test_sparse_target();
 	test_gaps();
+	test_serial();
 	test_every_failure();
 	test_lossy_disk();
 	test_holes();
