@@ -89,14 +89,14 @@ static void look(struct level *l, const struct meter_times *t, uint64_t now_us)
 	l->before_us = now_us;
 	if (sum < passed / LEAST_PART)
 		return;
-	if (network >= sum / 2 && cpu <= sum / 4) {
+	if (network >= sum / 10 * 7 && cpu <= sum / 5) {
 		if (l->was_up)
 			go_up(l, now_us);
 		l->was_up = true;
 		return;
 	}
 	l->was_up = false;
-	if (l->now > 1 ? cpu >= sum / 5 * 2 && network <= sum / 4
+	if (l->now > 1 ? cpu >= sum / 4 && network <= sum / 2
 		       : cpu >= sum / 5 * 3 && wait <= sum / 4)
 		go_down(l, now_us);
 }

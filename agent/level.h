@@ -2,10 +2,11 @@
  *
  * The levels are a ladder: 0 = stored; zstd -5 to -1; 1 to 19.  An adaptive one starts at 1 and is looked at every two seconds:
  *
- *	up, at most to `max`	two looks in a row: half of the time or more went into the network, and at most a quarter into computing
- *	down, to 1		two fifths or more into computing, and at most a quarter into the network
+ *	up, at most to `max`	two looks in a row: seven tenths of the time or more went into the network, and at most a fifth into computing
+ *	down, to 1		a quarter or more into computing, and at most half into the network
  *	down, from 1 to 0	three fifths or more into computing, and at most a quarter into network and server
  *
+ * With only half of the time in the network a wire is not full: now and then all workers are somewhere else.
  * A slow server is no reason to go up: what is compressed harder is hardly less work for it.
  *
  * A level that it had to come down from is not tried again for half a minute; each time that happens again, twice as long,
