@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <time.h>
 
 #include "agent/clock.h"
@@ -77,17 +78,24 @@ static bool wait_until(struct pair *p, uint64_t end_ms)
 	return pthread_cond_timedwait(&p->wake, &p->lock, &until) == 0;
 }
 
-bool pair_pause(struct pair *p, uint64_t ms)
+/* The lock is held. */
+static bool goes_on(const struct pair_server *s)
 {
+	return !s->pair->stop && !s->evicted;
+}
+
+bool pair_pause(struct pair_server *s, uint64_t ms)
+{
+	struct pair *p = s->pair;
 	uint64_t end = clock_ms() + ms;
-	bool goes_on;
+	bool result;
 
 	(void)pthread_mutex_lock(&p->lock);
-	while (!p->stop && clock_ms() < end)
+	while (goes_on(s) && clock_ms() < end)
 		(void)wait_until(p, end);
-	goes_on = !p->stop;
+	result = goes_on(s);
 	(void)pthread_mutex_unlock(&p->lock);
-	return goes_on;
+	return result;
 }
 
 /* ---- the table */
@@ -114,10 +122,57 @@ static struct pair_server *free_place(struct pair *p)
 			return s;
 		if (s->gone) {
 			(void)pthread_join(s->thread, NULL); /* it is at its very end */
+			s->used = false;
 			return s;
 		}
 	}
 	return NULL;
+}
+
+/* The lock is held.  One that has never answered is to go: somebody may be making them up. */
+static void make_room(struct pair *p)
+{
+	for (size_t i = 0; i < PAIR_SERVERS_MAX; i++) {
+		struct pair_server *s = &p->servers[i];
+
+		if (!s->used || s->reached || s->failures == 0 || s->evicted)
+			continue;
+		s->evicted = true;
+		if (s->http)
+			http_cancel(s->http);
+		(void)pthread_cond_broadcast(&p->wake);
+		return;
+	}
+}
+
+static size_t random_below(size_t n)
+{
+	uint32_t v = 0;
+
+	(void)!getrandom(&v, sizeof(v), 0); /* only that nobody can count on an order */
+	return v % n;
+}
+
+/* The lock is held.  Whoever answers first and most often shall not be the only one who is heard: of those that wait any may be the next, and when
+ * there are too many any may be forgotten. */
+static void remember(struct pair *p, const char *pin, const char *url, const char *name)
+{
+	size_t at = p->candidates_len;
+	struct pair_candidate *c;
+
+	for (size_t i = 0; i < p->candidates_len; i++) {
+		if (strcmp(p->candidates[i].pin, pin) == 0 &&
+		    strcmp(p->candidates[i].url, url) == 0)
+			return;
+	}
+	if (at == PAIR_CANDIDATES_MAX)
+		at = random_below(PAIR_CANDIDATES_MAX);
+	else
+		p->candidates_len++;
+	c = &p->candidates[at];
+	(void)snprintf(c->pin, sizeof(c->pin), "%s", pin);
+	(void)snprintf(c->url, sizeof(c->url), "%s", url);
+	(void)snprintf(c->name, sizeof(c->name), "%s", name);
 }
 
 /* The lock is held.  True: there was no place. */
@@ -125,8 +180,11 @@ static bool add_server(struct pair *p, const char *pin, const char *url, const c
 {
 	struct pair_server *s = free_place(p);
 
-	if (!s)
+	if (!s) {
+		remember(p, pin, url, name);
+		make_room(p);
 		return true;
+	}
 	*s = (struct pair_server){.pair = p};
 	(void)snprintf(s->pin, sizeof(s->pin), "%s", pin);
 	pair_clean_name(name, s->name);
@@ -135,28 +193,47 @@ static bool add_server(struct pair *p, const char *pin, const char *url, const c
 	return false; /* when no thread can be had: the next answer tries again */
 }
 
-void pair_offer(struct pair *p, const char *pin, const char *url, const char *name)
+/* The lock is held.  True: there was no place. */
+static bool take_in(struct pair *p, const char *pin, const char *url, const char *name)
 {
-	bool known = false, say = false;
-
-	(void)pthread_mutex_lock(&p->lock);
-	for (size_t i = 0; pin && i < PAIR_SERVERS_MAX && !known; i++) {
+	for (size_t i = 0; *pin && i < PAIR_SERVERS_MAX; i++) {
 		struct pair_server *s = &p->servers[i];
 
-		known = s->used && !s->gone && strcmp(s->pin, pin) == 0;
-		if (known)
+		if (s->used && !s->gone && strcmp(s->pin, pin) == 0) {
 			add_url(s, url);
+			return false;
+		}
 	}
-	if (!known && !p->stop && !p->interrupted && add_server(p, pin ? pin : "", url, name)) {
+	return add_server(p, pin, url, name);
+}
+
+/* The lock is held.  Give places that have become free to those that wait. */
+static void refill(struct pair *p)
+{
+	while (p->candidates_len > 0 && free_place(p)) {
+		size_t i = random_below(p->candidates_len);
+		struct pair_candidate c = p->candidates[i];
+
+		p->candidates[i] = p->candidates[--p->candidates_len];
+		(void)take_in(p, c.pin, c.url, c.name);
+	}
+}
+
+void pair_offer(struct pair *p, const char *pin, const char *url, const char *name)
+{
+	bool say = false;
+
+	(void)pthread_mutex_lock(&p->lock);
+	if (!p->stop && !p->won && !p->interrupted && take_in(p, pin ? pin : "", url, name)) {
 		say = !p->full_said;
 		p->full_said = true;
 	}
 	(void)pthread_mutex_unlock(&p->lock);
 	if (say) {
 		console_say(p->setup.console,
-			    "there are more than %u servers: those that came later are not paired "
-			    "with; hoist.server=ADDRESS names the one that is meant",
-			    PAIR_SERVERS_MAX);
+			    "more than %u servers answer: %u at a time are paired with; "
+			    "hoist.server=ADDRESS names the one that is meant",
+			    PAIR_SERVERS_MAX, PAIR_SERVERS_MAX);
 	}
 }
 
@@ -189,15 +266,19 @@ static void show_large(struct console *c, uint32_t code)
 	}
 }
 
-void pair_show(struct pair *p, const struct pair_server *copy, bool large)
+void pair_show(struct pair *p, const struct pair_server *copy, bool alone)
 {
 	struct console *c = p->setup.console;
 	char code[PAIRING_TEXT_SIZE];
 
 	(void)pairing_code_text(copy->code, code);
 	(void)pthread_mutex_lock(&p->screen);
-	if (large)
+	if (alone) {
 		show_large(c, copy->code);
+	} else {
+		console_say(c, "several servers answer; nothing is chosen here: type a code at "
+			       "the very server that it is of");
+	}
 	console_say(c, "*** PAIRING CODE  %s", code);
 	console_say(c, "    of server '%s' at %s", copy->name, copy->urls[copy->url]);
 	console_say(c, "    with the key %.4s:%.4s:%.4s:%.4s... If it is yours, type there:",
@@ -226,26 +307,28 @@ static void show_all(struct pair *p)
 			copies[len++] = p->servers[i];
 	}
 	(void)pthread_mutex_unlock(&p->lock);
-	if (len > 1) {
-		console_say(p->setup.console,
-			    "%zu servers answer; nothing is chosen here: the one at which its own "
-			    "code is typed is the one",
-			    len);
-	}
 	for (size_t i = 0; i < len; i++)
 		pair_show(p, &copies[i], len == 1);
 }
 
-/* After the threads have ended. */
-static void say_dropped(struct pair *p)
+/* All threads end; those that were not chosen are named. */
+static void drop_others(struct pair *p)
 {
+	struct pair_server others[PAIR_SERVERS_MAX];
+	size_t len = 0;
+
+	(void)pthread_mutex_lock(&p->lock);
 	for (size_t i = 0; i < PAIR_SERVERS_MAX; i++) {
 		const struct pair_server *s = &p->servers[i];
 
-		if (s->urls_len > 0 && !s->gone && strcmp(s->pin, p->result.target.pin) != 0)
-			console_say(p->setup.console, "server '%s' at %s is dropped", s->name,
-				    s->urls[s->url]);
+		if (s->used && !s->gone && s->reached && strcmp(s->pin, p->result.target.pin) != 0)
+			others[len++] = *s;
 	}
+	(void)pthread_mutex_unlock(&p->lock);
+	stop_all(p);
+	for (size_t i = 0; i < len; i++)
+		console_say(p->setup.console, "server '%s' at %s is dropped", others[i].name,
+			    others[i].urls[others[i].url]);
 }
 
 int pair_run(struct pair *p, struct pair_result *ret, struct err *err)
@@ -256,8 +339,9 @@ int pair_run(struct pair *p, struct pair_result *ret, struct err *err)
 		uint64_t end = clock_ms() + SHOW_AGAIN_MS;
 
 		(void)pthread_mutex_lock(&p->lock);
-		while (!p->won && !p->interrupted && wait_until(p, end))
-			;
+		do {
+			refill(p);
+		} while (!p->won && !p->interrupted && wait_until(p, end));
 		go = !p->won && !p->interrupted;
 		(void)pthread_mutex_unlock(&p->lock);
 		if (go)
@@ -269,8 +353,7 @@ int pair_run(struct pair *p, struct pair_result *ret, struct err *err)
 		p->setup.console,
 		"server '%s' at %s has confirmed this machine; its key %s is trusted from now on",
 		p->winner, p->result.target.url, p->result.target.pin);
-	stop_all(p);
-	say_dropped(p);
+	drop_others(p);
 	*ret = p->result;
 	return 0;
 }

@@ -4,6 +4,7 @@
  * server's operator is the one; nothing is chosen here. */
 #ifndef AGENT_PAIR_H
 #define AGENT_PAIR_H
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "agent/console.h"
@@ -11,12 +12,13 @@
 #include "common/http.h"
 
 #define PAIR_SERVERS_MAX 4u
-#define PAIR_URLS_MAX	 4u /* addresses tried of one server */
+#define PAIR_URLS_MAX	 8u /* addresses tried of one server */
 
 struct pair_setup {
 	const char *machine_id; /* 32 hex digits */
 	const char *name;
 	struct console *console;
+	bool fixed; /* the server is one that the settings name: it is never given up */
 };
 
 struct pair;

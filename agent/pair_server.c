@@ -15,18 +15,21 @@
 #include "common/cleanup.h"
 #include "common/id.h"
 
-#define ANSWER_MAX	  4096u
-#define ASK_S		  30u	  /* for a whole answer */
-#define WAIT_S		  60u	  /* for one that may take its time */
-#define BEGINS_MS	  600000u /* PAIRING_BEGINS_MAX codes within that time */
-#define FORBIDDEN_MS	  300000u
-#define REJECTED_MS	  900000u
-#define NONSENSE_MS	  60000u
-#define CONFLICT_MS	  20000u
-#define AGAIN_MS	  3000u
-#define RETRY_AFTER_MAX_S 900u
-#define REPEAT_MS	  60000u /* the same trouble is mentioned again after that */
-#define STRANGE_KEYS	  3u	 /* failures of one that never showed its key: it is given up */
+#define ANSWER_MAX	     4096u
+#define ASK_S		     30u     /* for a whole answer */
+#define WAIT_S		     60u     /* for one that may take its time */
+#define BEGINS_MS	     600000u /* PAIRING_BEGINS_MAX codes within that time */
+#define FORBIDDEN_MS	     300000u
+#define REJECTED_MS	     900000u
+#define NONSENSE_MS	     60000u
+#define CONFLICT_MS	     20000u
+#define AGAIN_MS	     3000u
+#define RETRY_AFTER_MAX_S    900u
+#define REPEAT_MS	     60000u /* the same trouble is mentioned again after that */
+#define FAILURES_MAX	     10u    /* in a row: it is given up until it is heard again */
+#define STRANGE_FAILURES_MAX 3u	    /* of one that has never answered */
+#define UNTRIED_MS	     100u   /* before the next address that was not tried yet */
+#define STRANGE_LINE_MS	     10000u
 
 /* One exchange's own. */
 struct talk {
@@ -74,7 +77,7 @@ static bool set_http(struct pair_server *s, struct http *h)
 	(void)pthread_mutex_lock(&p->lock);
 	old = s->http;
 	s->http = h;
-	goes_on = !p->stop;
+	goes_on = !p->stop && !s->evicted;
 	(void)pthread_mutex_unlock(&p->lock);
 	http_free(old);
 	return goes_on;
@@ -238,17 +241,47 @@ static void win(struct talk *t)
 
 /* ---- how it goes on */
 
-/* What failed may work next time: wait longer each time, and try another address.  Milliseconds. */
-static uint64_t after_failure(struct pair_server *s, int r)
+/* It has answered, and proved its key. */
+static void note_reached(struct pair_server *s)
+{
+	(void)pthread_mutex_lock(&s->pair->lock);
+	s->reached = true;
+	s->failures = 0;
+	(void)pthread_mutex_unlock(&s->pair->lock);
+}
+
+/* Is a failure of this one worth a line?  Those that never answered share one every so often: somebody may be making them up. */
+static bool is_worth_a_line(struct pair_server *s)
 {
 	struct pair *p = s->pair;
+	uint64_t now = clock_ms();
+	bool worth;
+
+	(void)pthread_mutex_lock(&p->lock);
+	worth = s->reached || p->setup.fixed || p->strange_ms == 0 ||
+		now - p->strange_ms >= STRANGE_LINE_MS;
+	if (worth && !s->reached)
+		p->strange_ms = now;
+	(void)pthread_mutex_unlock(&p->lock);
+	return worth;
+}
+
+/* What failed may work next time: wait longer each time, and try another address.  Milliseconds. */
+static uint64_t after_failure(struct pair_server *s)
+{
+	struct pair *p = s->pair;
+	unsigned n, max;
+	bool untried;
 
 	(void)pthread_mutex_lock(&p->lock);
 	s->url = (s->url + 1) % s->urls_len;
-	if (!s->reached && r == -EKEYREJECTED && s->failures >= STRANGE_KEYS)
-		s->gone = true; /* it never had the key that it announced: room for another */
+	n = s->failures++;
+	untried = !s->reached && s->failures < s->urls_len;
+	max = s->reached ? FAILURES_MAX : p->candidates_len > 0 ? 1 : STRANGE_FAILURES_MAX;
+	if (!p->setup.fixed && !untried && s->failures >= max)
+		s->evicted = true; /* it comes back when it is heard again */
 	(void)pthread_mutex_unlock(&p->lock);
-	return link_pause_ms(s->failures++, random_u32());
+	return untried ? UNTRIED_MS : link_pause_ms(n, random_u32());
 }
 
 /* The stranger's own sentences are not shown: they could show a code. */
@@ -291,16 +324,16 @@ static uint64_t after_error(struct talk *t, int r, const struct http_answer *a,
 	case -ECANCELED:
 		return 0;
 	case -EREMOTEIO:
-		t->s->reached = true;
-		t->s->failures = 0;
+		note_reached(t->s);
 		return after_refusal(t->s, a);
 	case -EPROTO:
 	case -EMSGSIZE:
 		say_trouble(t->s, "what it answers makes no sense");
 		return NONSENSE_MS;
 	default:
-		say_trouble(t->s, err->msg);
-		return after_failure(t->s, r);
+		if (is_worth_a_line(t->s))
+			say_trouble(t->s, err->msg);
+		return after_failure(t->s);
 	}
 }
 
@@ -339,7 +372,7 @@ static int await(struct talk *t, enum pair_state *state, struct http_answer *a, 
 
 		if (http_may_retry(r, a)) {
 			say_trouble(t->s, err->msg);
-			if (!pair_pause(t->s->pair, link_pause_ms(failures++, random_u32())))
+			if (!pair_pause(t->s, link_pause_ms(failures++, random_u32())))
 				return err_set(err, -ECANCELED, "interrupted");
 			continue;
 		}
@@ -352,11 +385,24 @@ static int await(struct talk *t, enum pair_state *state, struct http_answer *a, 
 			return r;
 		failures = 0;
 		/* one that answers at once instead of waiting is not asked a thousand times a second */
-		if (*state == PAIR_WAITING && clock_ms() - asked < 1000 &&
-		    !pair_pause(t->s->pair, 1000))
+		if (*state == PAIR_WAITING && clock_ms() - asked < 1000 && !pair_pause(t->s, 1000))
 			return err_set(err, -ECANCELED, "interrupted");
 	}
 	return 0;
+}
+
+/* It knows enough now to make one. */
+static void count_code(struct pair_server *s)
+{
+	struct pair *p = s->pair;
+	uint64_t now = clock_ms();
+
+	memmove(s->begins_ms + 1, s->begins_ms, sizeof(s->begins_ms) - sizeof(s->begins_ms[0]));
+	s->begins_ms[0] = now;
+	(void)pthread_mutex_lock(&p->lock);
+	memmove(p->codes_ms + 1, p->codes_ms, sizeof(p->codes_ms) - sizeof(p->codes_ms[0]));
+	p->codes_ms[0] = now;
+	(void)pthread_mutex_unlock(&p->lock);
 }
 
 /* One pairing from beginning to end; how long to wait before the next. */
@@ -371,11 +417,8 @@ static uint64_t exchange(struct pair_server *s)
 	if (r == 0)
 		r = begin(&t, &a, &err);
 	if (r == 0) {
-		s->reached = true;
-		s->failures = 0;
-		memmove(s->begins_ms + 1, s->begins_ms,
-			sizeof(s->begins_ms) - sizeof(s->begins_ms[0]));
-		s->begins_ms[0] = clock_ms();
+		note_reached(s);
+		count_code(s);
 		r = reveal(&t, &state, &a, &err);
 	}
 	if (r == 0 && state == PAIR_WAITING) {
@@ -388,31 +431,45 @@ static uint64_t exchange(struct pair_server *s)
 	return after_error(&t, r, &a, &err);
 }
 
-/* No more codes than may be shown within a time. */
+static uint64_t left_of(uint64_t oldest_ms)
+{
+	uint64_t now = clock_ms();
+
+	return oldest_ms == 0 || now - oldest_ms >= BEGINS_MS ? 0 : oldest_ms + BEGINS_MS - now;
+}
+
+/* No more codes than may be shown within a time, of one server and of all: who sits in between can be many servers. */
 static uint64_t until_next_code(struct pair_server *s)
 {
-	uint64_t oldest = s->begins_ms[PAIRING_BEGINS_MAX - 1], now = clock_ms();
+	struct pair *p = s->pair;
+	uint64_t left = left_of(s->begins_ms[PAIRING_BEGINS_MAX - 1]), of_all;
 
-	if (oldest == 0 || now - oldest >= BEGINS_MS)
-		return 0;
-	say_trouble(s, "too many codes in a short time; the next one follows within 10 minutes");
-	return oldest + BEGINS_MS - now;
+	(void)pthread_mutex_lock(&p->lock);
+	of_all = left_of(p->codes_ms[PAIR_CODES_MAX - 1]);
+	(void)pthread_mutex_unlock(&p->lock);
+	left = of_all > left ? of_all : left;
+	if (left > 0)
+		say_trouble(s, "too many codes in a short time; the next one follows within 10 "
+			       "minutes");
+	return left;
 }
 
 void *pair_server_run(void *server)
 {
 	struct pair_server *s = server;
-	bool gone = false;
+	uint64_t pause_ms = 0;
 
-	while (!gone && pair_pause(s->pair, until_next_code(s))) {
-		uint64_t pause_ms = exchange(s);
-
-		if (!pair_pause(s->pair, pause_ms))
-			break;
+	while (pair_pause(s, pause_ms) && pair_pause(s, until_next_code(s))) {
+		pause_ms = exchange(s);
 		(void)pthread_mutex_lock(&s->pair->lock);
-		gone = s->gone || s->pair->won;
+		if (s->pair->won)
+			s->evicted = true;
 		(void)pthread_mutex_unlock(&s->pair->lock);
 	}
 	(void)set_http(s, NULL);
+	(void)pthread_mutex_lock(&s->pair->lock);
+	s->gone = true;
+	(void)pthread_cond_broadcast(&s->pair->wake);
+	(void)pthread_mutex_unlock(&s->pair->lock);
 	return NULL;
 }

@@ -18,7 +18,7 @@ static bool is_digit(char c)
 static bool is_fit(char c)
 {
 	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || is_digit(c) || c == '.' ||
-	       c == '_' || c == '-';
+	       c == '_' || c == '-' || c == '#';
 }
 
 void pair_clean_name(const char *name, char ret[static NAME_MAX_LEN + 1])

@@ -325,7 +325,10 @@ static void introduce_pairing(struct agent *a)
 /* Find a server that a person vouches for.  -ECANCELED */
 static int pair(struct agent *a, struct pair_result *ret, struct err *err)
 {
-	const struct pair_setup setup = {a->machine_id, a->name, a->console};
+	const struct pair_setup setup = {.machine_id = a->machine_id,
+					 .name = a->name,
+					 .console = a->console,
+					 .fixed = a->config.server != NULL};
 	struct pair *p;
 	int r = 0;
 
