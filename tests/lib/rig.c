@@ -57,6 +57,8 @@ void rig_init(struct rig *g, struct sink *sink, struct blk *blk, unsigned worker
 	assert(used_init_whole(&g->used, blk_size(blk)) == 0);
 	source_init(&g->source, blk, &g->used, false);
 	g->workers = workers;
+	g->codec = CODEC_ZSTD;
+	g->level = 1;
 	for (unsigned i = 0; i < workers; i++)
 		g->peers[i] = sink_peer(sink);
 	job_set_peers(&g->job, g->peers, workers);
@@ -70,12 +72,12 @@ int rig_capture(struct rig *g)
 		.source = &g->source,
 		.peers = g->peers,
 		.workers = g->workers,
-		.codec = CODEC_ZSTD,
+		.codec = g->codec,
 		.level = &level,
 	};
 	int r;
 
-	level_init(&level, CODEC_ZSTD, 1, 1);
+	level_init(&level, g->codec, g->level, LEVEL_AUTO_MAX);
 	r = capture_disk(&setup, &g->result, &g->err);
 	level_done(&level);
 	job_get_code(&g->job, g->code);

@@ -21,6 +21,8 @@ struct rig {
 	struct used used;
 	struct peer *peers[RIG_WORKERS_MAX];
 	unsigned workers;
+	enum codec codec; /* CODEC_ZSTD ... */
+	int level;	  /* ... and 1, unless changed; 0: adaptive */
 	struct capture_result result;
 	struct err err;
 	char code[JOB_CODE_SIZE];

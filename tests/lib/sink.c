@@ -246,6 +246,7 @@ static int sink_put_pack(struct peer *p, const struct id *pack_id, const void *d
 			breach(s, "a bad pack: %s", bad.msg);
 			r = err_set(err, -EREMOTEIO, "bad pack");
 		} else {
+			s->stats.by_codec[k.codec]++;
 			s->stats.chunk_packs += k.kind == PACK_CHUNKS;
 			s->stats.node_packs += k.kind == PACK_NODES;
 			if (k.kind == PACK_CHUNKS &&

@@ -17,6 +17,7 @@ enum sink_op {
 };
 
 struct sink_stats {
+	unsigned by_codec[CODEC_COUNT]; /* packs, chunks' and nodes' */
 	unsigned lacks, chunk_packs, node_packs, windows_puts, finishes, nodes_gets, chunks_gets,
 		begins;
 	uint64_t ids_asked;	/* in lacks */

@@ -6,6 +6,7 @@
 
 #include "agent/capture.h"
 #include "agent/ledger.h"
+#include "agent/wire.h"
 #include "tests/lib/blk_fault.h"
 #include "tests/lib/rig.h"
 #include "tests/unit/tap.h"
@@ -476,8 +477,50 @@ static void test_many_groups(unsigned workers)
 	sink_free(s);
 }
 
+/* What a server says it takes, and what it is then sent. */
+static void test_codecs(void)
+{
+	static const struct {
+		const char *info;
+		enum codec codec;
+	} servers[] = {
+		{"{\"codecs\":[\"stored\",\"zlib\",\"zstd\"]}", CODEC_ZSTD},
+		{"{\"codecs\":[\"zstd\",\"zlib\"]}", CODEC_ZSTD},
+		{"{\"codecs\":[\"stored\",\"zlib\",\"br\",7]}", CODEC_ZLIB},
+		{"{\"codecs\":[\"stored\"]}", CODEC_STORED},
+		{"{}", CODEC_ZLIB},
+	};
+
+	for (size_t i = 0; i < sizeof(servers) / sizeof(*servers); i++) {
+		json_t *info = json_loads(servers[i].info, 0, NULL);
+		struct sink *s = sink_new();
+		struct blk *b = disk_of(SIZE, 9, 512);
+		enum codec codec = wire_codec_decode(info);
+		struct sink_stats stats;
+		struct rig g;
+
+		ok(codec == servers[i].codec, servers[i].info);
+		sink_add_disk(s, 0, SIZE);
+		rig_init(&g, s, b, 2);
+		g.codec = codec;
+		g.level = 0;
+		ok(rig_capture(&g) == 0 && image_equals(s, b) && sink_breach(s)[0] == '\0',
+		   "captured by that, the level being its own choice");
+		stats = sink_get_stats(s);
+		ok((codec == CODEC_STORED || stats.by_codec[codec] > 0) &&
+			   (codec == CODEC_ZSTD || stats.by_codec[CODEC_ZSTD] == 0) &&
+			   (codec == CODEC_ZLIB || stats.by_codec[CODEC_ZLIB] == 0),
+		   "nothing is sent that it does not take");
+		rig_done(&g);
+		blk_free(b);
+		sink_free(s);
+		json_decref(info);
+	}
+}
+
 int main(void)
 {
+	test_codecs();
 	test_whole(512, 512, 1);
 	test_whole(4096, 4096, 1);
 	test_whole(WINDOW_SIZE, 512, 2);
