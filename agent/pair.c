@@ -269,21 +269,24 @@ static void show_large(struct console *c, uint32_t code)
 void pair_show(struct pair *p, const struct pair_server *copy, bool alone)
 {
 	struct console *c = p->setup.console;
-	char code[PAIRING_TEXT_SIZE];
+	char code[PAIRING_TEXT_SIZE], proof[PAIRING_TEXT_SIZE];
 
 	(void)pairing_code_text(copy->code, code);
+	(void)pairing_code_text(copy->proof, proof);
 	(void)pthread_mutex_lock(&p->screen);
 	if (alone) {
 		show_large(c, copy->code);
+		console_say(c, "    ");
+		show_large(c, copy->proof);
 	} else {
 		console_say(c, "several servers answer; nothing is chosen here: type a code at "
 			       "the very server that it is of");
 	}
-	console_say(c, "*** PAIRING CODE  %s", code);
+	console_say(c, "*** PAIRING CODE  %s %s", code, proof);
 	console_say(c, "    of server '%s' at %s", copy->name, copy->urls[copy->url]);
 	console_say(c, "    with the key %.4s:%.4s:%.4s:%.4s... If it is yours, type there:",
 		    copy->pin, copy->pin + 4, copy->pin + 8, copy->pin + 12);
-	console_say(c, "        hoist pair %.8s %s", p->setup.machine_id, code);
+	console_say(c, "        hoist pair %.8s %s %s", p->setup.machine_id, code, proof);
 	(void)pthread_mutex_unlock(&p->screen);
 }
 

@@ -23,6 +23,7 @@
 #define REJECTED_MS	     900000u
 #define NONSENSE_MS	     60000u
 #define CONFLICT_MS	     20000u
+#define FALSE_PROOF_MS	     60000u /* doubled each time, up to about an hour */
 #define AGAIN_MS	     3000u
 #define RETRY_AFTER_MAX_S    900u
 #define REPEAT_MS	     60000u /* the same trouble is mentioned again after that */
@@ -37,6 +38,7 @@ struct talk {
 	struct http_target target;
 	struct pair_begun begun;
 	uint8_t random[PAIRING_RANDOM_SIZE];
+	uint32_t proof; /* that only the screen shows */
 };
 
 static uint32_t random_u32(void)
@@ -152,12 +154,16 @@ static int begin(struct talk *t, struct http_answer *a, struct err *err)
 	uint8_t machine[16], commitment[PAIRING_COMMITMENT_SIZE];
 	char hex[2 * PAIRING_COMMITMENT_SIZE + 1];
 	CLEANUP_JSON json_t *body = NULL, *answer = NULL;
+	uint64_t number;
 	int r;
 
 	if (!hex_decode(setup->machine_id, machine, sizeof(machine)))
 		return err_set(err, -EINVAL, "the machine's id is not 32 hex digits");
 	if (getrandom(t->random, sizeof(t->random), 0) != sizeof(t->random))
 		return err_set(err, -EIO, "this machine has no random numbers");
+	if (getrandom(&number, sizeof(number), 0) != sizeof(number))
+		return err_set(err, -EIO, "this machine has no random numbers");
+	t->proof = (uint32_t)(number % PAIRING_CODES);
 	pairing_commit(machine, t->random, commitment);
 	hex_encode(commitment, sizeof(commitment), hex);
 	body = json_pack("{s:s, s:s, s:s, s:s}", "machine_id", setup->machine_id, "name",
@@ -168,7 +174,7 @@ static int begin(struct talk *t, struct http_answer *a, struct err *err)
 	return r == 0 ? pair_begun_decode(answer, &t->begun, err) : r;
 }
 
-static int reveal(struct talk *t, enum pair_state *ret, struct http_answer *a, struct err *err)
+static int reveal(struct talk *t, struct pair_status *ret, struct http_answer *a, struct err *err)
 {
 	char hex[2 * PAIRING_RANDOM_SIZE + 1];
 	CLEANUP_JSON json_t *body = NULL, *answer = NULL;
@@ -179,17 +185,18 @@ static int reveal(struct talk *t, enum pair_state *ret, struct http_answer *a, s
 	if (!body)
 		return err_set(err, -ENOMEM, "out of memory");
 	r = ask(t->s, "/v1/agent/pair/reveal", body, ASK_S, &answer, a, err);
-	return r == 0 ? pair_state_decode(answer, ret, err) : r;
+	return r == 0 ? pair_status_decode(answer, ret, err) : r;
 }
 
-static int wait_once(struct talk *t, enum pair_state *ret, struct http_answer *a, struct err *err)
+static int wait_once(struct talk *t, struct pair_status *ret, struct http_answer *a,
+		     struct err *err)
 {
 	CLEANUP_JSON json_t *body = json_pack("{s:s}", "pairing", t->begun.ticket);
 	CLEANUP_JSON json_t *answer = NULL;
 	int r = body ? ask(t->s, "/v1/agent/pair/wait", body, WAIT_S, &answer, a, err)
 		     : err_set(err, -ENOMEM, "out of memory");
 
-	return r == 0 ? pair_state_decode(answer, ret, err) : r;
+	return r == 0 ? pair_status_decode(answer, ret, err) : r;
 }
 
 /* ---- the code */
@@ -210,6 +217,7 @@ static void show(struct talk *t)
 		memcpy(s->name, t->begun.name, sizeof(s->name));
 	memcpy(s->pin, t->target.pin, sizeof(s->pin));
 	s->code = pairing_code(&f);
+	s->proof = t->proof;
 	s->showing = true;
 	copy = *s;
 	alone = pair_is_alone(p);
@@ -337,10 +345,29 @@ static uint64_t after_error(struct talk *t, int r, const struct http_answer *a,
 	}
 }
 
-/* How long to wait after it was decided. */
-static uint64_t after_decision(struct talk *t, enum pair_state state)
+/* The server says that it was confirmed, and does not know what stands on this screen: a mistake in typing, or a server that would like to
+ * be trusted.  It has had its one guess; whoever goes on guessing waits longer each time, under whatever key. */
+static uint64_t after_false_proof(struct talk *t)
 {
-	switch (state) {
+	struct pair *p = t->s->pair;
+	uint64_t hold;
+
+	(void)pthread_mutex_lock(&p->lock);
+	hold = FALSE_PROOF_MS << (p->false_proofs < 6 ? p->false_proofs : 6);
+	p->false_proofs++;
+	p->hold_ms = clock_ms() + hold;
+	(void)pthread_mutex_unlock(&p->lock);
+	say_trouble(
+		t->s,
+		"it says that it was confirmed, but NOT BY SOMEBODY WHO READ THE CODE HERE: not "
+		"trusted; mistyped, or a server that is not yours");
+	return hold;
+}
+
+/* How long to wait after it was decided. */
+static uint64_t after_decision(struct talk *t, const struct pair_status *status)
+{
+	switch (status->state) {
 	case PAIR_REJECTED:
 		say_trouble(t->s, "this machine was REJECTED there; asking again in 15 minutes");
 		return REJECTED_MS;
@@ -350,6 +377,8 @@ static uint64_t after_decision(struct talk *t, enum pair_state state)
 			    "somebody is between; a new code follows");
 		return AGAIN_MS;
 	case PAIR_CONFIRMED:
+		if (status->proof != t->proof)
+			return after_false_proof(t);
 		win(t);
 		return 0;
 	case PAIR_ENDED:
@@ -361,14 +390,14 @@ static uint64_t after_decision(struct talk *t, enum pair_state state)
 }
 
 /* Wait for the decision, through losses of the connection, but not longer than the pairing can live. */
-static int await(struct talk *t, enum pair_state *state, struct http_answer *a, struct err *err)
+static int await(struct talk *t, struct pair_status *status, struct http_answer *a, struct err *err)
 {
 	uint64_t end = clock_ms() + (t->begun.life_s + WAIT_S) * 1000ull;
 	unsigned failures = 0;
 
-	while (*state == PAIR_WAITING && clock_ms() < end) {
+	while (status->state == PAIR_WAITING && clock_ms() < end) {
 		uint64_t asked = clock_ms();
-		int r = wait_once(t, state, a, err);
+		int r = wait_once(t, status, a, err);
 
 		if (http_may_retry(r, a)) {
 			say_trouble(t->s, err->msg);
@@ -378,14 +407,15 @@ static int await(struct talk *t, enum pair_state *state, struct http_answer *a, 
 		}
 		if (r == -EREMOTEIO && a->status == 404 &&
 		    clock_ms() + 2000 >= end - WAIT_S * 1000) {
-			*state = PAIR_ENDED; /* its life is over */
+			status->state = PAIR_ENDED; /* its life is over */
 			return 0;
 		}
 		if (r < 0)
 			return r;
 		failures = 0;
 		/* one that answers at once instead of waiting is not asked a thousand times a second */
-		if (*state == PAIR_WAITING && clock_ms() - asked < 1000 && !pair_pause(t->s, 1000))
+		if (status->state == PAIR_WAITING && clock_ms() - asked < 1000 &&
+		    !pair_pause(t->s, 1000))
 			return err_set(err, -ECANCELED, "interrupted");
 	}
 	return 0;
@@ -409,7 +439,7 @@ static void count_code(struct pair_server *s)
 static uint64_t exchange(struct pair_server *s)
 {
 	struct talk t = {.s = s};
-	enum pair_state state = PAIR_WAITING;
+	struct pair_status status = {PAIR_WAITING, 0};
 	struct http_answer a = {0};
 	struct err err = {0};
 	int r = connect_to(&t, &a, &err);
@@ -419,15 +449,15 @@ static uint64_t exchange(struct pair_server *s)
 	if (r == 0) {
 		note_reached(s);
 		count_code(s);
-		r = reveal(&t, &state, &a, &err);
+		r = reveal(&t, &status, &a, &err);
 	}
-	if (r == 0 && state == PAIR_WAITING) {
+	if (r == 0 && status.state == PAIR_WAITING) {
 		show(&t);
-		r = await(&t, &state, &a, &err);
+		r = await(&t, &status, &a, &err);
 		hide(s);
 	}
 	if (r == 0)
-		return after_decision(&t, state);
+		return after_decision(&t, &status);
 	return after_error(&t, r, &a, &err);
 }
 
@@ -442,15 +472,17 @@ static uint64_t left_of(uint64_t oldest_ms)
 static uint64_t until_next_code(struct pair_server *s)
 {
 	struct pair *p = s->pair;
-	uint64_t left = left_of(s->begins_ms[PAIRING_BEGINS_MAX - 1]), of_all;
+	uint64_t left = left_of(s->begins_ms[PAIRING_BEGINS_MAX - 1]), of_all, held;
 
 	(void)pthread_mutex_lock(&p->lock);
 	of_all = left_of(p->codes_ms[PAIR_CODES_MAX - 1]);
+	held = p->hold_ms > clock_ms() ? p->hold_ms - clock_ms() : 0;
 	(void)pthread_mutex_unlock(&p->lock);
 	left = of_all > left ? of_all : left;
+	left = held > left ? held : left;
 	if (left > 0)
-		say_trouble(s, "too many codes in a short time; the next one follows within 10 "
-			       "minutes");
+		say_trouble(s, "too many codes or guesses in a short time; the next one follows "
+			       "later");
 	return left;
 }
 

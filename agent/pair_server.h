@@ -14,10 +14,10 @@ struct pair_server {
 	bool used; /* this place in the table */
 
 	/* ---- what follows is under the pair's lock */
-	bool showing; /* there is a code */
-	bool evicted; /* another one is to have its place */
-	bool gone;    /* its thread has given up and is to be joined */
-	uint32_t code;
+	bool showing;	      /* there is a code */
+	bool evicted;	      /* another one is to have its place */
+	bool gone;	      /* its thread has given up and is to be joined */
+	uint32_t code, proof; /* proof: ours, shown beside the code and told to nobody */
 	struct http *http;    /* to be cancelled when all ends */
 	size_t urls_len, url; /* how many, and the one that is tried */
 	char urls[PAIR_URLS_MAX][URL_MAX];
@@ -48,6 +48,8 @@ struct pair {
 	struct pair_server servers[PAIR_SERVERS_MAX];
 	pthread_mutex_t screen; /* for what takes several lines; taken without the other */
 	uint64_t codes_ms[PAIR_CODES_MAX]; /* when the last codes were shown, whosever */
+	uint64_t hold_ms; /* no new code before that: somebody confirmed what he had not seen */
+	unsigned false_proofs;
 	uint64_t strange_ms; /* when a failure of one that was never reached was last shown */
 	struct pair_candidate candidates[PAIR_CANDIDATES_MAX];
 	size_t candidates_len;

@@ -61,7 +61,7 @@ int pair_begun_decode(const json_t *json, struct pair_begun *ret, struct err *er
 	return 0;
 }
 
-int pair_state_decode(const json_t *json, enum pair_state *ret, struct err *err)
+static int state_decode(const json_t *json, enum pair_state *ret, struct err *err)
 {
 	static const char *const names[] = {
 		[PAIR_WAITING] = "waiting",   [PAIR_CONFIRMED] = "confirmed",
@@ -80,4 +80,19 @@ int pair_state_decode(const json_t *json, enum pair_state *ret, struct err *err)
 		}
 	}
 	return err_set(err, -EPROTO, "field 'state' has a word that is no state");
+}
+
+int pair_status_decode(const json_t *json, struct pair_status *ret, struct err *err)
+{
+	struct pair_status x = {PAIR_ENDED, 0};
+	const char *proof = "";
+	int r = state_decode(json, &x.state, err);
+
+	if (r == 0 && x.state == PAIR_CONFIRMED)
+		r = json_get_str(json, "proof", 6, &proof, err);
+	if (r == 0 && x.state == PAIR_CONFIRMED && !pairing_code_from_text(proof, &x.proof))
+		r = err_set(err, -EPROTO, "field 'proof' is not six digits");
+	if (r == 0)
+		*ret = x;
+	return r;
 }

@@ -24,6 +24,10 @@ struct pair_begun {
 int pair_begun_decode(const json_t *json, struct pair_begun *ret, struct err *err) MUST_CHECK;
 
 enum pair_state { PAIR_WAITING, PAIR_CONFIRMED, PAIR_REJECTED, PAIR_WRONG_CODE, PAIR_ENDED };
+struct pair_status {
+	enum pair_state state;
+	uint32_t proof; /* PAIR_CONFIRMED: what the operator typed beside the code */
+};
 /* -EPROTO */
-int pair_state_decode(const json_t *json, enum pair_state *ret, struct err *err) MUST_CHECK;
+int pair_status_decode(const json_t *json, struct pair_status *ret, struct err *err) MUST_CHECK;
 #endif

@@ -77,12 +77,20 @@ void api_pair(struct call *c)
 	explicit_bzero(&begun, sizeof(begun));
 }
 
+static const char *proof_text(const struct pairing_status *status, char buf[static 8])
+{
+	(void)snprintf(buf, 8, "%06u", (unsigned)(status->proof % PAIRING_CODES));
+	return status->has_proof ? buf : NULL;
+}
+
 static void answer_status(struct call *c, int r, const struct pairing_status *status,
 			  const struct err *err)
 {
-	json_t *answer = r < 0 ? NULL
-			       : json_pack("{s:s, s:I}", "state", status->state, "expires_s",
-					   (json_int_t)status->left_s);
+	char proof[8];
+	json_t *answer =
+		r < 0 ? NULL
+		      : json_pack("{s:s, s:I, s:s*}", "state", status->state, "expires_s",
+				  (json_int_t)status->left_s, "proof", proof_text(status, proof));
 
 	api_answer(c, r, 200, answer, err);
 }
@@ -90,7 +98,7 @@ static void answer_status(struct call *c, int r, const struct pairing_status *st
 void api_pair_reveal(struct call *c)
 {
 	uint8_t random[PAIRING_RANDOM_SIZE];
-	struct pairing_status status = {NULL, 0};
+	struct pairing_status status = {.state = NULL};
 	const char *ticket = NULL;
 	struct err err;
 	int r = read_ticket(c->json, &ticket, &err);
@@ -105,7 +113,7 @@ void api_pair_reveal(struct call *c)
 
 void api_pair_wait(struct call *c)
 {
-	struct pairing_status status = {NULL, 0};
+	struct pairing_status status = {.state = NULL};
 	const char *ticket = NULL;
 	struct err err;
 	int r = read_ticket(c->json, &ticket, &err);

@@ -13,19 +13,28 @@ void api_list_pairings(struct call *c)
 	api_answer(c, r, 200, answer, &err);
 }
 
+static int read_digits(const json_t *body, const char *key, uint32_t *ret, struct err *err)
+{
+	const char *text = NULL;
+	int r = json_get_str(body, key, CODE_TEXT_MAX, &text, err);
+
+	if (r == 0 && !pairing_code_from_text(text, ret))
+		r = err_set(err, API_BAD_REQUEST, "field '%s' is not six digits", key);
+	return r;
+}
+
 void api_confirm_pairing(struct call *c)
 {
+	struct pairing_typed typed = {0, 0};
 	json_t *answer = NULL;
-	const char *text = NULL;
-	uint32_t code = 0;
 	struct err err;
-	int r = json_get_str(c->json, "code", CODE_TEXT_MAX, &text, &err);
+	int r = read_digits(c->json, "code", &typed.code, &err);
 
-	if (r == 0 && !pairing_code_from_text(text, &code))
-		r = err_set(&err, API_BAD_REQUEST, "field 'code' is not a code of six digits");
 	if (r == 0)
-		r = pairing_confirm(fleet_pairings(call_server(c)->fleet), c->match.params[0], code,
-				    &answer, &err);
+		r = read_digits(c->json, "proof", &typed.proof, &err);
+	if (r == 0)
+		r = pairing_confirm(fleet_pairings(call_server(c)->fleet), c->match.params[0],
+				    &typed, &answer, &err);
 	api_answer(c, r, 200, answer, &err);
 }
 

@@ -76,20 +76,31 @@ int cmd_pairings(struct ctx *c, struct err *err)
 	return 0;
 }
 
-/* "482913", "482 913" in one word or two. */
-static int read_code(const struct ctx *c, char ret[static 8], struct err *err)
+/* Twelve digits in any groups: the code, which the server has too, and the proof, which only the screen has. */
+static int read_code(const struct ctx *c, char ret_code[static 8], char ret_proof[static 8],
+		     struct err *err)
 {
-	char text[40];
-	uint32_t code = 0;
+	char digits[13] = "";
+	size_t n = 0;
 
-	(void)snprintf(text, sizeof(text), "%.18s %.18s", c->operands[1],
-		       c->operands_len > 2 ? c->operands[2] : "");
-	if (!pairing_code_from_text(text, &code)) {
-		return err_set(err, -EINVAL,
-			       "'%.64s' is no code: it is the six digits on the machine's screen",
-			       c->operands[1]);
+	for (int i = 1; i < c->operands_len; i++) {
+		for (const char *p = c->operands[i]; *p; p++) {
+			if (*p == ' ' || *p == '-')
+				continue;
+			if (*p < '0' || *p > '9' || n == 12) {
+				n = 0;
+				i = c->operands_len;
+				break;
+			}
+			digits[n++] = *p;
+		}
 	}
-	(void)snprintf(ret, 8, "%06u", (unsigned)code);
+	if (n != 12) {
+		return err_set(err, -EINVAL,
+			       "that is no code: it is the twelve digits on the machine's screen");
+	}
+	(void)snprintf(ret_code, 8, "%.6s", digits);
+	(void)snprintf(ret_proof, 8, "%.6s", digits + 6);
 	return 0;
 }
 
@@ -106,12 +117,12 @@ static int finish(const struct ctx *c, const json_t *answer, const char *what)
 int cmd_pair(struct ctx *c, struct err *err)
 {
 	CLEANUP_JSON json_t *body = NULL, *answer = NULL;
-	char path[PATH_SIZE], code[8];
-	int r = read_code(c, code, err);
+	char path[PATH_SIZE], code[8], proof[8];
+	int r = read_code(c, code, proof, err);
 
 	if (r < 0)
 		return r;
-	body = json_pack("{s:s}", "code", code);
+	body = json_pack("{s:s, s:s}", "code", code, "proof", proof);
 	if (!body)
 		return err_set(err, -ENOMEM, "out of memory");
 	path_make(path, "/v1/pairings/%s/confirm", c->operands[0]);

@@ -146,7 +146,7 @@ static const struct setting pairings_options[] = {
 	 .type = SETTING_BOOL,
 	 ARGV,
 	 AT(codes),
-	 .help = "Show the codes too, to compare them by eye with the machines' screens"},
+	 .help = "Show the codes too, to compare them by eye with the first six digits on the machines' screens"},
 };
 
 static const struct setting jobs_options[] = {
@@ -359,8 +359,8 @@ const struct command commands[] = {
 		.name = "pairings",
 		.operands = "",
 		.summary = "List the machines that show a pairing code",
-		.text = "A machine booted from a medium that was made for no server shows a code of "
-			"six digits, and waits until it is confirmed here. Those that were confirmed, "
+		.text = "A machine booted from a medium that was made for no server shows a pairing "
+			"code, and waits until it is confirmed here. Those that were confirmed, "
 			"rejected, or had a wrong code typed are listed until they expire. KNOWN: a "
 			"machine with this id has registered before.",
 		.takes = ALL,
@@ -371,16 +371,17 @@ const struct command commands[] = {
 		.name = "pair",
 		.operands = "MACHINE CODE",
 		.summary = "Confirm a machine by the code on its screen",
-		.text = "MACHINE as for 'machine show'; the screen says the whole command. The code "
-			"must be read from the machine's own screen: that it is also this server's is "
-			"what shows that nobody is between the two.\n"
+		.text = "MACHINE as for 'machine show'; the screen says the whole command. CODE is "
+			"the twelve digits there, in any groups: six that this server has too, which "
+			"shows that nobody is between it and the machine, and six that only the "
+			"screen has, by which the machine knows that whoever confirms has seen it.\n"
 			"A wrong code ends the pairing, and the machine shows a new one. When a code "
 			"that was surely typed right is called wrong, somebody is between: look at the "
 			"network before anything else.",
-		.example = "hoist pair 4c4c4544 482 913",
+		.example = "hoist pair 4c4c4544 482 913 207 551",
 		.takes = ALL,
 		.operands_min = 2,
-		.operands_max = 3,
+		.operands_max = 5,
 		.run = cmd_pair,
 	},
 	{

@@ -51,6 +51,7 @@ struct pairing {
 	struct pairing_facts facts; /* name: the one above */
 	uint8_t commitment[PAIRING_COMMITMENT_SIZE];
 	uint32_t code;	  /* from PAIRING_WAITING on */
+	uint32_t proof;	  /* from PAIRING_CONFIRMED on */
 	uint64_t life_ms; /* when its life began: with the begin, and anew when it is confirmed */
 	uint64_t heard_ms;
 	int64_t begun;	 /* seconds since 1970 */
@@ -239,7 +240,11 @@ static int no_pairing(struct err *err)
 
 static struct pairing_status status_of(const struct pairings *p, const struct pairing *x)
 {
-	return (struct pairing_status){state_names[x->state], (unsigned)(left_ms(p, x) / 1000)};
+	return (struct pairing_status){.state = state_names[x->state],
+				       .left_s = (unsigned)(left_ms(p, x) / 1000),
+				       .has_proof = x->state == PAIRING_CONFIRMED ||
+						    x->state == PAIRING_REGISTERED,
+				       .proof = x->proof};
 }
 
 /* ---- beginning */
@@ -598,15 +603,16 @@ static int resolve(struct pairings *p, const char *name, struct pairing **ret, s
 	return 0;
 }
 
-static int confirm_locked(struct pairings *p, const char *machine, uint32_t code, json_t **ret,
-			  struct note *n, struct err *err)
+static int confirm_locked(struct pairings *p, const char *machine,
+			  const struct pairing_typed *typed, json_t **ret, struct note *n,
+			  struct err *err)
 {
 	struct pairing *x = NULL;
 	int r = resolve(p, machine, &x, err);
 
 	if (r < 0 || !x)
 		return r;
-	if (x->code != code) {
+	if (x->code != typed->code) {
 		set_state(p, x, PAIRING_WRONG_CODE);
 		note(n, "pairing_wrong_code", x,
 		     ", another code was typed than the one it has here");
@@ -623,21 +629,22 @@ static int confirm_locked(struct pairings *p, const char *machine, uint32_t code
 		return out_of_memory(err);
 	(void)json_object_set_new(*ret, "state", json_string(state_names[PAIRING_CONFIRMED]));
 	(void)json_object_del(*ret, "known");
+	x->proof = typed->proof;
 	x->life_ms = now(p);
 	set_state(p, x, PAIRING_CONFIRMED);
 	note(n, "pairing_confirmed", x, "");
 	return 0;
 }
 
-int pairing_confirm(struct pairings *p, const char *machine, uint32_t code, json_t **ret,
-		    struct err *err)
+int pairing_confirm(struct pairings *p, const char *machine, const struct pairing_typed *typed,
+		    json_t **ret, struct err *err)
 {
 	struct note n = {.event = NULL};
 	int r;
 
 	pairings_tick(p);
 	(void)pthread_mutex_lock(&p->lock);
-	r = confirm_locked(p, machine, code, ret, &n, err);
+	r = confirm_locked(p, machine, typed, ret, &n, err);
 	(void)pthread_mutex_unlock(&p->lock);
 	tell(p, &n);
 	return r;

@@ -61,6 +61,8 @@ int pairing_begin(struct pairings *p, const struct pairing_begin *b, struct pair
 struct pairing_status {
 	const char *state; /* static */
 	unsigned left_s;
+	bool has_proof; /* once it is confirmed */
+	uint32_t proof; /* what was typed beside the code: the machine's screen alone knows it */
 };
 /* API_NOT_FOUND; API_BAD_REQUEST: it is not what was committed to. */
 int pairing_reveal(struct pairings *p, const char *ticket,
@@ -83,8 +85,13 @@ void pairing_forget(struct pairings *p, const char *machine);
 int pairings_list(struct pairings *p, bool (*known)(void *ctx, const char *machine), void *ctx,
 		  json_t **ret, struct err *err) MUST_CHECK;
 /* -> PAIRING.  API_NOT_FOUND, API_CONFLICT (several are meant), API_WRONG_CODE: it has ended. */
-int pairing_confirm(struct pairings *p, const char *machine, uint32_t code, json_t **ret,
-		    struct err *err) MUST_CHECK;
+struct pairing_typed {
+	uint32_t code; /* is compared here */
+	uint32_t
+		proof; /* is handed to the agent, if the code is right: it shows that the screen was looked at */
+};
+int pairing_confirm(struct pairings *p, const char *machine, const struct pairing_typed *typed,
+		    json_t **ret, struct err *err) MUST_CHECK;
 int pairing_reject(struct pairings *p, const char *machine, json_t **ret,
 		   struct err *err) MUST_CHECK;
 #endif

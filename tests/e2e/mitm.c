@@ -7,7 +7,9 @@
  *	relay*	all that both say is passed on unchanged
  *	early*	it pairs with the server first, so that its code there is fixed, and then sends the agent a random value of its own
  *	late*	it lets the agent show its code first, and then tries at the server until the code is the same, as often as it is let
- * One line for each: "NAME agent CODE server CODE", as it computes them itself, and "control CODE CODE", what they would be if the server's key
+ *	rogue1*	it asks no server, and says by itself that it was confirmed, with a guess at what stands on the screen
+ *	rogue2*	the same without a guess
+ * One line for each of the others: "NAME agent CODE server CODE", as it computes them itself, and "control CODE CODE", what they would be if the server's key
  * were not part of them.  The agents' questions how it goes are passed on, too. */
 #include <pthread.h>
 #include <stdio.h>
@@ -219,7 +221,7 @@ static struct https_answer on_reveal(const json_t *q)
 		return answer(400, "{}");
 	if (strncmp(v->name, "late", 4) == 0)
 		try_late(v);
-	else
+	else if (strncmp(v->name, "rogue", 5) != 0)
 		report(v);
 	return answer(200, "{\"state\": \"waiting\", \"expires_s\": 600}");
 }
@@ -252,6 +254,12 @@ static struct https_answer handle_json(const char *path, const json_t *q)
 		v = find(q);
 		if (v)
 			memcpy(ticket, v->server_ticket, sizeof(ticket));
+		if (v && strncmp(v->name, "rogue1", 6) == 0)
+			a = answer(
+				200,
+				"{\"state\": \"confirmed\", \"proof\": \"482913\", \"expires_s\": 600}");
+		if (v && strncmp(v->name, "rogue2", 6) == 0)
+			a = answer(200, "{\"state\": \"confirmed\", \"expires_s\": 600}");
 	}
 	(void)pthread_mutex_unlock(&lock);
 	return a.data ? a : on_wait(ticket);

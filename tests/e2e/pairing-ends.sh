@@ -13,7 +13,8 @@ cd "$TAP_TMP" || exit
 truncate -s 1M a.img
 port=$(perl -MSocket -e 'socket(S, PF_INET, SOCK_STREAM, 0) and bind(S, sockaddr_in(0, INADDR_LOOPBACK)) or die; print +(sockaddr_in(getsockname S))[0]')
 start_here() { start_server --name office --listen "127.0.0.1:$port" "$@" && URL=https://127.0.0.1:$port; }
-other() { printf '%06d' $(((10#${1/ /} + 1) % 1000000)); }
+other() { printf '%06d %s' $(((10#$(shared "$1") + 1) % 1000000)) "${1:8}"; } # wrong in what the server can see
+unseen() { printf '%s %06d' "${1:0:7}" $(((10#$(tr -d ' ' <<<"${1:8}") + 1) % 1000000)); } # and in what it cannot
 events() { api GET /v1/events && field '[.events[] | select(.event | startswith("pairing_")) | .event] | join(" ")'; }
 is_registered() { api GET "/v1/machines/$1" && [ "$STATUS" = 200 ]; }
 
@@ -32,9 +33,18 @@ isnt "$(code_of web1)" "$first" "which is another"
 nok "what is no code costs nothing" cli pair web1 12345
 is "$STATUS_CLI" 2 "but is called wrong usage"
 # shellcheck disable=SC2046
-ok "the new one, in two words" cli pair web1 $(code_of web1)
+ok "the new one, in four words" cli pair web1 $(code_of web1)
 ok "lets it in" wait_for 30 machine_is_idle web1
 stop_agent web1
+
+# ---- somebody who has not seen the screen: he may have the code from the server's list, or be a server that only says so
+start_bare web8 --disk a.img
+wait_for 60 has_codes web8 1
+cli pair web8 "$(unseen "$(code_of web8)")"
+ok "a machine does not believe who has not read its screen" wait_line 30 web8.log 'NOT BY SOMEBODY WHO READ THE CODE HERE: not trusted'
+nok "and does not register" is_registered web8
+nok "nor keeps anything" test -e web8.state/paired
+stop_agent web8
 
 # ---- rejected
 start_bare web2 --disk a.img
@@ -80,7 +90,9 @@ ok "by hand, with the commitment that b3sum makes" pair_begin 77
 register_with 77 "$TICKET"
 is "$STATUS $(error_code)" "403 forbidden" "a ticket that was not confirmed does not register"
 cli pairings --json
-ok "confirmed" cli pair by-hand "$(jq -r '.pairings[] | select(.name == "by-hand") | .code' <<<"$OUT")"
+ok "confirmed" cli pair by-hand "$(jq -r '.pairings[] | select(.name == "by-hand") | .code' <<<"$OUT")" 123456
+call '' POST /v1/agent/pair/wait -d "{\"pairing\":\"$TICKET\"}"
+is "$(field '"\(.state) \(.proof)"')" "confirmed 123456" "the agent is told what was typed beside the code"
 register_with 78 "$TICKET"
 is "$STATUS $(error_code)" "403 forbidden" "it registers no other machine"
 register_with 77 "${TICKET:0:63}x"
@@ -127,7 +139,7 @@ start_bare web6 --disk a.img
 ok "a code that expires is followed by another" wait_for 60 has_codes web6 2
 nok "the first one is worth nothing" cli pair web6 "$(codes_of web6 | head -n 1)"
 ok "the expiry is in the log" grep -q 'pairing_expired.*web6' server.log
-ok "after three codes the machine rests" wait_line 90 web6.log 'too many codes in a short time'
+ok "after three codes the machine rests" wait_line 90 web6.log 'too many codes or guesses in a short time'
 is "$(codes_of web6 | wc -l)" 3 "three"
 stop_agent web6
 stop_server

@@ -48,7 +48,7 @@ for batch in {1..11}; do
 	api GET /v1/pairings
 	for name in $names; do
 		# name, code on the machine's screen, code at the server
-		echo "$name $(code_of "$name" | tr -d ' ') $(field "[.pairings[] | select(.name == \"$name\" and .state == \"waiting\") | .code] | last")" >>seen
+		echo "$name $(shared "$(code_of "$name")") $(field "[.pairings[] | select(.name == \"$name\" and .state == \"waiting\") | .code] | last")" >>seen
 		screens=$((screens + 1))
 	done
 	grep -v '^listening' mitm.now >>mitm.all
@@ -80,5 +80,11 @@ nok "so that a second guess finds nothing" cli pair "$name" "$(code_of "$name")"
 ok "it is in the log" grep -q "pairing_wrong_code.*$name at 127.0.0.1" server.log
 api GET /v1/machines
 is "$(field '.machines | length')" 0 "nobody was let in"
+# ---- a server that needs no operator: it says by itself that it was confirmed
+read -r _ URL mitm_pin <listening
+start_bare rogue1 --disk a.img
+ok "a server that has not seen the screen is not believed" wait_line 60 rogue1.log 'NOT BY SOMEBODY WHO READ THE CODE HERE: not trusted'
+start_bare rogue2 --disk a.img
+ok "and one that does not even guess makes no sense" wait_line 60 rogue2.log 'what it answers makes no sense'
 nok "no agent trusts the one in the middle" grep -l 'is trusted from now on' ./*.log
 done_testing

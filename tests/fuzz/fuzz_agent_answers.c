@@ -44,7 +44,7 @@ static void check_finished(const json_t *j)
 static void check_pair(const json_t *j)
 {
 	struct pair_begun b;
-	enum pair_state state;
+	struct pair_status status;
 	struct err err;
 
 	if (pair_begun_decode(j, &b, &err) == 0) {
@@ -55,7 +55,8 @@ static void check_pair(const json_t *j)
 				abort();
 		}
 	}
-	if (pair_state_decode(j, &state, &err) == 0 && (unsigned)state > PAIR_ENDED)
+	if (pair_status_decode(j, &status, &err) == 0 &&
+	    ((unsigned)status.state > PAIR_ENDED || status.proof >= PAIRING_CODES))
 		abort();
 }
 

@@ -129,11 +129,12 @@ static struct agent waiting(unsigned number, const char *address)
 	return a;
 }
 
-static int confirm(const char *machine, uint32_t typed)
+static int confirm(const char *machine, uint32_t code_typed)
 {
+	const struct pairing_typed typed = {code_typed, 207551};
 	CLEANUP_JSON json_t *answer = NULL;
 
-	return pairing_confirm(table, machine, typed, &answer, &err);
+	return pairing_confirm(table, machine, &typed, &answer, &err);
 }
 
 static bool is_known(void *ctx, const char *machine)
@@ -165,7 +166,8 @@ static void a_pairing(void)
 	ok(shown() == 1, "shown");
 	ok(!pairing_admits(table, a.begun.ticket, a.machine), "its ticket is not good yet");
 	ok(confirm(a.machine, code(&a)) == 0, "confirmed by the code that the agent computes");
-	ok(strcmp(state(&a), "confirmed") == 0, "the agent is told");
+	ok(strcmp(state(&a), "confirmed") == 0 && a.status.has_proof && a.status.proof == 207551,
+	   "the agent is told, and what else was typed");
 	ok(pairing_admits(table, a.begun.ticket, a.machine), "its ticket is good");
 	ok(!pairing_admits(table, a.begun.ticket, "00000000000000000000000000000009"),
 	   "for this machine alone");
@@ -187,7 +189,8 @@ static void ends(void)
 	restart(true);
 	a = waiting(1, "x");
 	ok(confirm(a.machine, (code(&a) + 1) % PAIRING_CODES) == API_WRONG_CODE, "a wrong code");
-	ok(strcmp(state(&a), "wrong_code") == 0, "the agent is told");
+	ok(strcmp(state(&a), "wrong_code") == 0 && !a.status.has_proof,
+	   "the agent is told, and nothing of what else was typed");
 	ok(confirm(a.machine, code(&a)) == API_NOT_FOUND, "the right one comes too late");
 	ok(!pairing_admits(table, a.begun.ticket, a.machine), "it is not let in");
 	a = waiting(2, "x");
