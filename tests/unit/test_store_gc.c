@@ -1,5 +1,6 @@
 /* store_gc removes what nobody needs, and nothing else, whatever else goes on. */
 #include <errno.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -323,18 +324,20 @@ static void test_refusals(void)
 
 #define THREADS 3
 #define ROUNDS	12
+#define TRIES	(2 * THREADS * ROUNDS) /* there are fewer runs of gc, and one spoils one try */
 
 struct capture {
 	struct store *s;
 	unsigned n;
 	atomic_uint *good;
+	atomic_uint *ended; /* captures */
 	atomic_bool *is_over;
 };
 
 /* As an agent does it: ask, send what lacks, again when told that something is gone; seal, and look. */
 static bool capture_once(struct store *s, const struct sample *x, const char *key)
 {
-	for (int i = 0; i < 20; i++) {
+	for (int i = 0; i < TRIES; i++) {
 		bool is_sent = true;
 
 		for (size_t p = 0; p < x->packs_len && is_sent; p++) {
@@ -367,18 +370,26 @@ static void *capture_thread(void *arg)
 			(void)atomic_fetch_add(c->good, 1);
 		partial_remove(c->s, key);
 		sample_free(x);
+		(void)atomic_fetch_add(c->ended, 1);
 	}
 	return NULL;
 }
 
+/* Once for each capture that has ended: without a pause what is sent is gone before anything names it, again and again. */
 static void *gc_thread(void *arg)
 {
 	struct capture *c = arg;
+	unsigned seen = UINT_MAX;
 
 	while (!atomic_load(c->is_over)) {
 		struct roots none = {.len = 0};
 		struct gc_result got;
 
+		if (atomic_load(c->ended) == seen) {
+			(void)usleep(500);
+			continue;
+		}
+		seen = atomic_load(c->ended);
 		if (gc(c->s, &none, &got) == 0)
 			(void)atomic_fetch_add(c->good, 1);
 	}
@@ -388,7 +399,7 @@ static void *gc_thread(void *arg)
 static void test_concurrent(void)
 {
 	const struct store_options o = {.interval_ms = 20, .packs_max = 8, .recent_max = 50};
-	atomic_uint good = 0, runs = 0;
+	atomic_uint good = 0, runs = 0, ended = 0;
 	atomic_bool is_over = false;
 	struct capture captures[THREADS + 1];
 	pthread_t threads[THREADS + 1];
@@ -398,7 +409,7 @@ static void test_concurrent(void)
 	if (store_open_options(fixture_data, &o, &s, &err) < 0)
 		abort();
 	for (unsigned i = 0; i <= THREADS; i++) {
-		captures[i] = (struct capture){s, i, i < THREADS ? &good : &runs, &is_over};
+		captures[i] = (struct capture){s, i, i < THREADS ? &good : &runs, &ended, &is_over};
 		if (pthread_create(&threads[i], NULL, i < THREADS ? capture_thread : gc_thread,
 				   &captures[i]) != 0)
 			abort();
