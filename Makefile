@@ -137,6 +137,7 @@ AGENT_SRC := \
 	agent/man.c \
 	agent/meter.c \
 	agent/nic.c \
+	agent/orders.c \
 	agent/outbox.c \
 	agent/pair.c \
 	agent/pair_server.c \

@@ -17,14 +17,12 @@
 #include "agent/config.h"
 #include "agent/console.h"
 #include "agent/discover.h"
-#include "agent/end.h"
-#include "agent/heartbeat.h"
+#include "agent/inventory.h"
 #include "agent/link.h"
+#include "agent/orders.h"
 #include "agent/pair.h"
 #include "agent/paired.h"
 #include "agent/session.h"
-#include "agent/wire.h"
-#include "agent/work.h"
 #include "common/beacon.h"
 #include "common/cleanup.h"
 
@@ -42,8 +40,8 @@ struct agent {
 	bool is_paired;		 /* the server is one that this machine was paired with */
 	atomic_bool is_unknown;	 /* and it does not know this machine any more */
 	pthread_mutex_t lock;	 /* over what follows */
-	struct job *job;	 /* the one under way */
 	struct link *link;
+	struct orders *orders;
 	struct pair *pair; /* while there is no server yet */
 };
 
@@ -62,8 +60,8 @@ static void interrupt(struct agent *a)
 		pair_interrupt(a->pair);
 	if (a->link)
 		link_interrupt(a->link);
-	if (a->job)
-		job_stop(a->job, JOB_QUIT);
+	if (a->orders)
+		orders_stop(a->orders);
 	(void)pthread_mutex_unlock(&a->lock);
 }
 
@@ -166,8 +164,9 @@ static void inventory_freep(struct inventory **i)
 }
 
 /* For the next registration. */
-static int refresh_inventory(struct agent *a, struct err *err)
+static int refresh_inventory(void *ctx, struct err *err)
 {
+	struct agent *a = ctx;
 	CLEANUP(inventory_freep) struct inventory *i = NULL;
 	json_t *json;
 	int r = look_around(a, &i, err);
@@ -253,7 +252,7 @@ static void on_up(void *ctx, bool up)
 	if (a->discover)
 		discover_want(a->discover, !up);
 	(void)pthread_mutex_lock(&a->lock);
-	idle = !a->job;
+	idle = !a->orders || orders_is_idle(a->orders);
 	(void)pthread_mutex_unlock(&a->lock);
 	if (up && idle && session_is_registered(a->session))
 		console_say(a->console, "waiting for orders");
@@ -385,181 +384,6 @@ static int find_paired(struct agent *a, struct pair_result *ret, struct err *err
 	return r;
 }
 
-/* ---- jobs */
-
-static enum codec choose_codec(struct agent *a, struct err *err)
-{
-	struct http_call call = {"GET", "/v1/info", NULL, 0};
-	CLEANUP_JSON json_t *info = NULL;
-
-	return link_json(a->link, &call, &info, NULL, err) < 0 ? CODEC_ZLIB
-							       : wire_codec_decode(info);
-}
-
-static const char *const outcome_words[] = {"done", "failed", "cancelled", "interrupted"};
-
-/* Tell the server how it ended. -EREMOTEIO: it does not want to know (any more). */
-static int tell_outcome(struct agent *a, struct job *job, const struct outcome *o, struct err *err)
-{
-	CLEANUP_JSON json_t *body = json_pack("{s:O*}", "report", o->report);
-	char path[96];
-	struct http_call call = {"POST", path, body, 600};
-	int r;
-
-	if (!body)
-		return err_set(err, -ENOMEM, "out of memory");
-	r = heartbeat_send(a->link, job, err); /* the last lines */
-	if (r < 0 && r != -EREMOTEIO)
-		return r;
-	if (o->kind == OUTCOME_FAILED) {
-		(void)json_object_set_new(body, "code", json_string(o->code));
-		(void)json_object_set_new(body, "message", json_string(o->message));
-	}
-	(void)snprintf(path, sizeof(path), "/v1/agent/jobs/%s/%s", job->id,
-		       o->kind == OUTCOME_FAILED ? "failed" : "done");
-	return link_json(a->link, &call, NULL, NULL, err);
-}
-
-static void set_job(struct agent *a, struct job *job)
-{
-	(void)pthread_mutex_lock(&a->lock);
-	a->job = job;
-	(void)pthread_mutex_unlock(&a->lock);
-	if (job && atomic_load(&a->quit))
-		job_stop(job, JOB_QUIT);
-}
-
-static void say_outcome(struct agent *a, const struct order *order, const struct outcome *o)
-{
-	console_say(a->console, "job %s, %s: %s", order->job, job_kind_name(order->kind),
-		    outcome_words[o->kind]);
-	if (o->kind != OUTCOME_DONE)
-		console_line(a->console, o->message);
-}
-
-/* One order from beginning to end.  *ret_kind: how it ended, as the server sees it. */
-static int do_order(struct agent *a, const struct order *order, enum outcome_kind *ret_kind,
-		    struct err *err)
-{
-	struct job job;
-	struct heartbeat *beat = NULL;
-	struct work w = {.config = &a->config, .session = a->session, .order = order, .job = &job};
-	struct outcome o = {.kind = OUTCOME_QUIT};
-	int r;
-
-	job_init(&job, order->job);
-	job.on_line = say;
-	job.ctx = a;
-	set_job(a, &job);
-	w.codec = choose_codec(a, err);
-	console_say(a->console, "job %s: %s of %u disk%s", order->job, job_kind_name(order->kind),
-		    order->disks_len, order->disks_len == 1 ? "" : "s");
-	r = heartbeat_start(a->session, &job, a->console, (unsigned)a->config.progress_ms, &beat,
-			    err);
-	if (r == 0)
-		work_run(&w, &o);
-	heartbeat_stop(beat);
-	if (r == 0)
-		say_outcome(a, order, &o);
-	if (r == 0 && (o.kind == OUTCOME_DONE || o.kind == OUTCOME_FAILED))
-		r = tell_outcome(a, &job, &o, err);
-	if (r == -EREMOTEIO) {
-		console_say(a->console, "the server does not take the end of the job: %s",
-			    err->msg);
-		o.kind = o.kind == OUTCOME_DONE ? OUTCOME_FAILED : o.kind;
-		r = 0;
-	}
-	set_job(a, NULL);
-	json_decref(o.report);
-	job_done(&job);
-	*ret_kind = o.kind;
-	return r;
-}
-
-/* An order that is not understood is refused in its own name, or the job would wait for ever. */
-static void refuse_order(struct agent *a, const json_t *order, const char *why)
-{
-	const char *id = json_string_value(json_object_get(order, "job"));
-	CLEANUP_JSON json_t *body = json_pack("{s:s, s:s}", "code", "bad_request", "message", why);
-	char path[96];
-	struct http_call call = {"POST", path, body, 0};
-	struct err err;
-
-	if (!id || strlen(id) != JOB_ID_SIZE - 1 || strspn(id, "0123456789abcdef") != strlen(id) ||
-	    !body)
-		return;
-	(void)snprintf(path, sizeof(path), "/v1/agent/jobs/%s/failed", id);
-	if (link_json(a->link, &call, NULL, NULL, &err) < 0)
-		console_say(a->console, "refusing an order: %s", err.msg);
-}
-
-/* The next order, or none when the poll was over without one. */
-static int poll_order(struct agent *a, struct order *ret, bool *ret_has, struct err *err)
-{
-	CLEANUP_JSON json_t *body = json_pack("{s:s, s:n}", "state", "idle", "job");
-	CLEANUP_JSON json_t *answer = NULL;
-	struct http_call call = {"POST", "/v1/agent/poll", body, session_poll_s(a->session) + 30};
-	const json_t *order = NULL;
-	int r;
-
-	*ret_has = false;
-	if (!body)
-		return err_set(err, -ENOMEM, "out of memory");
-	r = link_json(a->link, &call, &answer, NULL, err);
-	if (r == 0)
-		r = json_opt_object(answer, "order", &order, err);
-	if (r == 0 && order) {
-		r = order_decode(order, ret, err);
-		*ret_has = r == 0;
-		if (r < 0)
-			refuse_order(a, order, err->msg);
-	}
-	return r;
-}
-
-/* Not in a hurry, but not deaf. */
-static void rest(struct agent *a)
-{
-	for (unsigned i = 0; i < 50 && !atomic_load(&a->quit); i++)
-		(void)usleep(100000);
-}
-
-/* Orders for as long as there is a reason to go on.  *ret_status: for --once. */
-static int serve(struct agent *a, int *ret_status, struct err *err)
-{
-	while (!atomic_load(&a->quit)) {
-		struct order order = {.disks = NULL};
-		enum outcome_kind kind;
-		bool has = false;
-		int r = poll_order(a, &order, &has, err);
-
-		if (r == -ECANCELED)
-			return 0;
-		if (r < 0) {
-			console_say(a->console, "asking for orders: %s", err->msg);
-			rest(a); /* a server gone mad */
-			continue;
-		}
-		if (!has)
-			continue;
-		r = do_order(a, &order, &kind, err);
-		if (r == 0 && kind == OUTCOME_DONE)
-			end_machine(order.end, a->config.image, a->console);
-		order_done(&order);
-		if (r < 0 && r != -ECANCELED)
-			return r;
-		if (a->config.once) {
-			*ret_status = r == 0 && kind == OUTCOME_DONE ? EXIT_SUCCESS : EXIT_FAILURE;
-			return 0;
-		}
-		/* a restored disk looks different now */
-		if (refresh_inventory(a, err) == 0)
-			session_expire(a->session);
-		console_say(a->console, "waiting for orders");
-	}
-	return 0;
-}
-
 /* ---- start and end */
 
 static int start(struct agent *a, struct inventory **ret, struct err *err)
@@ -581,12 +405,16 @@ static int start(struct agent *a, struct inventory **ret, struct err *err)
 	return 0;
 }
 
-static void set_link(struct agent *a, struct link *l)
+/* What interrupt() is to reach; both or none. */
+static void set_busy(struct agent *a, struct link *l, struct orders *o)
 {
 	(void)pthread_mutex_lock(&a->lock);
 	a->link = l;
-	if (l && atomic_load(&a->quit))
+	a->orders = o;
+	if (l && atomic_load(&a->quit)) {
 		link_interrupt(l);
+		orders_stop(o);
+	}
 	(void)pthread_mutex_unlock(&a->lock);
 }
 
@@ -606,20 +434,27 @@ static int open_session(struct agent *a, const struct inventory *i,
 		.is_unknown = a->is_paired || !a->config.token ? on_unknown : NULL,
 		.ctx = a,
 	};
-	struct link *l;
+	struct orders_setup todo = {.config = &a->config,
+				    .console = a->console,
+				    .look_again = refresh_inventory,
+				    .ctx = a};
+	struct orders *o;
 	json_t *json;
 	int r = session_new(&setup, &a->session, err);
 
 	if (r < 0)
 		return r;
-	json = inventory_to_json(i);
-	l = json ? link_new(a->session) : NULL;
-	if (!l) {
-		json_decref(json);
+	todo.session = a->session;
+	todo.link = link_new(a->session);
+	o = todo.link ? orders_new(&todo) : NULL;
+	json = o ? inventory_to_json(i) : NULL;
+	if (!json) {
+		orders_free(o);
+		link_free(todo.link);
 		return err_set(err, -ENOMEM, "out of memory");
 	}
 	session_set_inventory(a->session, json);
-	set_link(a, l);
+	set_busy(a, todo.link, o);
 	r = start_discovery(a, setup.pin, err);
 	if (r == 0 && !setup.url)
 		console_say(a->console, "looking for the server with the key %s", setup.pin);
@@ -629,9 +464,11 @@ static int open_session(struct agent *a, const struct inventory *i,
 static void close_session(struct agent *a)
 {
 	struct link *l = a->link;
+	struct orders *o = a->orders;
 
 	stop_discovery(a);
-	set_link(a, NULL);
+	set_busy(a, NULL, NULL);
+	orders_free(o);
 	link_free(l);
 	session_free(a->session);
 	a->session = NULL;
@@ -651,7 +488,7 @@ static int serve_one(struct agent *a, const struct inventory *i, int *ret_status
 		r = open_session(a, i, &paired, err);
 	explicit_bzero(paired.ticket, sizeof(paired.ticket));
 	if (r == 0)
-		r = serve(a, ret_status, err);
+		r = orders_serve(a->orders, ret_status, err);
 	close_session(a);
 	if (r == 0 && atomic_load(&a->is_unknown) && a->config.state)
 		paired_forget(a->config.state);
