@@ -78,6 +78,7 @@ endif
 
 # ---- sources -------------------------------------------------------------------------------
 COMMON_SRC := \
+	common/agent_config.c \
 	common/beacon.c \
 	common/blk.c \
 	common/blk_file.c \
@@ -167,10 +168,8 @@ AGENT_SRC := \
 	agent/work_capture.c \
 	agent/work_restore.c
 
-# hoist without its main, so that tests can link it; with the table of what a live image can be told
+# hoist without its main, so that tests can link it
 CLI_SRC := \
-	agent/config.c \
-	agent/level.c \
 	server/cli/cmd_image.c \
 	server/cli/cmd_iso.c \
 	server/cli/cmd_job.c \

@@ -16,7 +16,7 @@ static const struct man_part parts[] = {
 	 "Settings come from the kernel line (hoist.KEY=VALUE), from a file of lines KEY=VALUE, and from the "
 	 "command line, which counts most. In the live image the file is /hoist.d/settings, which 'hoist iso' "
 	 "writes onto the medium; there the kernel line counts more than the file.",
-	 &config_table},
+	 &agent_config_table},
 	{"hoist-agent inventory",
 	 "Lists this machine's disks and what is on them, its firmware, memory and network cards. Nothing is "
 	 "written to any disk.",

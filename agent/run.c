@@ -534,7 +534,7 @@ static void print_help(void)
 		"Find the server, register this machine, and do what is ordered there: capture its\n"
 		"disks, or restore an image onto them.  Ends only when told to.\n\n",
 		stdout);
-	settings_print_help(&config_table, stdout);
+	settings_print_help(&agent_config_table, stdout);
 	(void)fputs(
 		"\nSettings are also read from the kernel line (hoist.KEY=VALUE) and, in the live\n"
 		"image, from /hoist.d/settings (KEY=VALUE); the command line counts most.\n\n"

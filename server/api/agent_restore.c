@@ -89,7 +89,7 @@ static int get_nodes(struct call *c, const struct job_disk_row *d, struct err *e
 		r = err_set(err, API_BAD_REQUEST, "The query needs 'first' and 'count'.");
 	if (r < 0)
 		return r;
-	if (count > windows - first)
+	if (count == 0 || count > windows - first)
 		return err_set(err, API_BAD_REQUEST, "The disk has no more than %llu windows.",
 			       (unsigned long long)windows);
 	most = count < NODES_GET_MAX ? count : NODES_GET_MAX;

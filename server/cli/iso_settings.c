@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/config.h"
+#include "common/agent_config.h"
 #include "common/cleanup.h"
 #include "common/medium.h"
 #include "server/cli/print.h"
@@ -20,9 +20,9 @@ static bool is_secret(const char *key)
 
 static bool may_repeat(const char *key)
 {
-	for (size_t i = 0; i < config_table.len; i++) {
-		if (strcmp(config_table.settings[i].key, key) == 0)
-			return config_table.settings[i].type == SETTING_LIST;
+	for (size_t i = 0; i < agent_config_table.len; i++) {
+		if (strcmp(agent_config_table.settings[i].key, key) == 0)
+			return agent_config_table.settings[i].type == SETTING_LIST;
 	}
 	return false;
 }
@@ -63,9 +63,9 @@ int iso_settings_add(json_t *settings, const char *key, const char *value, struc
 int iso_settings_check(const char *key, const char *value, struct err *err)
 {
 	struct config scratch = {.server = NULL};
-	int r = settings_set(&config_table, &scratch, SETTING_FILE, key, value, err);
+	int r = settings_set(&agent_config_table, &scratch, SETTING_FILE, key, value, err);
 
-	settings_done(&config_table, &scratch);
+	settings_done(&agent_config_table, &scratch);
 	if (r != -ENOENT)
 		return r;
 	return err_set(err, -EINVAL,
