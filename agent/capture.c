@@ -138,7 +138,8 @@ static int capture_all(struct capture *c, const struct geometry *g, struct captu
 		if (r == 0 && f.missing_len > 0) {
 			/* it may name more than 4,096 ranges one part after the other, but not for ever the same */
 			stuck = f.missing[0].first > reached ? 0 : stuck + 1;
-			reached = f.missing[0].first;
+			if (f.missing[0].first > reached)
+				reached = f.missing[0].first;
 			take_back(c, &f);
 		}
 		peer_finished_done(&f);

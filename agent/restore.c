@@ -87,6 +87,10 @@ static int next_node(struct restore *r, struct err *err)
 		e = err_set(err, -EPROTO,
 			    "the server's answer has one node for windows of different size");
 	}
+	if (e < 0) { /* nobody is to take what was half read */
+		p->left = 0;
+		atomic_store(&r->stop, true);
+	}
 	return job_blame(r->setup.job, "internal", e);
 }
 

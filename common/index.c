@@ -97,7 +97,7 @@ int index_decode_header(const uint8_t data[static INDEX_HEADER_SIZE], struct geo
 	reserved = reader_u32(&r);
 	count = reader_u64(&r);
 	if (magic != NULL && memcmp(magic, MAGIC_OLD, 8) == 0) {
-		return err_set(err, -EPROTO,
+		return err_set(err, -EPROTONOSUPPORT,
 			       "index: made by a version before the first release (" MAGIC_OLD
 			       "), which is not read any more; capture the disk again");
 	}

@@ -113,7 +113,7 @@ static int damaged(const struct index_file *f, const char *why, struct err *err)
 		       copy);
 }
 
-/* Reading came to this. */
+/* Reading came to this.  One of another version is whole, and stays where it is (-EPROTONOSUPPORT). */
 static int failed(const struct index_file *f, int code, struct err *err)
 {
 	if (code == -EPROTO || code == -ENODATA)

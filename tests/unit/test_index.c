@@ -93,7 +93,7 @@ static void test_old_header(void)
 
 	index_encode_header(&g, h);
 	h[7] = '1';
-	ok(index_decode_header(h, &back, &err) == -EPROTO &&
+	ok(index_decode_header(h, &back, &err) == -EPROTONOSUPPORT &&
 		   strstr(err.msg, "capture the disk again"),
 	   "the version before is refused with a sentence");
 }
