@@ -125,7 +125,7 @@ static int learn_pin(struct talk *t, struct http_answer *a, struct err *err)
 		r = json_get_str(info, "fingerprint", PIN_TEXT_SIZE - 1, &pin, err);
 	if (r == 0)
 		r = http_target_set_pin(&t->target, pin, err);
-	return r;
+	return r == -EINVAL ? -EPROTO : r; /* whose sentence would quote the stranger */
 }
 
 static int connect_to(struct talk *t, struct http_answer *a, struct err *err)
@@ -389,6 +389,16 @@ static uint64_t after_decision(struct talk *t, const struct pair_status *status)
 	}
 }
 
+/* Only what is said by us, not what a stranger's answer says: see after_refusal(). */
+static void say_retry(struct pair_server *s, int r, const struct http_answer *a,
+		      const struct err *err)
+{
+	char line[80];
+
+	(void)snprintf(line, sizeof(line), "it answers with status %d; asking again", a->status);
+	say_trouble(s, r == -EREMOTEIO ? line : err->msg);
+}
+
 /* Wait for the decision, through losses of the connection, but not longer than the pairing can live. */
 static int await(struct talk *t, struct pair_status *status, struct http_answer *a, struct err *err)
 {
@@ -400,7 +410,7 @@ static int await(struct talk *t, struct pair_status *status, struct http_answer 
 		int r = wait_once(t, status, a, err);
 
 		if (http_may_retry(r, a)) {
-			say_trouble(t->s, err->msg);
+			say_retry(t->s, r, a, err);
 			if (!pair_pause(t->s, link_pause_ms(failures++, random_u32())))
 				return err_set(err, -ECANCELED, "interrupted");
 			continue;
@@ -491,7 +501,11 @@ void *pair_server_run(void *server)
 	struct pair_server *s = server;
 	uint64_t pause_ms = 0;
 
-	while (pair_pause(s, pause_ms) && pair_pause(s, until_next_code(s))) {
+	while (pair_pause(s, pause_ms)) {
+		pause_ms = until_next_code(
+			s); /* looked at again after it: others may have been faster */
+		if (pause_ms > 0)
+			continue;
 		pause_ms = exchange(s);
 		(void)pthread_mutex_lock(&s->pair->lock);
 		if (s->pair->won)

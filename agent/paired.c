@@ -49,6 +49,7 @@ int paired_save(const char *state_dir, const struct http_target *t, struct err *
 {
 	CLEANUP_FREE char *path = path_of(state_dir, FILE_NAME);
 	CLEANUP_FREE char *temporary = path_of(state_dir, FILE_NAME ".new");
+	CLEANUP_FREE char *secret = path_of(state_dir, SESSION_SECRET_NAME);
 	CLEANUP_CLOSE int fd = -1;
 	char text[PIN_TEXT_SIZE + URL_MAX + 2];
 	int n = snprintf(text, sizeof(text), "%s %s\n", t->pin, t->url);
@@ -58,6 +59,8 @@ int paired_save(const char *state_dir, const struct http_target *t, struct err *
 	(void)mkdir(state_dir, 0700);
 	(void)unlink(temporary);
 	fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (secret)
+		(void)unlink(secret); /* of the server before: it is not for this one */
 	if (fd < 0 || write(fd, text, (size_t)n) != n || fsync(fd) < 0 ||
 	    rename(temporary, path) < 0)
 		return err_set(err, errno ? -errno : -EIO, "write '%s': %m", path);

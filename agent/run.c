@@ -365,6 +365,16 @@ static bool needs_pairing(const struct agent *a)
 	return !a->pin[0] || (!a->config.token && !session_has_secret(a->config.state));
 }
 
+/* A pin that was given since is stronger than a pairing with another server, whose secret is not for this one. */
+static void forget_other_pairing(const struct agent *a)
+{
+	struct http_target t;
+
+	if (a->pin[0] && a->config.state && paired_load(a->config.state, &t) &&
+	    strcmp(t.pin, a->pin) != 0)
+		paired_forget(a->config.state);
+}
+
 /* A server that this machine has been paired with, or is now. */
 static int find_paired(struct agent *a, struct pair_result *ret, struct err *err)
 {
@@ -481,6 +491,7 @@ static int serve_one(struct agent *a, const struct inventory *i, int *ret_status
 	int r = 0;
 
 	a->is_paired = false;
+	forget_other_pairing(a);
 	if (needs_pairing(a))
 		r = find_paired(a, &paired, err);
 	atomic_store(&a->is_unknown, false);

@@ -26,6 +26,7 @@ static int read_digits(const json_t *body, const char *key, uint32_t *ret, struc
 void api_confirm_pairing(struct call *c)
 {
 	struct pairing_typed typed = {0, 0};
+	bool replace = false;
 	json_t *answer = NULL;
 	struct err err;
 	int r = read_digits(c->json, "code", &typed.code, &err);
@@ -33,8 +34,10 @@ void api_confirm_pairing(struct call *c)
 	if (r == 0)
 		r = read_digits(c->json, "proof", &typed.proof, &err);
 	if (r == 0)
-		r = pairing_confirm(fleet_pairings(call_server(c)->fleet), c->match.params[0],
-				    &typed, &answer, &err);
+		r = json_opt_bool(c->json, "replace", &replace, &err);
+	if (r == 0)
+		r = fleet_confirm_pairing(call_server(c)->fleet, c->match.params[0], &typed,
+					  replace, &answer, &err);
 	api_answer(c, r, 200, answer, &err);
 }
 

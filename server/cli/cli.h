@@ -31,7 +31,7 @@ struct options {
 	char *machine, *state; /* jobs */
 	uint64_t uses;	       /* tokens */
 	char *expires, *note;
-	bool codes;			       /* pairings */
+	bool codes, replace;		       /* pairings */
 	bool all;			       /* image rm */
 	char *in, *out, *token, *show, *reset; /* iso */
 	bool new_token, secrets;

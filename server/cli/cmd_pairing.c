@@ -106,11 +106,15 @@ static int read_code(const struct ctx *c, char ret_code[static 8], char ret_proo
 
 static int finish(const struct ctx *c, const json_t *answer, const char *what)
 {
-	if (c->o.json)
+	if (c->o.json) {
 		print_json(answer);
-	else
-		print_line(stdout, "%s '%s' at %s, machine %.8s", what, json_text(answer, "name"),
-			   json_text(answer, "address"), json_text(answer, "machine"));
+	} else {
+		print_line(stdout, "%s '%s' at %s, machine %.8s%s", what, json_text(answer, "name"),
+			   json_text(answer, "address"), json_text(answer, "machine"),
+			   json_is_true(json_object_get(answer, "known"))
+				   ? ", in the place of the one that had registered with this id"
+				   : "");
+	}
 	return 0;
 }
 
@@ -122,7 +126,7 @@ int cmd_pair(struct ctx *c, struct err *err)
 
 	if (r < 0)
 		return r;
-	body = json_pack("{s:s, s:s}", "code", code, "proof", proof);
+	body = json_pack("{s:s, s:s, s:b}", "code", code, "proof", proof, "replace", c->o.replace);
 	if (!body)
 		return err_set(err, -ENOMEM, "out of memory");
 	path_make(path, "/v1/pairings/%s/confirm", c->operands[0]);

@@ -200,6 +200,15 @@ static const struct setting token_options[] = {
 	TOKEN_OPTIONS("1", "24h"),
 };
 
+static const struct setting pair_options[] = {
+	{.key = "replace",
+	 .type = SETTING_BOOL,
+	 ARGV,
+	 AT(replace),
+	 .help = "Also when a machine with this id is registered and has a job, which the "
+		 "confirmed one then goes on with"},
+};
+
 #define PLACE_OPTION(key_text, field, start, value_text, help_text)                          \
 	{                                                                                    \
 		.key = (key_text), .type = SETTING_TEXT, ARGV, AT(field), .preset = (start), \
@@ -382,6 +391,7 @@ const struct command commands[] = {
 		.takes = ALL,
 		.operands_min = 2,
 		.operands_max = 5,
+		OPTIONS(pair_options),
 		.run = cmd_pair,
 	},
 	{

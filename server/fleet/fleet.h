@@ -74,6 +74,9 @@ void fleet_count(struct fleet *f, unsigned *ret_machines, unsigned *ret_jobs_run
 
 struct pairings *fleet_pairings(struct fleet *f);
 /* {"pairings": [PAIRING...]} */
+/* pairing_confirm(), for the machine that `name` means.  API_CONFLICT also when its id is that of a machine with a job, unless it may `replace` it. */
+int fleet_confirm_pairing(struct fleet *f, const char *name, const struct pairing_typed *typed,
+			  bool replace, json_t **ret, struct err *err) MUST_CHECK;
 int fleet_list_pairings(struct fleet *f, json_t **ret, struct err *err) MUST_CHECK;
 
 /* ---- what agents say */

@@ -307,6 +307,40 @@ static bool is_known(void *ctx, const char *machine)
 	return machine_find(ctx, machine) != NULL;
 }
 
+/* A pairing takes the place of the machine that had this id, with its job: what that may read, it may read. */
+static int check_takeover(struct fleet *f, const char *id, bool replace, bool *ret_known,
+			  struct err *err)
+{
+	const struct machine *m;
+	LOCK_FLEET(f);
+
+	m = machine_find(f, id);
+	*ret_known = m;
+	if (!m || !m->job || replace)
+		return 0;
+	return err_set(err, API_CONFLICT,
+		       "A machine with this id, '%s', has registered before and has a job under "
+		       "way, which would go on with this one. If it is that very machine, started "
+		       "again, confirm it with --replace.",
+		       m->row.name);
+}
+
+int fleet_confirm_pairing(struct fleet *f, const char *name, const struct pairing_typed *typed,
+			  bool replace, json_t **ret, struct err *err)
+{
+	char machine[MACHINE_ID_SIZE];
+	bool known = false;
+	int r = pairing_find(f->pairings, name, machine, err);
+
+	if (r == 0)
+		r = check_takeover(f, machine, replace, &known, err);
+	if (r == 0)
+		r = pairing_confirm(f->pairings, machine, typed, ret, err);
+	if (r == 0 && json_object_set_new(*ret, "known", json_boolean(known)) < 0)
+		r = err_set(err, -ENOMEM, "The server is out of memory; ask again.");
+	return r;
+}
+
 int fleet_list_pairings(struct fleet *f, json_t **ret, struct err *err)
 {
 	LOCK_FLEET(f);

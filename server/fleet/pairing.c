@@ -353,7 +353,8 @@ static int fill(struct pairing *x, const struct pairing_begin *b, struct pairing
 }
 
 static int begin_locked(struct pairings *p, const struct pairing_begin *b,
-			struct pairing_begun *ret, unsigned *ret_retry_s, struct err *err)
+			struct pairing_begun *ret, unsigned *ret_retry_s, struct note *n,
+			struct err *err)
 {
 	struct census c = count(p, b);
 	struct pairing fresh = {.state = PAIRING_BEGUN};
@@ -370,6 +371,7 @@ static int begin_locked(struct pairings *p, const struct pairing_begin *b,
 	fresh.begun = time(NULL);
 	*c.free = fresh;
 	c.free->facts.name = c.free->name;
+	note(n, "pairing_begun", c.free, c.open ? ", in place of the one before" : "");
 	ret->life_s = p->config.life_s;
 	return 0;
 }
@@ -396,13 +398,15 @@ static void log_refusal(struct pairings *p, const struct pairing_begin *b, const
 int pairing_begin(struct pairings *p, const struct pairing_begin *b, struct pairing_begun *ret,
 		  unsigned *ret_retry_s, struct err *err)
 {
+	struct note n = {.event = NULL};
 	int r;
 
 	*ret_retry_s = 0;
 	pairings_tick(p);
 	(void)pthread_mutex_lock(&p->lock);
-	r = begin_locked(p, b, ret, ret_retry_s, err);
+	r = begin_locked(p, b, ret, ret_retry_s, &n, err);
 	(void)pthread_mutex_unlock(&p->lock);
+	tell(p, &n);
 	if (r < 0)
 		log_refusal(p, b, err);
 	return r;
@@ -430,7 +434,6 @@ static int reveal_locked(struct pairings *p, const char *ticket, const uint8_t *
 		memcpy(x->facts.agent_random, random, PAIRING_RANDOM_SIZE);
 		x->code = pairing_code(&x->facts);
 		set_state(p, x, PAIRING_WAITING);
-		note(n, "pairing_begun", x, "");
 	}
 	*ret = status_of(p, x);
 	return 0;
@@ -460,14 +463,15 @@ static struct pairing *wait_locked(struct pairings *p, const char *ticket)
 
 	if (x) {
 		x->waiter = me;
-		x->heard_ms = now(p);
+		if (x->state != PAIRING_BEGUN) /* one that reveals nothing is not kept alive */
+			x->heard_ms = now(p);
 		(void)pthread_cond_broadcast(&p->changed); /* of its former call */
 	}
 	while (x && is_open(x) && x->waiter == me && !p->stopping) {
 		int r = pthread_cond_timedwait(&p->changed, &p->lock, &until);
 
 		x = find_ticket(p, ticket);
-		if (x && x->waiter == me)
+		if (x && x->waiter == me && x->state != PAIRING_BEGUN)
 			x->heard_ms = now(p);
 		if (r != 0)
 			break;
@@ -533,16 +537,17 @@ static json_t *view(const struct pairings *p, const struct pairing *x, bool know
 
 	time_to_text(x->begun, begun);
 	(void)snprintf(code, sizeof(code), "%06u", (unsigned)x->code);
-	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:b}", "machine", x->machine,
+	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s?, s:s, s:I, s:b}", "machine", x->machine,
 			 "name", x->name, "address", x->address, "agent_version", x->agent_version,
-			 "state", state_names[x->state], "code", code, "begun", begun, "expires_s",
+			 "state", state_names[x->state], "code",
+			 x->state == PAIRING_BEGUN ? NULL : code, "begun", begun, "expires_s",
 			 (json_int_t)(left_ms(p, x) / 1000), "known", (int)known);
 }
 
 static bool is_shown(const struct pairing *x)
 {
-	return x->state == PAIRING_WAITING || x->state == PAIRING_CONFIRMED ||
-	       x->state == PAIRING_REJECTED || x->state == PAIRING_WRONG_CODE;
+	return is_open(x) || x->state == PAIRING_CONFIRMED || x->state == PAIRING_REJECTED ||
+	       x->state == PAIRING_WRONG_CODE;
 }
 
 static int out_of_memory(struct err *err)
@@ -568,38 +573,86 @@ int pairings_list(struct pairings *p, bool (*known)(void *ctx, const char *machi
 	return *ret ? 0 : out_of_memory(err);
 }
 
-/* The waiting pairing of the machine that the operator means. */
-static int resolve(struct pairings *p, const char *name, struct pairing **ret, struct err *err)
+static bool is_meant(const struct pairing *x, const char *name)
 {
 	size_t len = strlen(name);
-	struct pairing *found = NULL;
-	unsigned matches = 0;
 
+	return (len >= PREFIX_MIN && strncmp(x->machine, name, len) == 0) ||
+	       strcmp(x->name, name) == 0;
+}
+
+/* Whoever is in between chooses ids and names of pairings, as many as there is room for, and need not show their codes before one fits.  So
+ * whatever may be meant by a name must be of one machine, whether it waits, has only begun or has ended: its codes are counted.  A whole
+ * id means that machine and no other. */
+static const char *resolve_machine(struct pairings *p, const char *name, struct err *err)
+{
+	const char *found = NULL;
+
+	for (size_t i = 0; i < p->config.max; i++) {
+		const struct pairing *x = &p->items[i];
+
+		if (x->state != PAIRING_FREE && left_ms(p, x) > 0 && strcmp(x->machine, name) == 0)
+			return x->machine;
+	}
+	for (size_t i = 0; i < p->config.max; i++) {
+		const struct pairing *x = &p->items[i];
+
+		if (x->state == PAIRING_FREE || left_ms(p, x) == 0)
+			continue;
+		if (!is_meant(x, name))
+			continue;
+		if (found && strcmp(found, x->machine) != 0) {
+			(void)err_set(
+				err, API_CONFLICT,
+				"'%s' may mean several machines that are pairing; name one by "
+				"its whole id, which stands on its screen.",
+				name);
+			return NULL;
+		}
+		found = x->machine;
+	}
+	if (!found) {
+		(void)err_set(err, API_NOT_FOUND,
+			      "No machine '%s' is pairing with this server now; look at what is "
+			      "on its screen.",
+			      name);
+	}
+	return found;
+}
+
+/* The pairing, in one of two states, of the machine that the operator means. */
+static int resolve(struct pairings *p, const char *name, enum pairing_state a, enum pairing_state b,
+		   struct pairing **ret, struct err *err)
+{
+	const char *machine = resolve_machine(p, name, err);
+
+	if (!machine)
+		return err->code;
 	for (size_t i = 0; i < p->config.max; i++) {
 		struct pairing *x = &p->items[i];
 
-		if (x->state != PAIRING_WAITING || left_ms(p, x) == 0)
+		if ((x->state != a && x->state != b) || left_ms(p, x) == 0 ||
+		    strcmp(x->machine, machine) != 0)
 			continue;
-		if ((len >= PREFIX_MIN && strncmp(x->machine, name, len) == 0) ||
-		    strcmp(x->name, name) == 0) {
-			found = x;
-			matches++;
-		}
+		*ret = x;
+		return 0;
 	}
-	if (matches > 1) {
-		return err_set(err, API_CONFLICT,
-			       "'%s' may mean several machines that are pairing; name one by more "
-			       "digits of its id.",
-			       name);
-	}
-	if (!found) {
-		return err_set(
-			err, API_NOT_FOUND,
-			"No machine '%s' is pairing with this server now; look at what is on "
-			"its screen.",
-			name);
-	}
-	*ret = found;
+	return err_set(err, API_NOT_FOUND,
+		       "Machine '%s' shows no code of this server now; look at what is on its "
+		       "screen.",
+		       name);
+}
+
+int pairing_find(struct pairings *p, const char *name, char ret_machine[static MACHINE_ID_SIZE],
+		 struct err *err)
+{
+	const char *machine;
+	LOCK(p);
+
+	machine = resolve_machine(p, name, err);
+	if (!machine)
+		return err->code;
+	(void)snprintf(ret_machine, MACHINE_ID_SIZE, "%s", machine);
 	return 0;
 }
 
@@ -608,7 +661,7 @@ static int confirm_locked(struct pairings *p, const char *machine,
 			  struct err *err)
 {
 	struct pairing *x = NULL;
-	int r = resolve(p, machine, &x, err);
+	int r = resolve(p, machine, PAIRING_WAITING, PAIRING_WAITING, &x, err);
 
 	if (r < 0 || !x)
 		return r;
@@ -654,7 +707,7 @@ static int reject_locked(struct pairings *p, const char *machine, json_t **ret, 
 			 struct err *err)
 {
 	struct pairing *x = NULL;
-	int r = resolve(p, machine, &x, err);
+	int r = resolve(p, machine, PAIRING_WAITING, PAIRING_CONFIRMED, &x, err);
 
 	if (r < 0 || !x)
 		return r;

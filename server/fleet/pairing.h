@@ -84,6 +84,9 @@ void pairing_forget(struct pairings *p, const char *machine);
 /* {"pairings": [PAIRING...]}; `known` tells whether a machine of that id has registered. */
 int pairings_list(struct pairings *p, bool (*known)(void *ctx, const char *machine), void *ctx,
 		  json_t **ret, struct err *err) MUST_CHECK;
+/* The whole id of the machine that the operator means.  API_NOT_FOUND, API_CONFLICT */
+int pairing_find(struct pairings *p, const char *name, char ret_machine[static MACHINE_ID_SIZE],
+		 struct err *err) MUST_CHECK;
 /* -> PAIRING.  API_NOT_FOUND, API_CONFLICT (several are meant), API_WRONG_CODE: it has ended. */
 struct pairing_typed {
 	uint32_t code; /* is compared here */

@@ -54,4 +54,21 @@ ok "an agent that is started again knows its server" wait_line 30 web1.log 'was 
 ok "and is taken in" wait_for 30 machine_is_idle web1
 nok "without a code" grep -q 'PAIRING CODE' web1.log
 stop_agent web1
+
+# ---- its id and its job, for one that says it is this machine
+order '{"kind":"capture","machine":"web1","image":"j"}'
+rm -r web1.state
+mv web1.log web1.second
+start_bare web1 --disk a.img
+ok "a machine of the same id without the secret shows a code" wait_line 60 web1.log 'hoist pair [0-9a-f]{8} '
+code=$(code_of web1)
+# shellcheck disable=SC2086
+cli pair web1 $code
+like "$STATUS_CLI:$ERR" "^1:.*has registered before and has a job under way.*--replace" "it does not get the job by its code alone"
+# shellcheck disable=SC2086
+cli pair web1 $code --replace
+like "$STATUS_CLI:$OUT" "^0:confirmed 'web1' .*in the place of the one that had registered with this id" "but if that is said to be wanted"
+job_wait 60
+is "$(field .state)" "done" "and then it does"
+stop_agent web1
 done_testing

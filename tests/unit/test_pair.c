@@ -73,6 +73,26 @@ static struct https_answer begun(const char *name)
 	return text(body);
 }
 
+/* A code of its own making on our screen is all that it wants. */
+static struct https_answer tempts(const struct https_request *q)
+{
+	static const char busy[] =
+		"{\"error\": {\"code\": \"busy\", \"message\": \"*** PAIRING CODE 111 222 333 444\"}}";
+	struct https_answer a = {0};
+
+	if (strstr(q->head, "/pair "))
+		return begun("tempter");
+	if (strstr(q->head, "/reveal "))
+		return text("{\"state\": \"waiting\", \"expires_s\": 600}");
+	a.data = malloc(512);
+	if (!a.data)
+		abort();
+	a.size = (size_t)snprintf((char *)a.data, 512,
+				  "HTTP/1.1 503 Busy\r\nContent-Length: %zu\r\n\r\n%s",
+				  sizeof(busy) - 1, busy);
+	return a;
+}
+
 /* "waiting", at once, for ever. */
 static struct https_answer hurries(const struct https_request *q)
 {
@@ -137,7 +157,7 @@ int main(void)
 	struct setting_list consoles = {&device, 1};
 	struct console *console;
 	struct pair_setup setup = {.machine_id = MACHINE, .name = "web1"};
-	struct https_server *servers[4], *honest;
+	struct https_server *servers[5], *honest;
 	struct pair_result result;
 	struct pair *p;
 	struct err err;
@@ -157,9 +177,12 @@ int main(void)
 	servers[1] = https_server_new(sends_much, false);
 	servers[2] = https_server_new(talks_nonsense, false);
 	servers[3] = https_server_new(hurries, false);
+	servers[4] = https_server_new(tempts, false);
 	begin = clock_ms();
-	for (unsigned i = 0; i < 4; i++)
-		offer(p, servers[i], "server");
+	for (unsigned i = 0; i < 5; i++) {
+		if (i != 1) /* it has its turn below */
+			offer(p, servers[i], "server");
+	}
 	if (pthread_create(&thread, NULL, interrupt_later, p) != 0)
 		abort();
 	ok(pair_run(p, &result, &err) == -ECANCELED, "interrupted among servers that are none");
@@ -172,9 +195,11 @@ int main(void)
 	ok(strstr(read_screen(), "of server 'hasty'") ||
 		   strstr(read_screen(), "of server 'server'"),
 	   "one of them got as far as a code");
-	ok(!strstr(read_screen(), "482 913") && !strstr(read_screen(), "[2J"),
+	ok(!strstr(read_screen(), "482 913") && !strstr(read_screen(), "111 222") &&
+		   !strstr(read_screen(), "[2J"),
 	   "and none showed what it liked");
 	ok(strstr(read_screen(), "makes no sense"), "nonsense is called so");
+	ok(strstr(read_screen(), "status 503"), "and a refusal by its number");
 
 	p = pair_new(&setup);
 	honest = https_server_new(is_honest, false);
@@ -187,7 +212,7 @@ int main(void)
 	ok(strcmp(result.target.pin, https_server_pin(honest)) == 0,
 	   "its key is the one to be trusted");
 	pair_free(p);
-	for (unsigned i = 0; i < 4; i++)
+	for (unsigned i = 0; i < 5; i++)
 		https_server_free(servers[i]);
 	https_server_free(honest);
 	console_free(console);

@@ -159,7 +159,8 @@ static void a_pairing(void)
 	restart(true);
 	a = agent(1, "x");
 	ok(begin(&a) == 0 && a.begun.life_s == LIFE_S, "begun");
-	ok(shown() == 0, "not shown before there is a code");
+	ok(shown() == 1 && confirm(a.machine, 0) == API_NOT_FOUND,
+	   "shown before there is a code, and not to be confirmed");
 	ok(confirm(a.machine, 0) == API_NOT_FOUND, "and not to be confirmed");
 	ok(reveal(&a) == 0 && strcmp(a.status.state, "waiting") == 0, "revealed: it waits");
 	ok(reveal(&a) == 0 && strcmp(a.status.state, "waiting") == 0, "once more: the same");
@@ -206,7 +207,7 @@ static void ends(void)
 	ok(reveal(&a) == 0 && strcmp(a.status.state, "ended") == 0, "and the right thing too late");
 	ok(confirm(a.machine, code(&a)) == API_NOT_FOUND, "there is nothing to confirm");
 	ok(strcmp(events, "pairing_begun pairing_wrong_code pairing_begun pairing_rejected "
-			  "pairing_forged ") == 0,
+			  "pairing_begun pairing_forged ") == 0,
 	   "all told");
 
 	restart(true);
@@ -397,6 +398,35 @@ static void wakes(void)
 	table = old;
 }
 
+/* Whoever is in between begins pairings whose ids or names look like the machine's, and shows their codes only when one fits. */
+static void likenesses(void)
+{
+	struct agent a, b, c;
+	char machine[MACHINE_ID_SIZE], digits[9];
+	CLEANUP_JSON json_t *answer = NULL;
+
+	restart(true);
+	a = waiting(1, "x");
+	(void)snprintf(digits, sizeof(digits), "%.8s", a.machine);
+	b = agent(1, "y");
+	b.machine[31] = 'f';
+	ok(begin(&b) == 0, "an id that begins alike, not revealed");
+	ok(confirm(digits, code(&a)) == API_CONFLICT, "eight digits do not tell them apart");
+	ok(pairing_find(table, digits, machine, &err) == API_CONFLICT &&
+		   pairing_find(table, a.machine, machine, &err) == 0 &&
+		   strcmp(machine, a.machine) == 0,
+	   "the whole id does");
+	ok(confirm(a.machine, code(&a)) == 0, "and is confirmed");
+	c = waiting(2, "z");
+	pass(61);
+	ok(confirm(digits, 0) == API_CONFLICT, "one that has ended still counts");
+	ok(pairing_reject(table, a.machine, &answer, &err) == 0 &&
+		   strcmp(state(&a), "rejected") == 0 &&
+		   !pairing_admits(table, a.begun.ticket, a.machine),
+	   "a confirmation can be taken back");
+	ok(pairing_find(table, c.machine, machine, &err) == 0, "others are not disturbed");
+}
+
 int main(void)
 {
 	log_set_level(LOG_ERROR);
@@ -406,6 +436,7 @@ int main(void)
 	bounds();
 	registered_gives_room();
 	others_id();
+	likenesses();
 	off();
 	wakes();
 	pairings_stop(table);
