@@ -9,6 +9,7 @@
 
 #include "agent/wire.h"
 #include "common/cleanup.h"
+#include "common/cond.h"
 #include "common/text.h"
 
 #define SHOW_MS 500u
@@ -155,7 +156,6 @@ int heartbeat_start(struct session *s, struct job *job, struct console *console,
 		    unsigned interval_ms, struct heartbeat **ret, struct err *err)
 {
 	struct heartbeat *h = calloc(1, sizeof(*h));
-	pthread_condattr_t attr;
 	int r = -ENOMEM;
 
 	if (!h)
@@ -164,10 +164,7 @@ int heartbeat_start(struct session *s, struct job *job, struct console *console,
 	h->console = console;
 	h->interval_ms = interval_ms;
 	(void)pthread_mutex_init(&h->lock, NULL);
-	(void)pthread_condattr_init(&attr);
-	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	(void)pthread_cond_init(&h->wake, &attr);
-	(void)pthread_condattr_destroy(&attr);
+	cond_init(&h->wake);
 	h->link = link_new(s);
 	if (h->link)
 		r = start_threads(h);

@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "common/cleanup.h"
+#include "common/cond.h"
 #include "common/limits.h"
 
 #define PAUSE_FIRST_MS 1000u
@@ -39,16 +40,12 @@ unsigned link_pause_ms(unsigned n, uint32_t random)
 struct link *link_new(struct session *s)
 {
 	struct link *l = calloc(1, sizeof(*l));
-	pthread_condattr_t attr;
 
 	if (!l)
 		return NULL;
 	l->session = s;
 	(void)pthread_mutex_init(&l->lock, NULL);
-	(void)pthread_condattr_init(&attr);
-	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	(void)pthread_cond_init(&l->wake, &attr);
-	(void)pthread_condattr_destroy(&attr);
+	cond_init(&l->wake);
 	return l;
 }
 

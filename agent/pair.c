@@ -11,23 +11,20 @@
 #include "agent/clock.h"
 #include "agent/pair_server.h"
 #include "common/cleanup.h"
+#include "common/cond.h"
 
 #define SHOW_AGAIN_MS 30000u
 
 struct pair *pair_new(const struct pair_setup *setup)
 {
 	struct pair *p = calloc(1, sizeof(*p));
-	pthread_condattr_t attr;
 
 	if (!p)
 		return NULL;
 	p->setup = *setup;
 	(void)pthread_mutex_init(&p->lock, NULL);
 	(void)pthread_mutex_init(&p->screen, NULL);
-	(void)pthread_condattr_init(&attr);
-	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	(void)pthread_cond_init(&p->wake, &attr);
-	(void)pthread_condattr_destroy(&attr);
+	cond_init(&p->wake);
 	return p;
 }
 

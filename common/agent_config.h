@@ -14,7 +14,7 @@ struct config {
 	char *server, *pin, *token, *token_file;
 	char *name, *hostname, *id;
 	struct setting_list disks;
-	uint64_t memory;  /* bytes; 0 until config_finish */
+	uint64_t memory;  /* bytes; 0 until the agent has loaded all of it */
 	uint64_t workers; /* 0: as many as cores and memory allow */
 	char *level_text; /* what was said; then: */
 	int level;	  /* 0: adaptive */

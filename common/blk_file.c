@@ -244,7 +244,8 @@ static int file_drop_cache(struct blk *b, struct err *err)
 	return 0;
 }
 
-/* Filesystems whose word on holes is good.  Others have called fresh data a hole (OpenZFS 2.2.0, issue 15526), which nothing later can notice. */
+/* Filesystems whose word on holes is good.  A wrong one makes zeros of data, on both sides alike, so that nothing later can notice; of others that has
+ * been seen (ZFS, with fresh data). */
 static bool tells_holes(int fd)
 {
 	struct statfs fs;

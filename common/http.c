@@ -17,7 +17,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
@@ -175,21 +174,13 @@ static size_t on_header(char *line, size_t one, size_t len, void *user)
 	return one * len;
 }
 
-static uint64_t wall_us(void)
-{
-	struct timespec t;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
-}
-
 static int on_progress(void *user, curl_off_t down_total, curl_off_t down, curl_off_t up_total,
 		       curl_off_t up)
 {
 	struct http *h = user;
 
 	(void)down_total, (void)down, (void)up_total, (void)up;
-	if (h->on_time && wall_us() - h->moment.wall >= TELL_EVERY_US)
+	if (h->on_time && http_wall_us() - h->moment.wall >= TELL_EVERY_US)
 		tell_until_now(h, h->moment.receives);
 	return atomic_load(&h->cancelled);
 }

@@ -18,13 +18,18 @@ static uint64_t clock_us(clockid_t clock)
 	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
 }
 
+uint64_t http_wall_us(void)
+{
+	return clock_us(CLOCK_MONOTONIC);
+}
+
 void http_moment_take(int fd, bool receives, struct http_moment *ret)
 {
 	struct tcp_info info = {0};
 	socklen_t size = sizeof(info);
 
 	*ret = (struct http_moment){
-		.wall = clock_us(CLOCK_MONOTONIC),
+		.wall = http_wall_us(),
 		.cpu = clock_us(CLOCK_THREAD_CPUTIME_ID),
 		.receives = receives,
 	};

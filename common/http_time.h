@@ -23,6 +23,8 @@ struct http_moment {
 	bool receives; /* the answer has begun */
 };
 
+/* Now, as http_moment.wall: microseconds of the monotonic clock. */
+uint64_t http_wall_us(void);
 /* Now; `fd` is the connection's socket or -1. */
 void http_moment_take(int fd, bool receives, struct http_moment *ret);
 /* From `a` to `b`, of one request.  Pure. */

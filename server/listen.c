@@ -194,11 +194,8 @@ bool listen_is_any(const struct listen_addr *a)
 
 uint16_t listen_port(const struct listen_addr *a)
 {
-	char text[LISTEN_TEXT_SIZE];
-	uint16_t port;
-
-	describe(a, text, &port);
-	return port;
+	/* at the same place in both families */
+	return ntohs(((const struct sockaddr_in *)(const void *)&a->sa)->sin_port);
 }
 
 const struct listen_addr *listen_choose(const struct listen_addr *bound, size_t len,

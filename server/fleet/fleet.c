@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "common/cleanup.h"
+#include "common/cond.h"
 #include "common/log.h"
 #include "server/fleet/private.h"
 
@@ -23,16 +24,6 @@ int64_t fleet_now(void)
 
 	(void)clock_gettime(CLOCK_REALTIME, &ts);
 	return ts.tv_sec;
-}
-
-void fleet_cond_init(pthread_cond_t *cond)
-{
-	pthread_condattr_t attr;
-
-	(void)pthread_condattr_init(&attr);
-	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	(void)pthread_cond_init(cond, &attr);
-	(void)pthread_condattr_destroy(&attr);
 }
 
 bool fleet_wait(struct fleet *f, pthread_cond_t *cond, uint64_t deadline_ms)
@@ -167,8 +158,8 @@ static struct fleet *fleet_new(const struct fleet_config *config)
 	}
 	(void)pthread_mutex_init(&f->lock, NULL);
 	(void)pthread_mutex_init(&f->commit_lock, NULL);
-	fleet_cond_init(&f->work);
-	fleet_cond_init(&f->tick);
+	cond_init(&f->work);
+	cond_init(&f->tick);
 	return f;
 }
 

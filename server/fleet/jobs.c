@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "common/cleanup.h"
+#include "common/cond.h"
 #include "common/log.h"
 #include "server/fleet/private.h"
 
@@ -28,7 +29,7 @@ struct job *job_new(void)
 	}
 	j->refs = 1;
 	j->disk = -1;
-	fleet_cond_init(&j->cond);
+	cond_init(&j->cond);
 	return j;
 }
 

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "common/cleanup.h"
+#include "common/cond.h"
 #include "common/log.h"
 #include "server/fleet/private.h"
 
@@ -72,7 +73,7 @@ static struct machine *machine_new(void)
 	struct machine *m = calloc(1, sizeof(*m));
 
 	if (m)
-		fleet_cond_init(&m->cond);
+		cond_init(&m->cond);
 	return m;
 }
 

@@ -13,6 +13,7 @@
 #include <time.h>
 
 #include "common/cleanup.h"
+#include "common/cond.h"
 #include "common/json.h"
 #include "common/log.h"
 
@@ -119,7 +120,6 @@ static void tell(struct pairings *p, const struct note *n)
 struct pairings *pairings_new(const struct pairings_config *config)
 {
 	struct pairings *p = calloc(1, sizeof(*p));
-	pthread_condattr_t attr;
 
 	if (!p)
 		return NULL;
@@ -132,10 +132,7 @@ struct pairings *pairings_new(const struct pairings_config *config)
 		return NULL;
 	}
 	(void)pthread_mutex_init(&p->lock, NULL);
-	(void)pthread_condattr_init(&attr);
-	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	(void)pthread_cond_init(&p->changed, &attr);
-	(void)pthread_condattr_destroy(&attr);
+	cond_init(&p->changed);
 	return p;
 }
 

@@ -64,9 +64,8 @@ struct fleet {
 		commit_lock; /* numbers of versions are given one at a time; taken before `lock` */
 };
 
-uint64_t fleet_now_ms(void);		    /* monotonic */
-int64_t fleet_now(void);		    /* seconds since 1970 */
-void fleet_cond_init(pthread_cond_t *cond); /* monotonic */
+uint64_t fleet_now_ms(void); /* monotonic */
+int64_t fleet_now(void);     /* seconds since 1970 */
 /* Until `deadline_ms` (monotonic): false when it has passed. */
 bool fleet_wait(struct fleet *f, pthread_cond_t *cond, uint64_t deadline_ms);
 

@@ -25,6 +25,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/cond.h"
 #include "common/json.h"
 #include "common/limits.h"
 #include "common/log.h"
@@ -553,7 +554,6 @@ static struct MHD_Daemon *start_daemon(struct http_server *s, int fd)
 static struct http_server *server_new(const struct http_config *config)
 {
 	struct http_server *s = calloc(1, sizeof(*s));
-	pthread_condattr_t attr;
 
 	if (!s)
 		return NULL;
@@ -563,10 +563,7 @@ static struct http_server *server_new(const struct http_config *config)
 	s->budgets[CALL_DOCUMENTS].max = config->memory_max;
 	s->budgets[CALL_DOCUMENTS].strangers_max = config->memory_max / 2;
 	(void)pthread_mutex_init(&s->lock, NULL);
-	(void)pthread_condattr_init(&attr);
-	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	(void)pthread_cond_init(&s->freed, &attr);
-	(void)pthread_condattr_destroy(&attr);
+	cond_init(&s->freed);
 	return s;
 }
 

@@ -10,6 +10,7 @@
 #include <sys/statvfs.h>
 
 #include "common/cleanup.h"
+#include "common/cond.h"
 #include "server/store/internal.h"
 #include "server/store/workers.h"
 
@@ -323,19 +324,15 @@ static int open_index(struct store *s, const char *path, struct err *err)
 
 static void init_locks(struct store *s)
 {
-	pthread_condattr_t attr;
 
 	(void)pthread_mutex_init(&s->write_lock, NULL);
 	(void)pthread_mutex_init(&s->lock, NULL);
 	(void)pthread_mutex_init(&s->scratch_lock, NULL);
 	for (unsigned i = 0; i < STORE_FOLDERS; i++)
 		(void)pthread_mutex_init(&s->folder_locks[i], NULL);
-	(void)pthread_condattr_init(&attr);
-	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	(void)pthread_cond_init(&s->wake, &attr);
-	(void)pthread_cond_init(&s->upkeep_over, &attr);
+	cond_init(&s->wake);
+	cond_init(&s->upkeep_over);
 	(void)pthread_cond_init(&s->room, NULL);
-	(void)pthread_condattr_destroy(&attr);
 }
 
 static void store_free(struct store *s)
