@@ -96,6 +96,7 @@ COMMON_SRC := \
 	common/log.c \
 	common/man.c \
 	common/medium.c \
+	common/medium_settings.c \
 	common/message.c \
 	common/node.c \
 	common/pack.c \
@@ -181,7 +182,6 @@ CLI_SRC := \
 	server/cli/connect.c \
 	server/cli/coverage.c \
 	server/cli/help.c \
-	server/cli/iso_settings.c \
 	server/cli/print.c \
 	server/cli/progress.c \
 	server/cli/resolve.c \

@@ -14,9 +14,9 @@
 #undef BLOCK_SIZE /* linux/fs.h has one, common/limits.h another */
 #include "common/cleanup.h"
 #include "common/medium.h"
+#include "common/medium_settings.h"
 #include "common/text.h"
 #include "server/cli/cli.h"
-#include "server/cli/iso_settings.h"
 #include "server/cli/print.h"
 
 #define COPY_BLOCK (1u << 20)
@@ -34,9 +34,9 @@ static int add_given(struct ctx *c, json_t *settings, struct err *err)
 		if (!key)
 			return err_set(err, -EINVAL, "--set: '%.64s' is not of the form KEY=VALUE",
 				       item);
-		r = iso_settings_add(settings, key, equals + 1, err);
+		r = medium_settings_add(settings, key, equals + 1, err);
 		if (r == 0)
-			r = iso_settings_check(key, equals + 1, err);
+			r = medium_settings_check(key, equals + 1, err);
 		if (r < 0)
 			return err_prefix(err, "--set");
 	}
@@ -48,15 +48,15 @@ static int add_target(struct ctx *c, json_t *settings, struct err *err)
 	int r = target_find(c, err);
 
 	if (r == -EDESTADDRREQ && !c->o.new_token) /* no server is fine */
-		return c->o.pin ? iso_settings_add(settings, "pin", c->o.pin, err) : 0;
+		return c->o.pin ? medium_settings_add(settings, "pin", c->o.pin, err) : 0;
 	if (r == -EDESTADDRREQ) /* nobody to ask for the token */
 		r = err->code = -EINVAL;
 	if (r < 0)
 		return r;
 	if (!c->target_guessed)
-		r = iso_settings_add(settings, "server", c->target.url, err);
+		r = medium_settings_add(settings, "server", c->target.url, err);
 	if (r == 0 && c->target.pin[0])
-		r = iso_settings_add(settings, "pin", c->target.pin, err);
+		r = medium_settings_add(settings, "pin", c->target.pin, err);
 	return r;
 }
 
@@ -96,7 +96,7 @@ static int add_token(struct ctx *c, json_t *settings, struct err *err)
 		secret = c->o.token;
 	}
 	if (r == 0 && secret)
-		r = iso_settings_add(settings, "token", secret, err);
+		r = medium_settings_add(settings, "token", secret, err);
 	return r;
 }
 
@@ -120,7 +120,7 @@ static int encode(const json_t *settings, uint8_t ret_area[static MEDIUM_AREA_SI
 {
 	CLEANUP_FREE char *text = NULL;
 	size_t size = 0;
-	int r = iso_settings_text(settings, &text, &size, err);
+	int r = medium_settings_text(settings, &text, &size, err);
 
 	if (r == 0)
 		r = medium_encode(text, size, ret_area, err);
@@ -323,7 +323,7 @@ static int make_token(struct ctx *c, json_t *settings, json_t **ret, struct err 
 	if (r == 0)
 		r = json_get_str(*ret, "token", 128, &secret, err);
 	if (r == 0)
-		r = iso_settings_add(settings, "token", secret, err);
+		r = medium_settings_add(settings, "token", secret, err);
 	if (*ret)
 		(void)json_object_del(*ret, "token");
 	return r;
@@ -363,10 +363,16 @@ static void print_token(const json_t *token)
 
 /* ---- the three things it does */
 
+static void print_setting(void *arg, const char *key, const char *value)
+{
+	(void)arg;
+	print_line(stdout, "%s=%s", key, value);
+}
+
 /* `token`: made for the medium; NULL: none was. */
 static void print_settings(const struct ctx *c, const json_t *settings, const json_t *token)
 {
-	CLEANUP_JSON json_t *m = iso_settings_masked(settings, c->o.secrets);
+	CLEANUP_JSON json_t *m = medium_settings_masked(settings, c->o.secrets);
 
 	if (c->o.json) {
 		if (token) /* not the name of a setting */
@@ -374,7 +380,7 @@ static void print_settings(const struct ctx *c, const json_t *settings, const js
 		print_json(m);
 		return;
 	}
-	iso_settings_print(m);
+	medium_settings_each(m, print_setting, NULL);
 	if (token)
 		print_token(token);
 }
@@ -440,7 +446,7 @@ static int show(struct ctx *c, struct err *err)
 	if (r == 0)
 		r = medium_decode(area, &text, &size, err);
 	if (r == 0)
-		r = iso_settings_parse(text, size, settings, err);
+		r = medium_settings_parse(text, size, settings, err);
 	if (r < 0)
 		return err_prefix(err, "'%s'", c->o.show);
 	print_settings(c, settings, NULL);

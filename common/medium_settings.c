@@ -1,4 +1,4 @@
-#include "server/cli/iso_settings.h"
+#include "common/medium_settings.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -8,12 +8,10 @@
 #include "common/agent_config.h"
 #include "common/cleanup.h"
 #include "common/medium.h"
-#include "server/cli/print.h"
 
 #define LISTED_MAX 512u /* lines on a medium */
 
-/* Keys whose values are secrets. */
-static bool is_secret(const char *key)
+bool medium_setting_is_secret(const char *key)
 {
 	return strcmp(key, "token") == 0 || strcmp(key, "secret") == 0;
 }
@@ -46,7 +44,7 @@ static int add_beside(json_t *settings, const char *key, json_t *take_value)
 	return json_array_append_new(present, take_value);
 }
 
-int iso_settings_add(json_t *settings, const char *key, const char *value, struct err *err)
+int medium_settings_add(json_t *settings, const char *key, const char *value, struct err *err)
 {
 	int r = medium_check_setting(key, value, err);
 
@@ -60,7 +58,7 @@ int iso_settings_add(json_t *settings, const char *key, const char *value, struc
 }
 
 /* The agent's own table judges: a machine that finds a setting that it does not know, or a wrong value, is far away. */
-int iso_settings_check(const char *key, const char *value, struct err *err)
+int medium_settings_check(const char *key, const char *value, struct err *err)
 {
 	struct config scratch = {.server = NULL};
 	int r = settings_set(&agent_config_table, &scratch, SETTING_FILE, key, value, err);
@@ -74,9 +72,8 @@ int iso_settings_check(const char *key, const char *value, struct err *err)
 		       key);
 }
 
-/* Every key with every value of it. */
-static void each_line(const json_t *settings,
-		      void (*fn)(void *arg, const char *key, const char *value), void *arg)
+void medium_settings_each(const json_t *settings,
+			  void (*fn)(void *arg, const char *key, const char *value), void *arg)
 {
 	const char *key;
 	const json_t *value, *one;
@@ -98,7 +95,7 @@ static void write_line(void *arg, const char *key, const char *value)
 	(void)fprintf(arg, "%s=%s\n", key, value);
 }
 
-int iso_settings_text(const json_t *settings, char **ret, size_t *ret_size, struct err *err)
+int medium_settings_text(const json_t *settings, char **ret, size_t *ret_size, struct err *err)
 {
 	char *text = NULL;
 	size_t size = 0;
@@ -107,7 +104,7 @@ int iso_settings_text(const json_t *settings, char **ret, size_t *ret_size, stru
 
 	if (!f)
 		return err_set(err, -ENOMEM, "out of memory");
-	each_line(settings, write_line, f);
+	medium_settings_each(settings, write_line, f);
 	good = !ferror(f);
 	if (fclose(f) != 0 || !good) {
 		free(text);
@@ -118,7 +115,7 @@ int iso_settings_text(const json_t *settings, char **ret, size_t *ret_size, stru
 	return 0;
 }
 
-int iso_settings_parse(const char *text, size_t size, json_t *settings, struct err *err)
+int medium_settings_parse(const char *text, size_t size, json_t *settings, struct err *err)
 {
 	const char *end = text + size;
 	unsigned n = 0;
@@ -139,7 +136,7 @@ int iso_settings_parse(const char *text, size_t size, json_t *settings, struct e
 	return 0;
 }
 
-json_t *iso_settings_masked(const json_t *settings, bool secrets)
+json_t *medium_settings_masked(const json_t *settings, bool secrets)
 {
 	json_t *copy = json_copy((json_t *)settings);
 	const char *key;
@@ -147,19 +144,8 @@ json_t *iso_settings_masked(const json_t *settings, bool secrets)
 
 	json_object_foreach((json_t *)settings, key, value)
 	{
-		if (!secrets && is_secret(key))
+		if (!secrets && medium_setting_is_secret(key))
 			(void)json_object_set_new(copy, key, json_string("***"));
 	}
 	return copy;
-}
-
-static void show_line(void *arg, const char *key, const char *value)
-{
-	(void)arg;
-	print_line(stdout, "%s=%s", key, value);
-}
-
-void iso_settings_print(const json_t *settings)
-{
-	each_line(settings, show_line, NULL);
 }
