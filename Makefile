@@ -175,6 +175,7 @@ CLI_SRC := \
 	server/cli/cmd_iso.c \
 	server/cli/cmd_job.c \
 	server/cli/cmd_machine.c \
+	server/cli/cmd_media.c \
 	server/cli/cmd_pairing.c \
 	server/cli/cmd_server.c \
 	server/cli/cmd_vmdef.c \
@@ -285,6 +286,7 @@ SERVER_SRC := \
 	server/api/agent_capture.c \
 	server/api/agent_pair.c \
 	server/api/agent_restore.c \
+	server/api/media.c \
 	server/api/operator.c \
 	server/api/operator_images.c \
 	server/api/operator_pairings.c \
@@ -306,11 +308,13 @@ SERVER_SRC := \
 	server/fleet/plan.c \
 	server/fleet/view.c \
 	server/fleet/worker.c \
+	server/http/answer.c \
 	server/http/call.c \
 	server/http/http.c \
 	server/http/route.c \
 	server/listen.c \
 	server/man.c \
+	server/media/media.c \
 	server/notify.c \
 	server/rate.c \
 	server/rumours.c \

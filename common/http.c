@@ -47,6 +47,8 @@ struct http {
 	uint8_t *data; /* of `capacity` + 1 bytes */
 	size_t size, capacity;
 	int write_error;
+	int (*sink)(void *ctx, const void *data, size_t size);
+	void *sink_ctx;
 	/* where its time goes */
 	void (*on_time)(void *ctx, const struct http_time *t);
 	void *time_ctx;
@@ -108,6 +110,10 @@ static size_t on_data(char *data, size_t one, size_t len, void *user)
 	curl_off_t announced = -1;
 
 	(void)curl_easy_getinfo(h->curl, CURLINFO_RESPONSE_CODE, &status);
+	if (h->sink && status >= 200 && status < 300) {
+		h->write_error = h->sink(h->sink_ctx, data, n);
+		return h->write_error == 0 ? n : 0;
+	}
 	if (status >= 400 && max < ERROR_MAX)
 		max = ERROR_MAX;
 	(void)curl_easy_getinfo(h->curl, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &announced);
@@ -401,6 +407,8 @@ static bool prepare(struct http *h, const struct http_request *q, struct curl_sl
 				(long)(q->timeout_s ? q->timeout_s : TIMEOUT_S));
 	bad |= curl_easy_setopt(c, CURLOPT_TIMEOUT, (long)q->whole_s);
 	h->answer_max = q->answer_max;
+	h->sink = q->sink;
+	h->sink_ctx = q->sink_ctx;
 	h->size = 0;
 	h->write_error = 0;
 	h->reason[0] = '\0';
@@ -470,8 +478,11 @@ static int perform(struct http *h, const struct http_request *q, struct err *err
 		return err_set(err, -EMSGSIZE, "%s %s: the answer is longer than %zu bytes",
 			       q->method, q->path, h->answer_max);
 	}
-	if (h->write_error < 0)
-		return err_set(err, h->write_error, "out of memory");
+	if (h->write_error < 0) {
+		errno = -h->write_error;
+		return err_set(err, h->write_error, "%s %s: keep the answer: %m", q->method,
+			       q->path);
+	}
 	return c == CURLE_OK ? 0 : transport_error(h, q, c, err);
 }
 

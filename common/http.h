@@ -47,6 +47,9 @@ struct http_request {
 	size_t answer_max;  /* an answer longer than that is -EMSGSIZE (errors may have 64 KiB) */
 	unsigned timeout_s; /* no byte either way for that long: -ETIMEDOUT; 0 = 60 */
 	unsigned whole_s;   /* longer than that in all: -ETIMEDOUT; 0 = no limit */
+	/* If given, takes an answer that is no error bit by bit, whatever its length; a negative errno ends the request with it. */
+	int (*sink)(void *ctx, const void *data, size_t size);
+	void *sink_ctx;
 };
 
 struct http_answer {

@@ -38,6 +38,7 @@
 #define NAME_MAX_LEN	 64u	 /* image, machine, server names */
 
 #define HOIST_PORT 4647 /* TCP and UDP */
+#define BOOT_PORT  4648 /* TCP: boot files */
 
 static inline uint64_t window_count(uint64_t disk_size)
 {

@@ -10,6 +10,8 @@
 struct config {
 	char *data; /* the data directory */
 	struct setting_list listen;
+	char *media; /* the folder of boot files; NULL: none */
+	struct setting_list boot;
 	char *discovery; /* "yes" or "no" */
 	uint64_t discovery_port;
 	char *pairing; /* "yes" or "no" */

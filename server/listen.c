@@ -55,17 +55,16 @@ static int split(const char *text, char *host, size_t host_size, uint16_t *ret_p
 		return -EINVAL;
 	memcpy(host, text, n);
 	host[n] = '\0';
-	*ret_port = HOIST_PORT;
 	return port ? parse_port(port, ret_port) : 0;
 }
 
-int listen_parse(const char *text, struct listen_addr *ret, struct err *err)
+int listen_parse(const char *text, uint16_t default_port, struct listen_addr *ret, struct err *err)
 {
 	struct sockaddr_in6 v6 = {.sin6_family = AF_INET6};
 	struct sockaddr_in v4 = {.sin_family = AF_INET};
 	char host[INET6_ADDRSTRLEN];
 	struct listen_addr a = {0};
-	uint16_t port;
+	uint16_t port = default_port;
 
 	if (split(text, host, sizeof(host), &port) < 0)
 		return bad(text, err);
@@ -87,7 +86,7 @@ int listen_check(const char *text, struct err *err)
 {
 	struct listen_addr a;
 
-	return listen_parse(text, &a, err);
+	return listen_parse(text, HOIST_PORT, &a, err);
 }
 
 static int bind_to(const struct listen_addr *a, int *ret_fd)
@@ -109,7 +108,7 @@ static int bind_to(const struct listen_addr *a, int *ret_fd)
 	return 0;
 }
 
-static void describe(const struct listen_addr *a, char *ret, uint16_t *ret_port)
+static void describe(const struct listen_addr *a, const char *scheme, char *ret, uint16_t *ret_port)
 {
 	char host[INET6_ADDRSTRLEN] = "?";
 
@@ -118,14 +117,14 @@ static void describe(const struct listen_addr *a, char *ret, uint16_t *ret_port)
 
 		(void)inet_ntop(AF_INET6, &v6->sin6_addr, host, sizeof(host));
 		*ret_port = ntohs(v6->sin6_port);
-		(void)snprintf(ret, LISTEN_TEXT_SIZE, "https://[%s]:%u", host, *ret_port);
+		(void)snprintf(ret, LISTEN_TEXT_SIZE, "%s://[%s]:%u", scheme, host, *ret_port);
 		return;
 	}
 	const struct sockaddr_in *v4 = (const void *)&a->sa;
 
 	(void)inet_ntop(AF_INET, &v4->sin_addr, host, sizeof(host));
 	*ret_port = ntohs(v4->sin_port);
-	(void)snprintf(ret, LISTEN_TEXT_SIZE, "https://%s:%u", host, *ret_port);
+	(void)snprintf(ret, LISTEN_TEXT_SIZE, "%s://%s:%u", scheme, host, *ret_port);
 }
 
 int listen_open(const struct listen_addr *a, int *ret_fd, struct err *err)
@@ -146,7 +145,7 @@ int listen_open(const struct listen_addr *a, int *ret_fd, struct err *err)
 	}
 	if (r == 0)
 		return 0;
-	describe(&b, text, &port);
+	describe(&b, "tcp", text, &port);
 	errno = -r;
 	return err_set(err, r, "listen at %s: %m%s", text,
 		       r == -EADDRINUSE ? " (does another server run?)" : "");
@@ -160,13 +159,14 @@ int listen_bound(int fd, struct listen_addr *ret, struct err *err)
 	return 0;
 }
 
-int listen_describe(int fd, char ret[static LISTEN_TEXT_SIZE], uint16_t *ret_port, struct err *err)
+int listen_describe(int fd, const char *scheme, char ret[static LISTEN_TEXT_SIZE],
+		    uint16_t *ret_port, struct err *err)
 {
 	struct listen_addr a;
 	int r = listen_bound(fd, &a, err);
 
 	if (r == 0)
-		describe(&a, ret, ret_port);
+		describe(&a, scheme, ret, ret_port);
 	return r;
 }
 
@@ -221,4 +221,33 @@ const struct listen_addr *listen_choose(const struct listen_addr *bound, size_t 
 		}
 	}
 	return any ? any : other;
+}
+
+int listen_url(const struct listen_addr *bound, size_t len, const struct sockaddr_storage *local,
+	       char ret[static LISTEN_TEXT_SIZE])
+{
+	const struct listen_addr *a = listen_choose(bound, len, local);
+	struct sockaddr_storage sa;
+	char host[INET6_ADDRSTRLEN];
+
+	if (!a)
+		return -ENOENT;
+	sa = listen_is_any(a) ? *local : a->sa;
+	if (sa.ss_family == AF_INET) {
+		const struct in_addr *v4 =
+			&((const struct sockaddr_in *)(const void *)&sa)->sin_addr;
+
+		if ((ntohl(v4->s_addr) >> 24) == IN_LOOPBACKNET)
+			return -ENOENT;
+		(void)inet_ntop(AF_INET, v4, host, sizeof(host));
+		(void)snprintf(ret, LISTEN_TEXT_SIZE, "https://%s:%u", host, listen_port(a));
+		return 0;
+	}
+	const struct in6_addr *v6 = &((const struct sockaddr_in6 *)(const void *)&sa)->sin6_addr;
+
+	if (IN6_IS_ADDR_LOOPBACK(v6) || IN6_IS_ADDR_LINKLOCAL(v6))
+		return -ENOENT;
+	(void)inet_ntop(AF_INET6, v6, host, sizeof(host));
+	(void)snprintf(ret, LISTEN_TEXT_SIZE, "https://[%s]:%u", host, listen_port(a));
+	return 0;
 }

@@ -4,6 +4,7 @@
  *	fingerprint 64 hex digits
  *	operator-token PATH
  *	listening https://ADDR:PORT	(one for each address)
+ *	booting http://ADDR:PORT	(one for each address of --boot)
  *	ready
  * Messages to people and the log go to standard error. */
 #include <gnutls/crypto.h>
@@ -29,10 +30,10 @@
 #include "server/notify.h"
 #include "server/server.h"
 
-#define LISTEN_MAX	16u
 #define OPERATOR_FILE	"operator.token"
 #define ADDRESS_FILE	"server.json"
 #define OPERATOR_DIGITS 64u
+#define BOOT_MEMORY	(1u << 20) /* requests for boot files have no bodies */
 
 uint64_t server_now_ms(void)
 {
@@ -138,7 +139,8 @@ static void set_name(struct server *s)
 /* Each connection needs a descriptor, the store some more. */
 static void raise_limits(const struct config *c)
 {
-	uint64_t want = (c->connections + 1) * (c->listen.len ? c->listen.len : 1) + 512;
+	uint64_t want =
+		(c->connections + 1) * ((c->listen.len ? c->listen.len : 1) + c->boot.len) + 512;
 	struct rlimit l;
 
 	if (getrlimit(RLIMIT_NOFILE, &l) < 0 || l.rlim_cur >= want)
@@ -151,23 +153,59 @@ static void raise_limits(const struct config *c)
 
 /* ---- starting */
 
-static int open_listeners(const struct config *c, int *fds, size_t *ret_len, struct err *err)
+/* Sockets that listen; none is open when opening failed. */
+struct listeners {
+	int fds[LISTEN_MAX];
+	size_t len;
+};
+
+static void listeners_close(struct listeners *l)
+{
+	for (size_t i = 0; i < l->len; i++)
+		(void)close(l->fds[i]);
+	l->len = 0;
+}
+
+static int listeners_open(char *const *texts, size_t len, uint16_t default_port,
+			  struct listeners *ret, struct err *err)
 {
 	struct listen_addr a;
-	size_t len = c->listen.len;
 	int r = 0;
 
 	if (len > LISTEN_MAX)
 		return err_set(err, -EINVAL, "more than %u addresses to listen at", LISTEN_MAX);
-	for (size_t i = 0; i < (len ? len : 1); i++) {
-		r = listen_parse(len ? c->listen.items[i] : "[::]", &a, err);
+	for (size_t i = 0; i < len && r == 0; i++) {
+		r = listen_parse(texts[i], default_port, &a, err);
 		if (r == 0)
-			r = listen_open(&a, &fds[i], err);
-		if (r < 0)
-			break;
-		*ret_len = i + 1;
+			r = listen_open(&a, &ret->fds[i], err);
+		if (r == 0)
+			ret->len = i + 1;
 	}
+	if (r < 0)
+		listeners_close(ret);
 	return r;
+}
+
+static int open_https(const struct config *c, struct listeners *ret, struct err *err)
+{
+	char *const all[] = {(char *)"[::]"};
+
+	return c->listen.len ? listeners_open(c->listen.items, c->listen.len, HOIST_PORT, ret, err)
+			     : listeners_open(all, 1, HOIST_PORT, ret, err);
+}
+
+static int open_media(struct server *s, struct listeners *ret, struct err *err)
+{
+	const struct config *c = s->config;
+
+	if (c->boot.len > 0 && !c->media) {
+		return err_set(
+			err, -EINVAL,
+			"--boot serves the folder that --media names, and --media is missing");
+	}
+	if (c->media && media_open(c->media, &s->media, err) < 0)
+		return err->code;
+	return listeners_open(c->boot.items, c->boot.len, BOOT_PORT, ret, err);
 }
 
 static void log_store_start(const struct store_start *st)
@@ -222,9 +260,10 @@ static int open_fleet(struct server *s, struct err *err)
 	return fleet_open(&config, &s->fleet, err);
 }
 
-static int start_http(struct server *s, const int *take_fds, size_t len, struct http_server **ret,
+static int start_http(struct server *s, struct listeners *take, struct http_server **ret,
 		      struct err *err)
 {
+	size_t len = take->len;
 	const struct http_config config = {
 		.identity = &s->identity,
 		.connections_max = (unsigned)s->config->connections,
@@ -237,19 +276,39 @@ static int start_http(struct server *s, const int *take_fds, size_t len, struct 
 		.authorize = api_authorize,
 	};
 
-	return http_server_start(&config, take_fds, len, ret, err);
+	take->len = 0;
+	return http_server_start(&config, take->fds, len, ret, err);
 }
 
-static int start_discovery(struct server *s, const struct listen_addr *listens, size_t len,
-			   struct discover **ret, struct err *err)
+/* Boot loaders check no key: no TLS, and nothing but the boot files. */
+static int start_boot(struct server *s, struct listeners *take, struct http_server **ret,
+		      struct err *err)
+{
+	size_t len = take->len;
+	const struct http_config config = {
+		.connections_max = (unsigned)s->config->connections,
+		.connections_per_peer = (unsigned)s->config->connections_per_peer,
+		.inactivity_s = (unsigned)s->config->inactivity_s,
+		.memory_max = BOOT_MEMORY,
+		.routes = boot_routes,
+		.routes_len = boot_routes_len,
+		.app = s,
+		.authorize = api_authorize,
+	};
+
+	take->len = 0;
+	return len > 0 ? http_server_start(&config, take->fds, len, ret, err) : 0;
+}
+
+static int start_discovery(struct server *s, struct discover **ret, struct err *err)
 {
 	const struct discover_config config = {
 		.udp_port = (uint16_t)s->config->discovery_port,
 		.name = s->name,
 		.version = HOIST_VERSION,
 		.key = s->identity.fingerprint,
-		.listens = listens,
-		.listens_len = len,
+		.listens = s->listens,
+		.listens_len = s->listens_len,
 		.rumours = &s->rumours,
 	};
 
@@ -265,7 +324,7 @@ static int write_address(const struct server *s, int fd, struct err *err)
 	char url[LISTEN_TEXT_SIZE], text[256];
 	const char *host;
 	uint16_t port;
-	int n, r = listen_describe(fd, url, &port, err);
+	int n, r = listen_describe(fd, "https", url, &port, err);
 
 	if (r < 0)
 		return r;
@@ -277,23 +336,34 @@ static int write_address(const struct server *s, int fd, struct err *err)
 	return file_write_private(s->config->data, ADDRESS_FILE, text, (size_t)n, err);
 }
 
-static int announce(struct server *s, const int *fds, size_t len, struct err *err)
+static int print_listeners(const char *what, const char *scheme, const struct listeners *l,
+			   struct err *err)
 {
 	char text[LISTEN_TEXT_SIZE];
 	uint16_t port;
 
-	if (write_address(s, fds[0], err) < 0)
+	for (size_t i = 0; i < l->len; i++) {
+		int r = listen_describe(l->fds[i], scheme, text, &port, err);
+
+		if (r < 0)
+			return r;
+		printf("%s %s\n", what, text);
+	}
+	return 0;
+}
+
+/* The listeners as they were before they were given away. */
+static int announce(struct server *s, const struct listeners *https, const struct listeners *boot,
+		    struct err *err)
+{
+	if (write_address(s, https->fds[0], err) < 0)
 		return err->code;
 
 	printf("fingerprint %s\n", s->identity.fingerprint_text);
 	printf("operator-token %s/" OPERATOR_FILE "\n", s->config->data);
-	for (size_t i = 0; i < len; i++) {
-		int r = listen_describe(fds[i], text, &port, err);
-
-		if (r < 0)
-			return r;
-		printf("listening %s\n", text);
-	}
+	if (print_listeners("listening", "https", https, err) < 0 ||
+	    print_listeners("booting", "http", boot, err) < 0)
+		return err->code;
 	printf("ready\n");
 	if (fflush(stdout) != 0)
 		return err_set(err, -errno, "write to standard output: %m");
@@ -314,40 +384,38 @@ static void wait_for_signal(void)
 	log_event(LOG_INFO, "stopping", "signal=%d", sig);
 }
 
-/* Serve until a signal.  `fds` are listening. */
-static int serve(struct server *s, int *fds, size_t len, struct err *err)
+/* Serve until a signal. */
+static int serve(struct server *s, struct listeners *take_https, struct listeners *take_boot,
+		 struct err *err)
 {
-	struct http_server *http = NULL;
+	const struct listeners https = *take_https, boot = *take_boot;
+	struct http_server *http = NULL, *boot_http = NULL;
 	struct discover *discover = NULL;
-	struct listen_addr listens[LISTEN_MAX];
 	int r = 0;
 
-	for (size_t i = 0; i < len && r == 0; i++)
-		r = listen_bound(fds[i], &listens[i], err);
-	s->port = r == 0 ? listen_port(&listens[0]) : 0;
+	for (; r == 0 && s->listens_len < https.len; s->listens_len++)
+		r = listen_bound(https.fds[s->listens_len], &s->listens[s->listens_len], err);
 	if (r == 0)
-		r = start_discovery(s, listens, len, &discover, err);
-	if (r < 0) {
-		for (size_t i = 0; i < len; i++)
-			(void)close(fds[i]);
-		return r;
-	}
-	r = start_http(s, fds, len, &http, err);
+		r = start_discovery(s, &discover, err);
 	if (r == 0)
-		r = announce(s, fds, len, err);
+		r = start_http(s, take_https, &http, err);
+	if (r == 0)
+		r = start_boot(s, take_boot, &boot_http, err);
+	if (r == 0)
+		r = announce(s, &https, &boot, err);
 	if (r == 0)
 		wait_for_signal();
 	notify_stopping();
 	discover_stop(discover);
 	fleet_stop(s->fleet); /* long polls end, so that connections can */
 	http_server_stop(http);
+	http_server_stop(boot_http);
 	return r;
 }
 
 static int run(struct server *s, struct err *err)
 {
-	int fds[LISTEN_MAX] = {0};
-	size_t len = 0;
+	CLEANUP(listeners_close) struct listeners https = {.len = 0}, boot = {.len = 0};
 	int r;
 
 	s->started_ms = server_now_ms();
@@ -355,16 +423,14 @@ static int run(struct server *s, struct err *err)
 	raise_limits(s->config);
 	r = load_operator_token(s->config->data, &s->operator_hash, err);
 	if (r == 0)
-		r = open_listeners(s->config, fds, &len, err);
+		r = open_https(s->config, &https, err);
+	if (r == 0)
+		r = open_media(s, &boot, err);
 	if (r == 0)
 		r = open_storage(s, err);
 	if (r == 0)
 		r = open_fleet(s, err);
-	if (r == 0)
-		return serve(s, fds, len, err);
-	for (size_t i = 0; i < len; i++)
-		(void)close(fds[i]);
-	return r;
+	return r == 0 ? serve(s, &https, &boot, err) : r;
 }
 
 static int start(const struct config *config)
@@ -390,6 +456,7 @@ static int start(const struct config *config)
 	if (s->store)
 		store_close(s->store);
 	state_close(s->state);
+	media_close(s->media);
 	identity_done(&s->identity);
 	rumours_done(&s->rumours);
 	free(s);

@@ -6,6 +6,8 @@
 #include "server/config.h"
 #include "server/fleet/fleet.h"
 #include "server/http/http.h"
+#include "server/listen.h"
+#include "server/media/media.h"
 #include "server/rumours.h"
 #include "server/state/state.h"
 #include "server/store/store.h"
@@ -15,12 +17,14 @@ struct server {
 	const struct config *config;
 	char name[NAME_SIZE];
 	struct identity identity;
-	struct id operator_hash; /* BLAKE3 of the operator's token */
-	uint16_t port;		 /* of the first listening address */
-	uint64_t started_ms;	 /* monotonic */
+	struct id operator_hash;		/* BLAKE3 of the operator's token */
+	struct listen_addr listens[LISTEN_MAX]; /* HTTPS */
+	size_t listens_len;
+	uint64_t started_ms; /* monotonic */
 	struct state *state;
 	struct store *store;
 	struct fleet *fleet;
+	struct media *media; /* NULL: none to hand out */
 	struct rumours rumours;
 };
 

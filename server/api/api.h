@@ -14,6 +14,10 @@ extern const size_t api_routes_len;
 int api_authorize(void *app, enum route_auth auth, const char *secret,
 		  char ret_machine[static MACHINE_ID_TEXT], struct err *err);
 
+/* What the plain address serves. */
+extern const struct route boot_routes[];
+extern const size_t boot_routes_len;
+
 static inline struct server *call_server(struct call *c)
 {
 	return c->app;
@@ -70,6 +74,12 @@ void api_remove_image(struct call *c);
 void api_create_token(struct call *c);
 void api_list_tokens(struct call *c);
 void api_revoke_token(struct call *c);
+/* media.c */
+void api_list_media(struct call *c);
+void api_get_medium(struct call *c);
+void api_get_medium_in(struct call *c);
+void api_make_medium(struct call *c);
+void api_make_medium_in(struct call *c);
 /* operator_pairings.c */
 void api_list_pairings(struct call *c);
 void api_confirm_pairing(struct call *c);

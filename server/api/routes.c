@@ -47,6 +47,12 @@ const struct route api_routes[] = {
 	{HTTP_DELETE, AUTH_OPERATOR, "/v1/tokens/{}", BODY_NONE, 0, api_revoke_token},
 	{HTTP_GET, AUTH_OPERATOR, "/v1/events", BODY_NONE, 0, api_list_events},
 
+	{HTTP_GET, AUTH_OPERATOR, "/v1/media", BODY_NONE, 0, api_list_media},
+	{HTTP_GET, AUTH_OPERATOR, "/v1/media/{}", BODY_NONE, 0, api_get_medium},
+	{HTTP_GET, AUTH_OPERATOR, "/v1/media/{}/{}", BODY_NONE, 0, api_get_medium_in},
+	{HTTP_POST, AUTH_OPERATOR, "/v1/media/{}", BODY_JSON, JSON_MAX, api_make_medium},
+	{HTTP_POST, AUTH_OPERATOR, "/v1/media/{}/{}", BODY_JSON, JSON_MAX, api_make_medium_in},
+
 	{HTTP_POST, AUTH_ANYONE, "/v1/agent/pair", BODY_JSON, PAIR_BODY_MAX, api_pair},
 	{HTTP_POST, AUTH_ANYONE, "/v1/agent/pair/reveal", BODY_JSON, PAIR_BODY_MAX,
 	 api_pair_reveal},

@@ -31,9 +31,9 @@ struct options {
 	char *machine, *state; /* jobs */
 	uint64_t uses;	       /* tokens */
 	char *expires, *note;
-	bool codes, replace;		       /* pairings */
-	bool all;			       /* image rm */
-	char *in, *out, *token, *show, *reset; /* iso */
+	bool codes, replace;				  /* pairings */
+	bool all;					  /* image rm */
+	char *in, *download, *out, *token, *show, *reset; /* iso */
 	bool new_token, secrets;
 	struct setting_list set;
 	char *format, *type, *name; /* vmdef */
@@ -89,6 +89,8 @@ int target_find(struct ctx *c, struct err *err) MUST_CHECK;
 /* A request; `path` is escaped already.  `ret` may be NULL. */
 int api(struct ctx *c, const char *method, const char *path, const json_t *body, json_t **ret,
 	struct err *err) MUST_CHECK;
+/* The bytes at `path`, to the end of the file. */
+int api_download(struct ctx *c, const char *path, int fd, struct err *err) MUST_CHECK;
 #define PATH_SIZE 1024
 /* `format` with each %s replaced by the argument, percent-encoded. */
 void path_make(char ret[static PATH_SIZE], const char *format, ...);
@@ -133,6 +135,7 @@ int cmd_token_list(struct ctx *c, struct err *err);
 int cmd_token_revoke(struct ctx *c, struct err *err);
 int cmd_server_info(struct ctx *c, struct err *err);
 int cmd_gc(struct ctx *c, struct err *err);
+int cmd_media(struct ctx *c, struct err *err);
 int cmd_iso(struct ctx *c, struct err *err);
 int cmd_vmdef(struct ctx *c, struct err *err);
 int cmd_completion(struct ctx *c, struct err *err);

@@ -246,6 +246,22 @@ static void copy_drop(struct copy *copy)
 	free(copy->path);
 }
 
+/* "hoist.iso", or "folder/file". */
+static int download(struct ctx *c, struct copy *copy, struct err *err)
+{
+	const char *name = c->o.download, *slash = strchr(name, '/');
+	CLEANUP_FREE char *folder = slash ? strndup(name, (size_t)(slash - name)) : NULL;
+	char path[PATH_SIZE];
+	int r;
+
+	if (folder)
+		path_make(path, "/v1/media/%s/%s", folder, slash + 1);
+	else
+		path_make(path, "/v1/media/%s", name);
+	r = api_download(c, path, copy->fd, err);
+	return r < 0 ? r : medium_find(copy->fd, &copy->offset, err);
+}
+
 static int fill_copy(const char *in_path, struct copy *copy, struct err *err)
 {
 	CLEANUP_CLOSE int in = -1;
@@ -260,7 +276,7 @@ static int fill_copy(const char *in_path, struct copy *copy, struct err *err)
 }
 
 /* All but the settings. */
-static int copy_begin(const struct ctx *c, struct copy *copy, struct err *err)
+static int copy_begin(struct ctx *c, struct copy *copy, struct err *err)
 {
 	struct stat st;
 
@@ -278,7 +294,11 @@ static int copy_begin(const struct ctx *c, struct copy *copy, struct err *err)
 		free(TAKE_PTR(copy->path));
 		return r;
 	}
-	return fill_copy(c->o.in, copy, err);
+	if (!c->o.download)
+		return fill_copy(c->o.in, copy, err);
+	if (download(c, copy, err) < 0)
+		return err_prefix(err, "'%s' of the server", c->o.download);
+	return 0;
 }
 
 static int copy_finish(const struct ctx *c, struct copy *copy, const json_t *settings,
@@ -411,13 +431,13 @@ static int personalise(struct ctx *c, struct err *err)
 		r = write_medium(c, settings, &token, err);
 	if (r < 0)
 		return r;
-	if (!json_object_get(settings, "pin"))
-		(void)fprintf(stderr, "hoist: note: without a fingerprint (--pin) machines that "
-				      "boot from it talk to no server\n");
 	if (!json_object_get(settings, "token")) {
 		(void)fprintf(stderr,
 			      "hoist: note: without a token (--new-token) machines that boot "
-			      "from it cannot register\n");
+			      "from it are paired by hand, with a code on their screens\n");
+	} else if (!json_object_get(settings, "pin")) {
+		(void)fprintf(stderr, "hoist: note: without a fingerprint (--pin) machines that "
+				      "boot from it give their token to no server\n");
 	}
 	if (!c->o.json)
 		(void)printf("%s:\n", c->o.out);
@@ -473,18 +493,20 @@ static int reset(struct ctx *c, struct err *err)
 
 int cmd_iso(struct ctx *c, struct err *err)
 {
-	bool copy = c->o.in || c->o.out;
+	bool copy = c->o.in || c->o.download || c->o.out;
 
 	if (!!c->o.show + !!c->o.reset + copy != 1) {
 		return err_set(err, -EINVAL,
-			       "one of these is wanted: --in FILE and --out FILE, --show FILE, or "
-			       "--reset FILE");
+			       "one of these is wanted: --in FILE or --download NAME, with --out "
+			       "FILE; --show FILE; or --reset FILE");
 	}
 	if (c->o.show)
 		return show(c, err);
 	if (c->o.reset)
 		return reset(c, err);
-	if (!c->o.in || !c->o.out)
-		return err_set(err, -EINVAL, "--%s FILE is missing", c->o.in ? "out" : "in");
+	if (c->o.in && c->o.download)
+		return err_set(err, -EINVAL, "--in and --download exclude each other");
+	if ((!c->o.in && !c->o.download) || !c->o.out)
+		return err_set(err, -EINVAL, "--%s FILE is missing", c->o.out ? "in" : "out");
 	return personalise(c, err);
 }

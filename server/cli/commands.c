@@ -283,6 +283,12 @@ static const struct setting iso_options[] = {
 	 AT(in),
 	 .value = "FILE",
 	 .help = "Boot medium to start from"},
+	{.key = "download",
+	 .type = SETTING_TEXT,
+	 ARGV,
+	 AT(download),
+	 .value = "NAME",
+	 .help = "Start from a boot medium that the server has (hoist media lists them)"},
 	{.key = "out",
 	 .type = SETTING_TEXT,
 	 ARGV,
@@ -573,6 +579,16 @@ const struct command commands[] = {
 		.text = "Nothing that an image or an unfinished capture needs is touched.",
 		.takes = ALL | TAKES_WAIT,
 		.run = cmd_gc,
+	},
+	{
+		.name = "media",
+		.operands = "",
+		.summary = "List the boot files that the server has",
+		.text = "Those of the folder that hoist-server --media names. 'hoist iso --download' "
+			"gets one with settings in it; with hoist-server --boot machines fetch them "
+			"over the network.",
+		.takes = ALL,
+		.run = cmd_media,
 	},
 	{
 		.name = "iso",

@@ -257,6 +257,36 @@ int api(struct ctx *c, const char *method, const char *path, const json_t *body,
 	return r;
 }
 
+static int append(void *ctx, const void *data, size_t size)
+{
+	const int *fd = ctx;
+	const char *p = data;
+
+	while (size > 0) {
+		ssize_t n = write(*fd, p, size);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		p += n;
+		size -= (size_t)n;
+	}
+	return 0;
+}
+
+int api_download(struct ctx *c, const char *path, int fd, struct err *err)
+{
+	struct http_request q = {.method = "GET", .path = path, .sink = append, .sink_ctx = &fd};
+	struct http_answer a = {0};
+	int r = c->http ? 0 : connect_to(c, err);
+
+	if (r == 0)
+		r = http_do(c->http, &q, &a, err);
+	c->error = a.error;
+	return r;
+}
+
 void path_make(char ret[static PATH_SIZE], const char *format, ...)
 {
 	static const char hex[] = "0123456789ABCDEF";

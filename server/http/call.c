@@ -2,10 +2,12 @@
 
 #include <errno.h>
 #include <microhttpd.h>
+#include <netinet/in.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define PARTS_STEP 64u
 
@@ -45,6 +47,37 @@ int call_query_u64(struct call *c, const char *key, uint64_t min, uint64_t max, 
 	return 1;
 }
 
+uint64_t call_now_us(void)
+{
+	struct timespec ts;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
+}
+
+bool call_local(const struct call *c, struct sockaddr_storage *ret)
+{
+	const union MHD_ConnectionInfo *info =
+		MHD_get_connection_info(c->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+	struct sockaddr_storage sa = {0};
+	socklen_t size = sizeof(sa);
+
+	if (!info || getsockname(info->connect_fd, (struct sockaddr *)&sa, &size) < 0)
+		return false;
+	*ret = sa;
+	if (sa.ss_family == AF_INET6) {
+		const struct sockaddr_in6 *v6 = (const void *)&sa;
+		struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = v6->sin6_port};
+
+		if (IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr)) {
+			memcpy(&v4.sin_addr, &v6->sin6_addr.s6_addr[12], 4);
+			*ret = (struct sockaddr_storage){0};
+			memcpy(ret, &v4, sizeof(v4));
+		}
+	}
+	return true;
+}
+
 static void drop_answer(struct call *c)
 {
 	json_decref(c->answer_json);
@@ -54,6 +87,9 @@ static void drop_answer(struct call *c)
 	free(c->parts);
 	c->parts = NULL;
 	c->parts_len = 0;
+	if (c->stream.free)
+		c->stream.free(c->stream.ctx);
+	c->stream = (struct call_stream){0};
 }
 
 void call_answer(struct call *c, unsigned status, json_t *take_json)
@@ -71,6 +107,13 @@ void call_answer_empty(struct call *c)
 {
 	drop_answer(c);
 	c->status = 204;
+}
+
+void call_answer_stream(struct call *c, const struct call_stream *take)
+{
+	drop_answer(c);
+	c->status = 200;
+	c->stream = *take;
 }
 
 bool call_add_part(struct call *c, void *take_data, size_t size)

@@ -5,6 +5,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/socket.h>
+#include <sys/types.h>
 
 #include "common/err.h"
 #include "server/api_error.h"
@@ -18,6 +20,15 @@
 struct call_part {
 	void *data; /* heap */
 	size_t size;
+};
+
+/* A binary answer that is not held in memory. */
+struct call_stream {
+	uint64_t size;
+	/* Bytes from `at` on, at least one; 0 or negative: they cannot be read any more.  Any thread, one at a time. */
+	ssize_t (*read)(void *ctx, uint64_t at, char *buf, size_t max);
+	void (*free)(void *ctx); /* NULL: there is no stream */
+	void *ctx;
 };
 
 /* Memory is counted apart for what is sent and received, and for JSON once it is parsed. */
@@ -41,6 +52,7 @@ struct call {
 	json_t *answer_json;
 	struct call_part *parts; /* heap; freed with what they hold once sent */
 	size_t parts_len;
+	struct call_stream stream;
 	unsigned retry_after_s;
 
 	/* ---- of http.c */
@@ -56,6 +68,11 @@ struct call {
 	char method[8];
 };
 
+uint64_t call_now_us(void); /* monotonic */
+
+/* The address at which the caller reached this server; IPv4 as such, whatever the socket's family.  False: not known. */
+bool call_local(const struct call *c, struct sockaddr_storage *ret);
+
 /* Query parameter, decoded into `ret`.  1 there, 0 not there, -EPROTO. */
 int call_query(struct call *c, const char *key, char ret[static CALL_QUERY_MAX_SIZE],
 	       struct err *err) MUST_CHECK;
@@ -69,6 +86,8 @@ void call_answer(struct call *c, unsigned status, json_t *take_json);
 void call_answer_empty(struct call *c);
 /* Answer with bytes: takes `data` (heap).  Several of them make up the body in order.  False: out of memory (data is freed). */
 bool call_add_part(struct call *c, void *take_data, size_t size) MUST_CHECK;
+/* Answer with what the stream gives; takes it. */
+void call_answer_stream(struct call *c, const struct call_stream *take);
 /* Answer an error. */
 void call_fail(struct call *c, enum api_code code, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));

@@ -29,6 +29,7 @@
 #include "common/json.h"
 #include "common/limits.h"
 #include "common/log.h"
+#include "server/http/answer.h"
 
 #define MEMORY_LIMIT   (256u << 10) /* of a connection: 16 TLS records a read */
 #define STACK_SIZE     (512u << 10)
@@ -62,19 +63,6 @@ struct http_server {
 	struct budget budgets[CALL_BUDGETS];
 	unsigned requests; /* under way */
 };
-
-static uint64_t now_us(void)
-{
-	struct timespec ts;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
-}
-
-static uint64_t now_ms(void)
-{
-	return now_us() / 1000;
-}
 
 /* ---- memory */
 
@@ -267,8 +255,6 @@ static bool check_body(struct call *c, int has_length, uint64_t length)
 	return true;
 }
 
-static enum MHD_Result send_answer(struct call *c);
-
 /* The headers are there.  An error is settled in the call; whether it is sent at once depends on what follows. */
 static enum MHD_Result begin(struct http_server *s, struct call *c, const char *method,
 			     const char *url)
@@ -278,20 +264,20 @@ static enum MHD_Result begin(struct http_server *s, struct call *c, const char *
 
 	if (has_length < 0) {
 		call_fail(c, API_BAD_REQUEST, "The header Content-Length is not a number.");
-		return send_answer(c);
+		return answer_send(c);
 	}
 	if (header(c, MHD_HTTP_HEADER_TRANSFER_ENCODING)) {
 		call_fail(
 			c, API_LENGTH_REQUIRED,
 			"Bodies are taken with Content-Length only, not in pieces of unknown length.");
-		return send_answer(c);
+		return answer_send(c);
 	}
 	if (check_route(s, c, method, url) && check_caller(s, c) &&
 	    check_body(c, has_length, length))
 		return MHD_YES;
 	c->draining = true;
 	if (length > DRAIN_MAX || (length > 0 && header(c, MHD_HTTP_HEADER_EXPECT)))
-		return send_answer(c);
+		return answer_send(c);
 	return MHD_YES;
 }
 
@@ -337,97 +323,11 @@ static bool parse_body(struct call *c)
 	return false;
 }
 
-static void free_parts(void *arg)
-{
-	struct call_part *parts = arg;
-
-	for (struct call_part *p = parts; p->data; p++)
-		free(p->data);
-	free(parts);
-}
-
-/* The parts move into the response. */
-static struct MHD_Response *response_of_parts(struct call *c)
-{
-	struct MHD_IoVec *iov = calloc(c->parts_len, sizeof(*iov));
-	struct MHD_Response *r = NULL;
-
-	if (iov && call_add_part(c, NULL, 0)) { /* the end, for free_parts */
-		size_t len = c->parts_len - 1;
-
-		for (size_t i = 0; i < len; i++) {
-			iov[i].iov_base = c->parts[i].data;
-			iov[i].iov_len = c->parts[i].size;
-		}
-		r = MHD_create_response_from_iovec(iov, (unsigned)len, free_parts, c->parts);
-		if (r)
-			c->parts = NULL;
-		else
-			c->parts_len = len;
-	}
-	free(iov);
-	if (r)
-		c->parts_len = 0;
-	return r;
-}
-
-static struct MHD_Response *make_response(struct call *c)
-{
-	struct MHD_Response *r;
-	char *text;
-
-	if (c->parts_len > 0) {
-		r = response_of_parts(c);
-		if (r)
-			(void)MHD_add_response_header(r, MHD_HTTP_HEADER_CONTENT_TYPE,
-						      "application/octet-stream");
-		return r;
-	}
-	if (!c->answer_json)
-		return MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT);
-	text = json_dumps(c->answer_json, JSON_COMPACT);
-	if (!text)
-		return NULL;
-	r = MHD_create_response_from_buffer(strlen(text), text, MHD_RESPMEM_MUST_FREE);
-	if (!r)
-		free(text);
-	else
-		(void)MHD_add_response_header(r, MHD_HTTP_HEADER_CONTENT_TYPE, "application/json");
-	return r;
-}
-
-static enum MHD_Result send_answer(struct call *c)
-{
-	struct MHD_Response *r = make_response(c);
-	enum MHD_Result result;
-	char seconds[16], work[48];
-
-	if (!r)
-		return MHD_NO; /* out of memory: the connection ends, the request may be repeated */
-	(void)MHD_add_response_header(r, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
-	if (c->retry_after_s > 0) {
-		(void)snprintf(seconds, sizeof(seconds), "%u", c->retry_after_s);
-		(void)MHD_add_response_header(r, MHD_HTTP_HEADER_RETRY_AFTER, seconds);
-	}
-	if (c->work_us > 0) { /* docs/protocol.md "Where the time goes" */
-		uint64_t us = now_us() - c->work_us;
-
-		(void)snprintf(work, sizeof(work), "work;dur=%llu.%03u",
-			       (unsigned long long)(us / 1000), (unsigned)(us % 1000));
-		(void)MHD_add_response_header(r, "Server-Timing", work);
-	}
-	if (c->status == MHD_HTTP_UNAUTHORIZED)
-		(void)MHD_add_response_header(r, MHD_HTTP_HEADER_WWW_AUTHENTICATE, "Bearer");
-	result = MHD_queue_response(c->connection, c->status, r);
-	MHD_destroy_response(r);
-	return result;
-}
-
 static enum MHD_Result finish(struct http_server *s, struct call *c)
 {
-	c->work_us = now_us();
+	c->work_us = call_now_us();
 	if (c->draining)
-		return send_answer(c);
+		return answer_send(c);
 	if (c->received != c->buffer_size)
 		return MHD_NO;
 	(void)MHD_set_connection_option(c->connection, MHD_CONNECTION_OPTION_TIMEOUT, 0u);
@@ -438,7 +338,7 @@ static enum MHD_Result finish(struct http_server *s, struct call *c)
 	}
 	(void)MHD_set_connection_option(c->connection, MHD_CONNECTION_OPTION_TIMEOUT,
 					s->config.inactivity_s);
-	return send_answer(c);
+	return answer_send(c);
 }
 
 static void call_free(struct call *c)
@@ -448,6 +348,8 @@ static void call_free(struct call *c)
 	for (size_t i = 0; i < c->parts_len; i++)
 		free(c->parts[i].data);
 	free(c->parts);
+	if (c->stream.free)
+		c->stream.free(c->stream.ctx);
 	json_decref(c->answer_json);
 	json_decref(c->json);
 	free(c->buffer);
@@ -467,7 +369,7 @@ static struct call *call_new(struct http_server *s, struct MHD_Connection *conne
 	c->http = s;
 	c->app = s->config.app;
 	c->connection = connection;
-	c->started_ms = now_ms();
+	c->started_ms = call_now_us() / 1000;
 	(void)snprintf(c->method, sizeof(c->method), "%s", method);
 	peer_text(connection, c->peer);
 	return c;
@@ -505,7 +407,7 @@ static void handle_completed(void *cls, struct MHD_Connection *connection, void 
 	/* the pattern, not the path: no secret and nothing a peer could forge is in it */
 	log_event(LOG_DEBUG, "request", "method=%s path=%s status=%u peer=%s ms=%llu%s", c->method,
 		  c->match.route ? c->match.route->path : "-", c->status, c->peer,
-		  (unsigned long long)(now_ms() - c->started_ms),
+		  (unsigned long long)(call_now_us() / 1000 - c->started_ms),
 		  code == MHD_REQUEST_TERMINATED_COMPLETED_OK ? "" : " cut=yes");
 	call_free(c);
 	*con_cls = NULL;
@@ -534,21 +436,28 @@ log_library(void *cls, const char *fmt, va_list ap)
 
 static struct MHD_Daemon *start_daemon(struct http_server *s, int fd)
 {
+	const struct identity *id = s->config.identity;
+	const struct MHD_OptionItem plain[] = {{MHD_OPTION_END, 0, NULL}};
+	const struct MHD_OptionItem tls[] = {
+		{MHD_OPTION_HTTPS_MEM_KEY, 0, id ? id->key_pem : NULL},
+		{MHD_OPTION_HTTPS_MEM_CERT, 0, id ? id->cert_pem : NULL},
+		{MHD_OPTION_HTTPS_PRIORITIES, 0, (char *)TLS_PRIORITIES},
+		{MHD_OPTION_END, 0, NULL},
+	};
 	unsigned flags = MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION |
-			 MHD_USE_POLL | MHD_USE_TLS | MHD_USE_ERROR_LOG | MHD_USE_ITC;
+			 MHD_USE_POLL | MHD_USE_ERROR_LOG | MHD_USE_ITC |
+			 (id ? (unsigned)MHD_USE_TLS : 0);
 
-	return MHD_start_daemon(
-		flags, 0, NULL, NULL, handle_access, s, MHD_OPTION_EXTERNAL_LOGGER, log_library,
-		NULL, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_HTTPS_MEM_KEY,
-		s->config.identity->key_pem, MHD_OPTION_HTTPS_MEM_CERT,
-		s->config.identity->cert_pem, MHD_OPTION_HTTPS_PRIORITIES, TLS_PRIORITIES,
-		MHD_OPTION_CONNECTION_LIMIT, s->config.connections_max,
-		MHD_OPTION_PER_IP_CONNECTION_LIMIT, s->config.connections_per_peer,
-		MHD_OPTION_CONNECTION_TIMEOUT, s->config.inactivity_s,
-		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)MEMORY_LIMIT,
-		MHD_OPTION_THREAD_STACK_SIZE, (size_t)STACK_SIZE, MHD_OPTION_NOTIFY_COMPLETED,
-		handle_completed, NULL, MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, NULL,
-		MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END);
+	return MHD_start_daemon(flags, 0, NULL, NULL, handle_access, s, MHD_OPTION_EXTERNAL_LOGGER,
+				log_library, NULL, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_ARRAY,
+				id ? tls : plain, MHD_OPTION_CONNECTION_LIMIT,
+				s->config.connections_max, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
+				s->config.connections_per_peer, MHD_OPTION_CONNECTION_TIMEOUT,
+				s->config.inactivity_s, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+				(size_t)MEMORY_LIMIT, MHD_OPTION_THREAD_STACK_SIZE,
+				(size_t)STACK_SIZE, MHD_OPTION_NOTIFY_COMPLETED, handle_completed,
+				NULL, MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, NULL,
+				MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END);
 }
 
 static struct http_server *server_new(const struct http_config *config)

@@ -1,4 +1,4 @@
-/* http.h - the HTTPS service: one thread a connection (libmicrohttpd with GnuTLS).
+/* http.h - the HTTPS service, and the plain one for boot loaders: one thread a connection (libmicrohttpd with GnuTLS).
  *
  * Before a byte of a body is read its route, who asks and its length are checked, and memory for it is set aside from one budget. */
 #ifndef SERVER_HTTP_HTTP_H
@@ -15,7 +15,7 @@
 struct http_server;
 
 struct http_config {
-	const struct identity *identity; /* outlives the server */
+	const struct identity *identity; /* outlives the server; NULL: without TLS */
 	unsigned connections_max;	 /* per listening address */
 	unsigned connections_per_peer;
 	unsigned inactivity_s;

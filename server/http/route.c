@@ -6,7 +6,7 @@
 
 enum http_method http_method_from_name(const char *name)
 {
-	static const char *const names[] = {"GET", "POST", "PUT", "DELETE"};
+	static const char *const names[] = {"GET", "POST", "PUT", "DELETE", "HEAD"};
 
 	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		if (strcmp(name, names[i]) == 0)

@@ -10,7 +10,7 @@
 
 struct call;
 
-enum http_method { HTTP_GET, HTTP_POST, HTTP_PUT, HTTP_DELETE, HTTP_OTHER };
+enum http_method { HTTP_GET, HTTP_POST, HTTP_PUT, HTTP_DELETE, HTTP_HEAD, HTTP_OTHER };
 enum http_method http_method_from_name(const char *name);
 
 /* Who may call. */

@@ -31,6 +31,14 @@ void http_free(struct http *h)
 	(void)h;
 }
 
+int http_do(struct http *h, const struct http_request *q, struct http_answer *ret, struct err *err)
+{
+	(void)h;
+	(void)q;
+	(void)ret;
+	return err_set(err, -EIO, "nothing is downloaded here");
+}
+
 bool http_may_retry(int r, const struct http_answer *a)
 {
 	(void)r;

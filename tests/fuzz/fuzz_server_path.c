@@ -31,7 +31,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 				abort();
 		}
 	}
-	(void)!listen_parse(text, &a, &err);
+	(void)!listen_parse(text, 4647, &a, &err);
 	free(text);
 	return 0;
 }

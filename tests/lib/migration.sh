@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # A server on a LAN and what an operator does with it; for tests and the demonstration.  After tests/lib/lan.sh:
 #
-#	server_up office			hoist-server in that LAN, its data in $TAP_TMP/data-office
+#	server_up office [OPTION...]		hoist-server in that LAN, its data in $TAP_TMP/data-office
 #	hoist office machines --json		the operator's command line, in that LAN
 #	medium office my.iso			a copy of build/hoist.iso with this server's key and a new token in it, no address:
 #						the machine finds the server by its broadcast
@@ -16,7 +16,7 @@ server_data() { echo "$TAP_TMP/data-$1"; }
 
 server_up()
 {
-	lan_start "$1" "server-$1" "$MIGRATION_BIN/server/hoist-server" --data "$(server_data "$1")" --name lift
+	lan_start "$1" "server-$1" "$MIGRATION_BIN/server/hoist-server" --data "$(server_data "$1")" --name lift "${@:2}"
 	lan_wait "server-$1" 30 '^listening '
 }
 server_stop() { lan_stop "server-$1"; }

@@ -1,11 +1,12 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Machines with no medium start from the network with the very files of `make netboot` and the dnsmasq.conf among them: BIOS by PXE, UEFI by
-# PXE with Secure Boot enforced, UEFI by HTTP with the ISO.  The settings that were written are in force.
+# PXE with Secure Boot enforced, UEFI by HTTP with the ISO, which hoist-server hands out.  The settings that were written are in force.
 . "$(dirname "$0")/../lib/tap.sh"
 . "$(dirname "$0")/../lib/lan.sh"
+. "$(dirname "$0")/../lib/migration.sh"
 requires_root
-requires qemu-system-x86_64 ip dnsmasq busybox
+requires qemu-system-x86_64 ip dnsmasq jq
 [ -e "$TOP/build/netboot/vmlinuz" ] || bail_out "no build/netboot: make netboot"
 files=$TAP_TMP/files
 cp -r "$TOP/build/netboot" "$files"
@@ -29,9 +30,9 @@ serve() # what dnsmasq is to offer: lines of the example that are left out
 	lan_wait boot 20 'DHCP, IP range'
 }
 lan_start lan hear "$TOP/tests/lib/hear"
-lan_start lan web busybox httpd -f -vv -p 10.0.0.1:80 -h "$files"
 ok "someone listens" lan_wait hear 10 listening
 
+pairing_is_there() { [ "$(hoist lan pairings --json | jq '.pairings | length')" = 1 ]; }
 # look NAME
 look()
 {
@@ -57,9 +58,13 @@ VM_NIC=virtio-net-pci ok "started by UEFI, Secure Boot enforced" vm_start uefi l
 look uefi
 ok "by the signed GRUB" grep -q 'sent .*grub/grub.cfg' "$TAP_TMP/boot.log"
 
+# An address of its own: the machine has it from its settings and from nowhere else.
+ok "a server that hands out the files" server_up lan --media "$files" --boot 10.0.0.1:80 --listen 10.0.0.1:5000 --discovery no
 ok "only HTTP is offered" serve 'dhcp-boot=tag:uefi'
 VM_NIC=virtio-net-pci ok "started by UEFI" vm_start http lan --netboot --mem 1024 --firmware uefi --no-reboot -- \
 	-fw_cfg name=opt/org.tianocore/IPv4PXESupport,string=no -fw_cfg name=opt/org.tianocore/IPv6PXESupport,string=no # else it asks both for minutes first
+ok "http: it knows the server, and shows it the code" vm_wait http 400 "of server 'lift' at https://10\.0\.0\.1:5000"
+ok "http: the server waits for that code" wait_for 60 pairing_is_there
 look http
 ok "over HTTP" grep -qa 'starting Boot.*UEFI HTTPv4' "$(vm_log http)"
 nok "and not a file by TFTP" grep -q 'tftp: sent' "$TAP_TMP/boot.log"

@@ -2,8 +2,10 @@
 #include <errno.h>
 #include <string.h>
 
+#include "common/limits.h"
 #include "server/api_error.h"
 #include "server/fleet/pace.h"
+#include "server/http/answer.h"
 #include "server/http/route.h"
 #include "server/listen.h"
 #include "server/rate.h"
@@ -219,16 +221,17 @@ static void test_listen_choose(void)
 		const struct listen_addr *got;
 		struct err err;
 		size_t len = 0;
-		bool good = listen_parse(cases[i].local, &local, &err) == 0;
+		bool good = listen_parse(cases[i].local, HOIST_PORT, &local, &err) == 0;
 
 		for (; len < 3 && cases[i].bound[len]; len++)
-			good = good && listen_parse(cases[i].bound[len], &bound[len], &err) == 0;
+			good = good && listen_parse(cases[i].bound[len], HOIST_PORT, &bound[len],
+						    &err) == 0;
 		got = listen_choose(bound, len, &local.sa);
 		if (!cases[i].want) {
 			good = good && !got;
 		} else {
-			good = good && listen_parse(cases[i].want, &want, &err) == 0 && got &&
-			       got->sa_size == want.sa_size &&
+			good = good && listen_parse(cases[i].want, HOIST_PORT, &want, &err) == 0 &&
+			       got && got->sa_size == want.sa_size &&
 			       memcmp(&got->sa, &want.sa, want.sa_size) == 0 &&
 			       listen_port(got) == listen_port(&want);
 		}
@@ -271,7 +274,7 @@ static void test_listen(void)
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		struct listen_addr a = {.sa_size = 0};
 		struct err err = {0};
-		int r = listen_parse(cases[i].text, &a, &err);
+		int r = listen_parse(cases[i].text, HOIST_PORT, &a, &err);
 		bool good;
 
 		if (cases[i].family == 0)
@@ -314,6 +317,79 @@ static void test_codes(void)
 	   "codes: no_space");
 }
 
+static void test_range(void)
+{
+	static const struct {
+		const char *text;
+		uint64_t size;
+		bool good;
+		uint64_t offset, length;
+	} cases[] = {
+		{"bytes=0-0", 10, true, 0, 1},
+		{"bytes=3-", 10, true, 3, 7},
+		{"bytes=3-99", 10, true, 3, 7},
+		{"bytes=9-9", 10, true, 9, 1},
+		{"bytes=10-", 10, false, 0, 0},
+		{"bytes=5-4", 10, false, 0, 0},
+		{"bytes=-5", 10, false, 0, 0},
+		{"bytes=0-1,3-4", 10, false, 0, 0},
+		{"bytes=18446744073709551616-", 10, false, 0, 0},
+		{"bytes=0-18446744073709551616", 10, false, 0, 0},
+		{"bytes=0-18446744073709551615", 10, true, 0, 10},
+		{"lines=0-1", 10, false, 0, 0},
+		{"bytes=0", 10, false, 0, 0},
+		{"bytes=0-", 0, false, 0, 0},
+		{NULL, 10, false, 0, 0},
+	};
+
+	for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		uint64_t offset = 0, length = 0;
+		char name[100];
+
+		(void)snprintf(name, sizeof(name), "range '%s' of %llu",
+			       cases[i].text ? cases[i].text : "(none)",
+			       (unsigned long long)cases[i].size);
+		ok(answer_range(cases[i].text, cases[i].size, &offset, &length) == cases[i].good &&
+			   offset == cases[i].offset && length == cases[i].length,
+		   name);
+	}
+}
+
+static void test_listen_url(void)
+{
+	static const struct {
+		const char *bound[3], *local, *want;
+	} cases[] = {
+		{{"[::]:4647"}, "192.0.2.7:80", "https://192.0.2.7:4647"},
+		{{"[::]:4647"}, "[2001:db8::1]:80", "https://[2001:db8::1]:4647"},
+		{{"[::]:4647"}, "127.0.0.1:80", NULL},
+		{{"[::]:4647"}, "[::1]:80", NULL},
+		{{"[::]:4647"}, "[fe80::1]:80", NULL},
+		{{"192.0.2.9:5000"}, "192.0.2.7:80", "https://192.0.2.9:5000"},
+		{{"192.0.2.9:5000", "192.0.2.7:5001"}, "192.0.2.7:80", "https://192.0.2.7:5001"},
+		{{"127.0.0.1:5000"}, "192.0.2.7:80", NULL},
+		{{"192.0.2.9:5000"}, "[2001:db8::1]:80", NULL},
+	};
+
+	for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct listen_addr bound[3], local;
+		char url[LISTEN_TEXT_SIZE] = "", name[160];
+		struct err err;
+		size_t len = 0;
+		bool good = listen_parse(cases[i].local, 0, &local, &err) == 0;
+		int r;
+
+		for (; len < 3 && cases[i].bound[len]; len++)
+			good = good && listen_parse(cases[i].bound[len], 0, &bound[len], &err) == 0;
+		r = listen_url(bound, len, &local.sa, url);
+		(void)snprintf(name, sizeof(name), "a machine that reached %s is told %s",
+			       cases[i].local, cases[i].want ? cases[i].want : "no address");
+		ok(good && (cases[i].want ? r == 0 && strcmp(url, cases[i].want) == 0
+					  : r == -ENOENT),
+		   name);
+	}
+}
+
 int main(void)
 {
 	test_routes();
@@ -324,5 +400,7 @@ int main(void)
 	test_listen();
 	test_listen_choose();
 	test_codes();
+	test_range();
+	test_listen_url();
 	return done();
 }
