@@ -164,5 +164,7 @@ ok "a machine with these settings registers" wait_for 30 machine_is_idle one
 echo "tok-from-stdin" | HOIST_DATA='' "$HOIST" iso --in base.iso --out stdin.iso --token - >/dev/null 2>&1
 is "$(settings stdin.iso)" "token=tok-from-stdin" "--token - reads standard input"
 HOIST_DATA='' cli iso --in base.iso --out note.iso --set name=b
-like "$ERR" "without a fingerprint.*without a token" "a medium without fingerprint and token: a note"
+like "$ERR" "without a token.*paired by hand" "a medium without a token: a note"
+HOIST_DATA='' cli iso --in base.iso --out note.iso --token t0k
+like "$ERR" "without a fingerprint.*to no server" "a token without a fingerprint: a note"
 done_testing
