@@ -336,7 +336,7 @@ UNIT  := $(patsubst tests/unit/%.c,$(O)/tests/%,$(UNIT_SRC))
 FUZZ  := $(patsubst tests/fuzz/%.c,$(O)/fuzz/%,$(FUZZ_SRC))
 REPLAY := $(patsubst tests/fuzz/%.c,$(O)/replay/%,$(FUZZ_SRC))
 
-.PHONY: all bench check check-damage check-e2e check-fuzz-corpus check-qemu check-unit clean demo deps FORCE fuzz help install lint \
+.PHONY: all bench check check-damage check-e2e check-fuzz-corpus check-qemu check-unit clean demo deps FORCE fuzz fuzz-http help install lint \
 	list-tests man tests
 all: $(O)/libcommon.a $(O)/libstore.a $(O)/agent/hoist-agent $(O)/server/hoist-server $(O)/server/hoist
 
@@ -525,6 +525,12 @@ list-tests:
 	@printf '%s\n' $(UNIT) $(REPLAY)
 lint:
 	scripts/run-tests scripts/lint
+# The HTTP surface of a running server, under the sanitizers: MINUTES of it.
+MINUTES ?= 30
+fuzz-http:
+	$(Q)$(MAKE) B=asan all tests
+	$(Q)B=asan FUZZ_SECONDS=$$(($(MINUTES) * 60)) bash tests/e2e/server-fuzz.sh
+
 fuzz: $(FUZZ)
 # Figures beside those of peers, in one session; docs/performance.md says what they mean.
 bench: all $(O)/bench/primitives
@@ -579,6 +585,7 @@ help:
 	@echo 'make check-unit   also check-e2e, check-qemu, check-damage, check-fuzz-corpus, lint; T=word picks tests'
 	@echo 'make bench        figures beside those of peers'
 	@echo 'make B=fuzz fuzz  fuzz targets in build/fuzz/fuzz'
+	@echo 'make fuzz-http    nonsense at every route of a running server, MINUTES=30 of it'
 	@echo 'make deps clean   what they say'
 clean:
 	rm -rf build
