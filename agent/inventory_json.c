@@ -188,6 +188,7 @@ static json_t *make_nic(const void *of, size_t i)
 	put_text(&o, "permanent_mac", n->permanent_mac);
 	put_tristate(&o, "carrier", n->carrier);
 	put_known(&o, "speed", n->speed_mbit);
+	put_text(&o, "model", n->model);
 	put_text(&o, "bus", n->bus);
 	put_text(&o, "bus_path", n->bus_path);
 	put_text(&o, "id", n->id);
@@ -202,6 +203,7 @@ static json_t *make_unclaimed(const void *of, size_t i)
 	put_text(&o, "slot", u->slot);
 	put_text(&o, "id", u->id);
 	put_text(&o, "class", u->class);
+	put_text(&o, "name", u->name);
 	put_text(&o, "text", u->text);
 	return end(&o);
 }

@@ -229,9 +229,15 @@ static void print_rest(const struct inventory *i, FILE *f)
 	}
 	if (i->unclaimed_len > 0)
 		(void)fputs("\nControllers without a driver\n", f);
-	for (size_t n = 0; n < i->unclaimed_len; n++)
-		(void)fprintf(f, "  %-12s %s  %.50s\n", i->unclaimed[n].slot, i->unclaimed[n].id,
-			      i->unclaimed[n].text);
+	for (size_t n = 0; n < i->unclaimed_len; n++) {
+		const struct unclaimed *u = &i->unclaimed[n];
+
+		(void)fprintf(f, "  %-12s %s  %.50s\n", u->slot, u->id, u->text);
+		if (u->name[0]) {
+			(void)fputs("                          ", f);
+			print_wrapped(f, u->name, 26);
+		}
+	}
 	if (i->warnings.len > 0)
 		(void)fputs("\nWarnings\n", f);
 	for (size_t n = 0; n < i->warnings.len; n++) {

@@ -12,7 +12,6 @@
 
 #define RECORD_SIZE	8192 /* no record is longer */
 #define RECORDS_MAX	65536u
-#define FILES_MAX	16u
 #define KERNEL_PREFIXES 8u /* facility 0 */
 
 /* drivers/base/firmware_loader/main.c, and Debian's words for the same */
@@ -46,39 +45,66 @@ bool kmsg_missing_firmware(const char *record, struct missing_firmware *ret)
 	return true;
 }
 
-static bool is_known(const struct missing_firmware *list, size_t len,
-		     const struct missing_firmware *m)
+/* Debian's kernel complains about the plain file before it takes the compressed one, and says this then; a later request may be heard as well. */
+static void forget_found(struct missing_list *l, const char *record)
 {
-	for (size_t i = 0; i < len; i++) {
-		if (strcmp(list[i].file, m->file) == 0 && strcmp(list[i].device, m->device) == 0)
-			return true;
+	static const char found[] = "firmware: direct-loading firmware ";
+	const char *text = strchr(record, ';'), *at = text ? strstr(text, found) : NULL;
+	char driver[32], device[64], file[TEXT_SIZE];
+
+	if (!at || strtoul(record, NULL, 10) >= KERNEL_PREFIXES ||
+	    sscanf(text, ";%31[^ :] %63[^ ]", driver, device) != 2 || device[0] == '\0')
+		return;
+	device[strlen(device) - 1] = '\0'; /* the colon */
+	at += strlen(found);
+	(void)text_clean(file, sizeof(file), at, strcspn(at, " \n"));
+	for (size_t i = 0; i < l->len; i++) {
+		if (strcmp(l->items[i].file, file) == 0 &&
+		    strcmp(l->items[i].device, device) == 0) {
+			l->items[i] = l->items[--l->len];
+			return;
+		}
 	}
-	return false;
+}
+
+void kmsg_note(struct missing_list *l, const char *record)
+{
+	struct missing_firmware m;
+
+	if (!kmsg_missing_firmware(record, &m)) {
+		forget_found(l, record);
+		return;
+	}
+	for (size_t i = 0; i < l->len; i++) {
+		if (strcmp(l->items[i].file, m.file) == 0 &&
+		    strcmp(l->items[i].device, m.device) == 0)
+			return;
+	}
+	if (l->len < MISSING_FIRMWARE_MAX)
+		l->items[l->len++] = m;
 }
 
 void kmsg_read(struct warnings *w)
 {
 	CLEANUP_CLOSE int fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-	struct missing_firmware seen[FILES_MAX];
+	struct missing_list seen = {.len = 0};
 	char record[RECORD_SIZE + 1];
-	size_t len = 0;
 
-	for (unsigned i = 0; fd >= 0 && i < RECORDS_MAX && len < FILES_MAX; i++) {
+	for (unsigned i = 0; fd >= 0 && i < RECORDS_MAX; i++) {
 		ssize_t n = read(fd, record, RECORD_SIZE);
-		struct missing_firmware m;
 
 		if (n < 0 && errno == EPIPE) /* overwritten while we read: go on with the next */
 			continue;
 		if (n <= 0)
 			break;
 		record[n] = '\0';
-		if (!kmsg_missing_firmware(record, &m) || is_known(seen, len, &m))
-			continue;
-		seen[len++] = m;
+		kmsg_note(&seen, record);
+	}
+	for (size_t i = 0; i < seen.len; i++) {
 		warnings_add(w,
 			     "the driver %s asked for the firmware file '%s' for the device %s, "
 			     "and this medium has not got it: the device may not work; use "
 			     "another port or card, or a medium with that file",
-			     m.driver, m.file, m.device);
+			     seen.items[i].driver, seen.items[i].file, seen.items[i].device);
 	}
 }

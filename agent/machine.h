@@ -49,11 +49,13 @@ struct nic {
 	uint64_t speed_mbit;		 /* 0: not known */
 	const char *bus;		 /* static, or NULL */
 	char bus_path[256], id[16];
+	char model[TEXT_SIZE]; /* by pci.ids */
 	bool is_virtual_function;
 };
 
 struct unclaimed {
 	char slot[16], id[16], class[8], text[TEXT_SIZE];
+	char name[TEXT_SIZE]; /* by pci.ids */
 };
 
 struct nic_list {
@@ -81,6 +83,16 @@ void nic_list_done(struct nic_list *l);
 size_t pci_read(const struct sysroot *r, struct unclaimed ret[static UNCLAIMED_MAX],
 		struct warnings *w);
 
+/* pci_names.c: pci.ids, read when it is first asked for. */
+struct pci_names {
+	char *text; /* heap; NULL: there is none */
+	bool is_loaded;
+};
+/* Maker and device, for an id "8086:10d3", or the maker alone.  False and "" when neither is known. */
+bool pci_name(struct pci_names *names, const struct sysroot *r, const char *id,
+	      char ret[static TEXT_SIZE]);
+void pci_names_done(struct pci_names *names);
+
 /* Text that vendors leave in SMBIOS where they had nothing to say. */
 bool smbios_is_placeholder(const char *text);
 /* A UUID that can tell machines apart; in the form of struct smbios. */
@@ -96,6 +108,13 @@ struct missing_firmware {
 };
 /* Does a record of /dev/kmsg (NUL-terminated) say that a driver found no firmware? */
 bool kmsg_missing_firmware(const char *record, struct missing_firmware *ret);
+#define MISSING_FIRMWARE_MAX 16u
+struct missing_list {
+	struct missing_firmware items[MISSING_FIRMWARE_MAX];
+	size_t len;
+};
+/* What a record adds to the list, or takes off it: a file that was found after all. */
+void kmsg_note(struct missing_list *l, const char *record);
 /* A warning for each; this machine's own log, none where it may not be read. */
 void kmsg_read(struct warnings *w);
 #endif

@@ -133,6 +133,7 @@ static int by_place(const void *pa, const void *pb)
 
 void nics_read(const struct sysroot *r, struct nic_list *ret)
 {
+	CLEANUP(pci_names_done) struct pci_names models = {0};
 	CLEANUP_NAMES struct name_list names = {0};
 
 	*ret = (struct nic_list){0};
@@ -140,8 +141,14 @@ void nics_read(const struct sysroot *r, struct nic_list *ret)
 	ret->nics = calloc(names.len < NICS_MAX ? names.len + 1 : NICS_MAX, sizeof(*ret->nics));
 	if (!ret->nics)
 		return;
-	for (size_t i = 0; i < names.len && ret->len < NICS_MAX; i++)
-		ret->len += read_nic(r, names.names[i], &ret->nics[ret->len]);
+	for (size_t i = 0; i < names.len && ret->len < NICS_MAX; i++) {
+		struct nic *n = &ret->nics[ret->len];
+
+		if (!read_nic(r, names.names[i], n))
+			continue;
+		(void)pci_name(&models, r, n->id, n->model);
+		ret->len++;
+	}
 	qsort(ret->nics, ret->len, sizeof(*ret->nics), by_place);
 }
 

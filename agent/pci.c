@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "agent/machine.h"
+#include "common/cleanup.h"
 
 /* pci_ids.h and the PCI Code and ID Assignment Specification, 1.1 and 1.2 */
 static const char *class_text(unsigned class)
@@ -52,6 +53,40 @@ static bool is_vmd(unsigned vendor, unsigned device)
 	return false;
 }
 
+/* Does a disk or CD drive hang on this SATA controller?  SLOT/ataN/hostN/targetN:0:0 */
+static bool has_drive(const struct sysroot *r, const char *slot)
+{
+	CLEANUP_NAMES struct name_list ports = {0};
+
+	sysroot_list(r, &ports, "sys/bus/pci/devices/%s", slot);
+	for (size_t i = 0; i < ports.len; i++) {
+		CLEANUP_NAMES struct name_list hosts = {0};
+
+		if (strncmp(ports.names[i], "ata", 3) != 0)
+			continue;
+		sysroot_list(r, &hosts, "sys/bus/pci/devices/%s/%s", slot, ports.names[i]);
+		for (size_t j = 0; j < hosts.len; j++) {
+			CLEANUP_NAMES struct name_list targets = {0};
+
+			if (strncmp(hosts.names[j], "host", 4) != 0)
+				continue;
+			sysroot_list(r, &targets, "sys/bus/pci/devices/%s/%s/%s", slot,
+				     ports.names[i], hosts.names[j]);
+			for (size_t k = 0; k < targets.len; k++) {
+				if (strncmp(targets.names[k], "target", 6) == 0)
+					return true;
+			}
+		}
+	}
+	return false;
+}
+
+/* A SATA controller that the firmware has set to RAID; some models then give their disks to nobody but Intel's own driver. */
+static bool is_intel_raid(unsigned vendor, unsigned class)
+{
+	return vendor == 0x8086 && class == 0x0104;
+}
+
 static void look_at(const struct sysroot *r, const char *slot, struct unclaimed *u,
 		    struct warnings *w, bool *ret_is_unclaimed)
 {
@@ -60,7 +95,7 @@ static void look_at(const struct sysroot *r, const char *slot, struct unclaimed 
 	unsigned device = read_hex(r, slot, "device");
 	const char *text = class_text(class);
 	char driver[64];
-	uint64_t remapped;
+	uint64_t remapped = 0;
 
 	*ret_is_unclaimed = false;
 	/* drivers/ata/ahci.c: NVMe disks that the firmware hides behind the SATA controller */
@@ -72,9 +107,19 @@ static void look_at(const struct sysroot *r, const char *slot, struct unclaimed 
 			"firmware setup, set the SATA or storage mode from RAID (Intel RST) to AHCI",
 			(unsigned)remapped, slot);
 	}
-	if (!text ||
-	    sysroot_link_name(r, driver, sizeof(driver), "sys/bus/pci/devices/%s/driver", slot))
+	if (!text)
 		return;
+	if (sysroot_link_name(r, driver, sizeof(driver), "sys/bus/pci/devices/%s/driver", slot)) {
+		if (is_intel_raid(vendor, class) && strcmp(driver, "ahci") == 0 &&
+		    remapped == 0 && !has_drive(r, slot))
+			warnings_add(
+				w,
+				"the Intel RAID controller %s shows no disk: if there is one, "
+				"set the SATA or storage mode from RAID (Intel RST) to AHCI in "
+				"the firmware setup",
+				slot);
+		return;
+	}
 	*ret_is_unclaimed = true;
 	(void)text_clean(u->slot, sizeof(u->slot), slot, strlen(slot));
 	(void)snprintf(u->id, sizeof(u->id), "%04x:%04x", vendor & 0xffff, device & 0xffff);
@@ -88,12 +133,19 @@ static void look_at(const struct sysroot *r, const char *slot, struct unclaimed 
 			slot);
 	} else {
 		(void)snprintf(u->text, sizeof(u->text), "%s without a driver", text);
+		if (is_intel_raid(vendor, class))
+			warnings_add(w,
+				     "disks behind the Intel RAID controller %s are not seen: in "
+				     "the firmware setup, set the SATA or storage mode from RAID "
+				     "(Intel RST) to AHCI",
+				     slot);
 	}
 }
 
 size_t pci_read(const struct sysroot *r, struct unclaimed ret[static UNCLAIMED_MAX],
 		struct warnings *w)
 {
+	CLEANUP(pci_names_done) struct pci_names names = {0};
 	CLEANUP_NAMES struct name_list slots = {0};
 	size_t len = 0;
 
@@ -102,6 +154,8 @@ size_t pci_read(const struct sysroot *r, struct unclaimed ret[static UNCLAIMED_M
 		bool is_unclaimed;
 
 		look_at(r, slots.names[i], &ret[len], w, &is_unclaimed);
+		if (is_unclaimed)
+			(void)pci_name(&names, r, ret[len].id, ret[len].name);
 		len += is_unclaimed;
 	}
 	return len;

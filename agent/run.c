@@ -200,10 +200,11 @@ static void introduce(struct agent *a, const struct inventory *i)
 	for (size_t n = 0; n < i->unclaimed_len; n++) {
 		const struct unclaimed *u = &i->unclaimed[n];
 
-		console_say(a->console,
-			    "PCI device %s at %s: %s, so what hangs on it is not seen; look for "
-			    "another port or card, or a medium with its driver",
-			    u->id, u->slot, u->text);
+		console_say(
+			a->console,
+			"PCI device %s%s%s at %s: %s, so what hangs on it is not seen; look for "
+			"another port or card, or a medium with its driver",
+			u->id, u->name[0] ? ", " : "", u->name, u->slot, u->text);
 	}
 	for (size_t n = 0; n < i->warnings.len; n++)
 		console_line(a->console, i->warnings.texts[n]);

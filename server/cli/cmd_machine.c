@@ -164,7 +164,10 @@ static void print_warnings(const json_t *inventory)
 	}
 	json_array_foreach(json_object_get(inventory, "unclaimed"), i, w)
 	{
-		print_property("no driver", "%s %s", json_text(w, "id"), json_text(w, "text"));
+		const char *name = json_string_value(json_object_get(w, "name"));
+
+		print_property("no driver", "%s %s%s%s", json_text(w, "id"), json_text(w, "text"),
+			       name ? ": " : "", name ? name : "");
 	}
 }
 

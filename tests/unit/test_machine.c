@@ -166,6 +166,7 @@ static void test_missing_firmware(void)
 		"6,1,2,-;Direct firmware load for x failed\n",
 		"12,1,2,-;somebody writes: firmware: failed to load x\n",
 	};
+	struct missing_list l = {.len = 0};
 	struct missing_firmware m;
 	bool good = true;
 
@@ -183,6 +184,23 @@ static void test_missing_firmware(void)
 		}
 	}
 	ok(good, "other records say nothing of firmware");
+	for (size_t i = 0; i < 2 * MISSING_FIRMWARE_MAX; i++) /* again and again the same */
+		kmsg_note(&l, cases[i % 3].record);
+	ok(l.len == 3, "each file once");
+	kmsg_note(
+		&l,
+		"6,9,9,-;bnx2 0000:03:00.1: firmware: direct-loading firmware bnx2/bnx2-mips-09-6.2.1b.fw\n");
+	kmsg_note(
+		&l,
+		"12,9,9,-;bnx2 0000:03:00.0: firmware: direct-loading firmware bnx2/bnx2-mips-09-6.2.1b.fw\n");
+	kmsg_note(&l, "6,9,9,-;firmware: direct-loading firmware \n");
+	ok(l.len == 3, "found by another device, or by a program: still missing");
+	kmsg_note(
+		&l,
+		"6,9,9,-;bnx2 0000:03:00.0: firmware: direct-loading firmware bnx2/bnx2-mips-09-6.2.1b.fw\n");
+	ok(l.len == 2 && strcmp(l.items[0].driver, "bnx2") != 0 &&
+		   strcmp(l.items[1].driver, "bnx2") != 0,
+	   "a file that is found after all is not missing");
 }
 
 int main(void)
