@@ -40,6 +40,7 @@ $(eval $(call pkg,openssl,OPENSSL))
 $(eval $(call pkg,ext2fs com_err,EXT2FS))
 $(eval $(call pkg,libntfs-3g,NTFS3G))
 $(eval $(call pkg,liburing,URING))
+$(eval $(call pkg,libarchive,ARCHIVE))
 
 WARN := -Wall -Wextra -Wshadow -Wvla -Wundef -Wformat=2 -Wwrite-strings \
 	-Wstrict-prototypes -Wmissing-prototypes -Wmissing-declarations \
@@ -84,6 +85,7 @@ COMMON_SRC := \
 	common/blk_file.c \
 	common/bytes.c \
 	common/codec.c \
+	common/cpio.c \
 	common/cut_hash.c \
 	common/cut_hash_avx2.c \
 	common/err.c \
@@ -148,6 +150,7 @@ AGENT_SRC := \
 	agent/partitions.c \
 	agent/kmsg.c \
 	agent/pci.c \
+	agent/pci_names.c \
 	agent/peer.c \
 	agent/peer_http.c \
 	agent/probe.c \
@@ -183,6 +186,8 @@ CLI_SRC := \
 	server/cli/connect.c \
 	server/cli/coverage.c \
 	server/cli/help.c \
+	server/cli/iso_added.c \
+	server/cli/iso_place.c \
 	server/cli/print.c \
 	server/cli/progress.c \
 	server/cli/resolve.c \
@@ -371,7 +376,7 @@ $(O)/libcli.a: $(call obj,$(CLI_SRC))
 $(O)/server/hoist: $(O)/server/cli/main.o $(O)/libcli.a $(O)/libcommon.a
 	@mkdir -p $(@D)
 	$(call say,LD)
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(COMMON_LIBS)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(COMMON_LIBS) $(ARCHIVE_LIBS)
 
 $(O)/libtest.a: $(call obj,$(TESTLIB_SRC))
 	$(call say,AR)
@@ -385,12 +390,12 @@ $(O)/libstore.a: $(call obj,$(STORE_SRC))
 $(O)/tests/%: $(O)/tests/unit/%.o $(O)/libtest.a $(O)/libagent.a $(O)/libcli.a $(O)/libserver.a $(O)/libstore.a $(O)/libcommon.a
 	@mkdir -p $(@D)
 	$(call say,LD)
-	$(Q)$(CC) $(ALL_LDFLAGS) -Wl,--as-needed -o $@ $^ $(AGENT_LIBS) $(STORE_LIBS) $(SERVER_LIBS) $(TEST_LIBS)
+	$(Q)$(CC) $(ALL_LDFLAGS) -Wl,--as-needed -o $@ $^ $(AGENT_LIBS) $(STORE_LIBS) $(SERVER_LIBS) $(ARCHIVE_LIBS) $(TEST_LIBS)
 
 $(O)/fuzz/%: $(O)/tests/fuzz/%.o $(O)/libtest.a $(O)/libagent.a $(O)/libcli.a $(O)/libserver.a $(O)/libstore.a $(O)/libcommon.a
 	@mkdir -p $(@D)
 	$(call say,LD)
-	$(Q)$(CC) $(ALL_LDFLAGS) -Wl,--as-needed -o $@ $^ $(AGENT_LIBS) $(STORE_LIBS) $(SERVER_LIBS) $(TEST_LIBS)
+	$(Q)$(CC) $(ALL_LDFLAGS) -Wl,--as-needed -o $@ $^ $(AGENT_LIBS) $(STORE_LIBS) $(SERVER_LIBS) $(ARCHIVE_LIBS) $(TEST_LIBS)
 
 # What the store costs: $(O)/bench/store FILE FOLDER
 $(O)/bench/store: $(O)/tests/bench/store_bench.o $(O)/libstore.a $(O)/libcommon.a
@@ -402,7 +407,7 @@ $(O)/bench/store: $(O)/tests/bench/store_bench.o $(O)/libstore.a $(O)/libcommon.
 $(O)/replay/%: $(O)/tests/fuzz/%.o $(O)/tests/fuzz/replay_main.o $(O)/libtest.a $(O)/libagent.a $(O)/libcli.a $(O)/libserver.a $(O)/libstore.a $(O)/libcommon.a
 	@mkdir -p $(@D)
 	$(call say,LD)
-	$(Q)$(CC) $(ALL_LDFLAGS) -Wl,--as-needed -o $@ $^ $(AGENT_LIBS) $(STORE_LIBS) $(SERVER_LIBS) $(TEST_LIBS)
+	$(Q)$(CC) $(ALL_LDFLAGS) -Wl,--as-needed -o $@ $^ $(AGENT_LIBS) $(STORE_LIBS) $(SERVER_LIBS) $(ARCHIVE_LIBS) $(TEST_LIBS)
 
 # The loops of the BLAKE3 kernels keep more vectors in registers when gcc allocates for the whole
 # function at once: AVX2 and SSE4.1 gain 10 % and more.
@@ -444,7 +449,10 @@ AGENT     ?= build/release/agent/hoist-agent
 KDIR      := build/kernel/$(KERNEL)
 IMAGE     := build/image/$(KERNEL)
 EFI       := build/efi
-ISO       := build/hoist$(if $(filter-out debian,$(KERNEL)),-$(KERNEL)).iso
+# With firmware where Debian's packages of it can be had; FIRMWARE=1: that they cannot is an error; FIRMWARE=0: none.
+FIRMWARE  ?=
+VARIANT   := $(if $(filter-out debian,$(KERNEL)),-$(KERNEL))$(if $(filter 0,$(FIRMWARE)),-base)
+ISO       := build/hoist$(VARIANT).iso
 LENIENT   := $(if $(filter-out debian,$(KERNEL)),--lenient)
 KCONFIG   := $(wildcard kernel-config/*.config)
 IMAGE_SRC := $(shell find initramfs -type f) kernel-config/modules.rules VERSION $(addprefix scripts/,mkinitramfs mkcpio elf-deps select-modules)
@@ -453,7 +461,7 @@ export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || stat 
 
 GUEST     := build/guest/guest.img
 
-NETBOOT   := build/netboot$(if $(filter-out debian,$(KERNEL)),-$(KERNEL))
+NETBOOT   := build/netboot$(VARIANT)
 
 .PHONY: iso kernel guest netboot
 iso: $(ISO)
@@ -474,20 +482,35 @@ $(IMAGE)/initramfs.img: $(KDIR)/checked $(AGENT) $(IMAGE_SRC)
 	@mkdir -p $(@D)
 	$(call say,PACK)
 	$(Q)scripts/mkinitramfs $(LENIENT) --kernel $(KDIR) --agent $(AGENT) --out $@
+$(IMAGE)/added.img: scripts/mkadded scripts/mkcpio $(KDIR)/release
+	@mkdir -p $(@D)
+	$(Q)scripts/mkadded $$(cat $(KDIR)/release) $@
 $(IMAGE)/settings.cpio: scripts/mksettings scripts/mkcpio
 	@mkdir -p $(@D)
 	$(Q)scripts/mksettings $@
+# One that was left empty because nothing could be downloaded is tried again when it must be there.
+build/firmware/packages: scripts/fetch-firmware initramfs/firmware $(if $(filter 1,$(FIRMWARE)),$(shell test -s build/firmware/packages || echo FORCE))
+	$(call say,FETCH)
+	$(Q)scripts/fetch-firmware $(if $(filter 1,$(FIRMWARE)),,--optional) $(@D) && touch $@
+$(IMAGE)/firmware.img: build/firmware/packages $(KDIR)/checked scripts/mkfirmware scripts/mkcpio scripts/select-modules kernel-config/modules.rules
+	@mkdir -p $(@D)
+	$(call say,PACK)
+	$(Q)scripts/mkfirmware $(LENIENT) --kernel $(KDIR) --firmware $(<D) --out $@
+$(IMAGE)/no-firmware.img: scripts/mkcpio
+	@mkdir -p $(@D)
+	$(Q)scripts/mkcpio /dev/null >$@
 $(IMAGE)/epoch: FORCE
 	@mkdir -p $(@D); echo $(SOURCE_DATE_EPOCH) | cmp -s - $@ || echo $(SOURCE_DATE_EPOCH) >$@
-BOOT_ARGS := --kernel $(KDIR)/vmlinuz --initramfs $(IMAGE)/initramfs.img --settings $(IMAGE)/settings.cpio --efi $(EFI)
+FW_IMG    := $(IMAGE)/$(if $(filter 0,$(FIRMWARE)),no-)firmware.img
+BOOT_ARGS := --kernel $(KDIR)/vmlinuz --initramfs $(IMAGE)/initramfs.img --firmware $(FW_IMG) --added $(IMAGE)/added.img --settings $(IMAGE)/settings.cpio --efi $(EFI)
 BOOT_SRC  := scripts/mkmenu VERSION $(shell find iso -type f)
 $(EFI)/packages: scripts/fetch-efi
 	$(call say,FETCH)
 	$(Q)scripts/fetch-efi $(@D) && touch $@
-$(ISO): $(IMAGE)/epoch $(EFI)/packages $(IMAGE)/initramfs.img $(IMAGE)/settings.cpio scripts/mkiso $(BOOT_SRC)
+$(ISO): $(IMAGE)/epoch $(EFI)/packages $(IMAGE)/initramfs.img $(FW_IMG) $(IMAGE)/added.img $(IMAGE)/settings.cpio scripts/mkiso $(BOOT_SRC)
 	$(call say,ISO)
 	$(Q)scripts/mkiso $(BOOT_ARGS) --out $@
-$(NETBOOT)/vmlinuz: $(EFI)/packages $(IMAGE)/initramfs.img $(IMAGE)/settings.cpio scripts/mknetboot $(BOOT_SRC)
+$(NETBOOT)/vmlinuz: $(EFI)/packages $(IMAGE)/initramfs.img $(FW_IMG) $(IMAGE)/added.img $(IMAGE)/settings.cpio scripts/mknetboot $(BOOT_SRC)
 	$(call say,NETBOOT)
 	$(Q)scripts/mknetboot $(BOOT_ARGS) --out $(@D) && touch $@
 
@@ -578,7 +601,7 @@ help:
 	@echo 'make demo         a whole migration in virtual machines, while you watch'
 	@echo 'make check        install what is needed, build everything, run all tests'
 	@echo 'make              programs in build/release (B=asan: with sanitizers in build/asan; CC=clang)'
-	@echo 'make iso          build/hoist.iso (KERNEL=source: with a kernel of our own)'
+	@echo 'make iso          build/hoist.iso (FIRMWARE=0: hoist-base.iso, without firmware; KERNEL=source: with a kernel of our own)'
 	@echo 'make netboot      build/netboot: the same for starting from the network'
 	@echo 'make install      programs, manual pages, unit and completion (DESTDIR=, PREFIX=)'
 	@echo 'make man          docs/man anew, after a change of options'

@@ -110,8 +110,8 @@ static void look_at(const struct sysroot *r, const char *slot, struct unclaimed 
 	if (!text)
 		return;
 	if (sysroot_link_name(r, driver, sizeof(driver), "sys/bus/pci/devices/%s/driver", slot)) {
-		if (is_intel_raid(vendor, class) && strcmp(driver, "ahci") == 0 &&
-		    remapped == 0 && !has_drive(r, slot))
+		if (is_intel_raid(vendor, class) && strcmp(driver, "ahci") == 0 && remapped == 0 &&
+		    !has_drive(r, slot))
 			warnings_add(
 				w,
 				"the Intel RAID controller %s shows no disk: if there is one, "

@@ -1,32 +1,22 @@
-/* The area is a newc cpio archive, so that the kernel unpacks it without knowing of Hoist: "070701" and 13 fields of 8
- * hexadecimal digits, the name with its zero byte, zeros to a multiple of 4, the content, zeros to a multiple of 4. */
 #include "common/medium.h"
 
 #include <errno.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "common/bytes.h"
+#include "common/cpio.h"
 
-#define HEADER_SIZE   110u
-#define FIELD_SIZE    6u /* of the 13 numbers of a header, from 0: */
-#define FIELD_NAME    11u
 #define FILES_MAX     16u
 #define BLOCK	      (1u << 20)
 #define MARKER_NAME   "hoist.d/HOIST-SETTINGS-1"
 #define SETTINGS_NAME "hoist.d/settings"
-#define TRAILER	      "TRAILER!!!"
 #define MARKER_TEXT   "HOIST-SETTINGS-1 size=65536 7d6f0f5e0c1b4a3f9e2d8c5b6a790e13\n"
 #define MARKER_SIZE   (sizeof(MARKER_TEXT) - 1)
-#define MARKER_AT     136u /* after the header, the name, and padding */
-
-static size_t padded(size_t n)
-{
-	return (n + 3) & ~(size_t)3;
-}
+#define NAME_AT	      110u /* after the header */
+#define MARKER_AT     136u /* after the name, and padding */
 
 /* ---- finding */
 
@@ -34,17 +24,16 @@ static bool is_marker(const uint8_t *p)
 {
 	return memcmp(p, "070701", 6) == 0 && memcmp(p + 54, "0000003d", 8) == 0 &&
 	       memcmp(p + 94, "00000019", 8) == 0 &&
-	       memcmp(p + HEADER_SIZE, MARKER_NAME, sizeof(MARKER_NAME)) == 0 &&
+	       memcmp(p + NAME_AT, MARKER_NAME, sizeof(MARKER_NAME)) == 0 &&
 	       memcmp(p + MARKER_AT, MARKER_TEXT, MARKER_SIZE) == 0;
 }
 
-/* As much as there is, up to `size`; short only at the end. */
-static ssize_t read_full(int fd, uint8_t *buf, size_t size, uint64_t offset)
+ssize_t medium_read(int fd, void *buf, size_t size, uint64_t offset)
 {
 	size_t got = 0;
 
 	while (got < size) {
-		ssize_t n = pread(fd, buf + got, size - got, (off_t)(offset + got));
+		ssize_t n = pread(fd, (uint8_t *)buf + got, size - got, (off_t)(offset + got));
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -57,24 +46,19 @@ static ssize_t read_full(int fd, uint8_t *buf, size_t size, uint64_t offset)
 	return (ssize_t)got;
 }
 
-struct search {
-	uint64_t offset; /* of the last match */
-	unsigned matches;
-	uint64_t end; /* of the file, at last */
-};
-
-static int search_file(int fd, uint8_t *buf, struct search *s, struct err *err)
+static int search_file(int fd, medium_marker_fn *is_it, uint8_t *buf, struct medium_search *s,
+		       struct err *err)
 {
 	for (uint64_t at = 0;; at += BLOCK) {
-		ssize_t n = read_full(fd, buf, BLOCK, at);
+		ssize_t n = medium_read(fd, buf, BLOCK, at);
 
 		if (n < 0) {
 			errno = (int)-n;
 			return err_set(err, (int)n, "read at byte %llu: %m",
 				       (unsigned long long)at);
 		}
-		for (size_t i = 0; i + MARKER_AT + MARKER_SIZE <= (size_t)n; i += MEDIUM_SECTOR) {
-			if (is_marker(buf + i)) {
+		for (size_t i = 0; i + MEDIUM_MARKER_SIZE <= (size_t)n; i += MEDIUM_SECTOR) {
+			if (is_it(buf + i)) {
 				s->offset = at + i;
 				s->matches++;
 			}
@@ -85,13 +69,23 @@ static int search_file(int fd, uint8_t *buf, struct search *s, struct err *err)
 	}
 }
 
-int medium_find(int fd, uint64_t *ret_offset, struct err *err)
+int medium_search(int fd, medium_marker_fn *is_it, struct medium_search *ret, struct err *err)
 {
 	uint8_t *buf = malloc(BLOCK);
-	struct search s = {0};
-	int r = buf ? search_file(fd, buf, &s, err) : err_set(err, -ENOMEM, "out of memory");
+	struct medium_search s = {0};
+	int r = buf ? search_file(fd, is_it, buf, &s, err) : err_set(err, -ENOMEM, "out of memory");
 
 	free(buf);
+	if (r == 0)
+		*ret = s;
+	return r;
+}
+
+int medium_find(int fd, uint64_t *ret_offset, struct err *err)
+{
+	struct medium_search s = {0};
+	int r = medium_search(fd, is_marker, &s, err);
+
 	if (r < 0)
 		return r;
 	if (s.matches == 0) {
@@ -112,21 +106,7 @@ int medium_find(int fd, uint64_t *ret_offset, struct err *err)
 
 static void put_file(struct writer *w, const char *name, const void *data, size_t size, unsigned n)
 {
-	static const uint8_t zeros[4] = {0};
-	bool is_trailer = strcmp(name, TRAILER) == 0;
-	unsigned mode = is_trailer ? 0 : 0100600;
-	char header[HEADER_SIZE + 1];
-	size_t name_size = strlen(name) + 1;
-
-	/* ino mode uid gid nlink mtime filesize devmajor devminor rdevmajor rdevminor namesize check */
-	(void)snprintf(header, sizeof(header),
-		       "070701%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x", n, mode, 0u,
-		       0u, 1u, 0u, (unsigned)size, 0u, 0u, 0u, 0u, (unsigned)name_size, 0u);
-	writer_bytes(w, header, HEADER_SIZE);
-	writer_bytes(w, name, name_size);
-	writer_bytes(w, zeros, padded(HEADER_SIZE + name_size) - (HEADER_SIZE + name_size));
-	writer_bytes(w, data, size);
-	writer_bytes(w, zeros, padded(size) - size);
+	cpio_put(w, &(struct cpio_entry){name, 0100600, data, size}, n);
 }
 
 int medium_encode(const char *settings, size_t size, uint8_t ret_area[static MEDIUM_AREA_SIZE],
@@ -140,7 +120,7 @@ int medium_encode(const char *settings, size_t size, uint8_t ret_area[static MED
 	writer_init(&w, area, MEDIUM_AREA_SIZE);
 	put_file(&w, MARKER_NAME, MARKER_TEXT, MARKER_SIZE, 1);
 	put_file(&w, SETTINGS_NAME, settings, size, 2);
-	put_file(&w, TRAILER, "", 0, 0);
+	cpio_put_trailer(&w);
 	if (!w.bad)
 		memcpy(ret_area, area, MEDIUM_AREA_SIZE);
 	explicit_bzero(area, MEDIUM_AREA_SIZE);
@@ -152,64 +132,21 @@ int medium_encode(const char *settings, size_t size, uint8_t ret_area[static MED
 
 /* ---- reading */
 
-struct entry {
-	const char *name; /* NUL-terminated within the area */
-	const uint8_t *data;
-	size_t size;
-};
-
-static bool read_field(const uint8_t *header, unsigned field, size_t *ret)
-{
-	size_t v = 0;
-
-	for (unsigned i = 0; i < 8; i++) {
-		uint8_t c = header[6 + 8 * field + i];
-		const char *digits = "0123456789abcdef0123456789ABCDEF";
-		const char *at = c ? strchr(digits, c) : NULL;
-
-		if (!at)
-			return false;
-		v = v << 4 | (size_t)(at - digits) % 16;
-	}
-	*ret = v;
-	return true;
-}
-
-static int read_entry(struct reader *r, struct entry *ret, struct err *err)
-{
-	const uint8_t *header = reader_bytes(r, HEADER_SIZE), *name, *data;
-	size_t name_size = 0, size = 0;
-
-	if (!header || memcmp(header, "070701", 6) != 0 ||
-	    !read_field(header, FIELD_NAME, &name_size) || !read_field(header, FIELD_SIZE, &size))
-		return err_set(err, -EPROTO, "the settings area holds no valid archive header");
-	if (name_size < 2 || name_size > MEDIUM_AREA_SIZE || size > MEDIUM_AREA_SIZE)
-		return err_set(err, -EPROTO, "the settings area holds a file of impossible size");
-	name = reader_bytes(r, padded(HEADER_SIZE + name_size) - HEADER_SIZE);
-	data = reader_bytes(r, padded(size));
-	if (!name || !data)
-		return err_set(err, -EPROTO, "the settings area ends within a file");
-	if (name[name_size - 1] != '\0')
-		return err_set(err, -EPROTO, "the settings area holds a name without end");
-	*ret = (struct entry){(const char *)name, data, size};
-	return 0;
-}
-
 int medium_decode(const uint8_t area[static MEDIUM_AREA_SIZE], const char **ret_settings,
 		  size_t *ret_size, struct err *err)
 {
-	struct entry e = {.name = ""}, settings = {0};
+	struct cpio_entry e = {.name = ""}, settings = {0};
 	struct reader r;
 
 	if (!is_marker(area))
 		return err_set(err, -EPROTO, "the settings area does not begin with its marker");
 	reader_init(&r, area, MEDIUM_AREA_SIZE);
 	for (unsigned i = 0;; i++) {
-		int result = read_entry(&r, &e, err);
+		int result = cpio_get(&r, &e, err);
 
 		if (result < 0)
-			return result;
-		if (strcmp(e.name, TRAILER) == 0)
+			return err_prefix(err, "the settings area");
+		if (strcmp(e.name, CPIO_TRAILER) == 0)
 			break;
 		if (i == FILES_MAX)
 			return err_set(err, -EPROTO, "the settings area holds more than %u files",

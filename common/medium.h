@@ -1,8 +1,10 @@
 /* medium.h - the settings area of a boot medium, docs/formats-settings.md. */
 #ifndef COMMON_MEDIUM_H
 #define COMMON_MEDIUM_H
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "common/err.h"
 
@@ -10,6 +12,20 @@
 #define MEDIUM_SECTOR	 2048u
 /* of a line key=value in it */
 #define MEDIUM_LINE_MAX 4096u
+
+/* Of a medium, the places that are overwritten in it begin at a multiple of MEDIUM_SECTOR and are known by their first bytes. */
+#define MEDIUM_MARKER_SIZE 256u
+typedef bool medium_marker_fn(const uint8_t sector[static MEDIUM_MARKER_SIZE]);
+struct medium_search {
+	uint64_t offset; /* of the last match */
+	unsigned matches;
+	uint64_t end; /* of the file or disk */
+};
+/* -errno of reading. */
+int medium_search(int fd, medium_marker_fn *is_it, struct medium_search *ret,
+		  struct err *err) MUST_CHECK;
+/* As much as there is, up to `size`, short only at the end; or -errno. */
+ssize_t medium_read(int fd, void *buf, size_t size, uint64_t offset) MUST_CHECK;
 
 /* Byte at which the one settings area of the image in `fd` begins.  -ENOENT none (not a boot medium of Hoist, or of
  * another version), -EEXIST more than one, -EPROTO cut off at the end of the file; -errno of reading. */

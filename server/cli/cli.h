@@ -35,7 +35,7 @@ struct options {
 	bool all;					  /* image rm */
 	char *in, *download, *out, *token, *show, *reset; /* iso */
 	bool new_token, secrets;
-	struct setting_list set;
+	struct setting_list set, add;
 	char *format, *type, *name; /* vmdef */
 	bool from_disk, keep_mac;
 	uint64_t vm_memory, vcpus;

@@ -1,5 +1,5 @@
-/* hoist iso: the settings of a finished boot medium.  The copy shares the blocks of the original where the filesystem
- * can; only the 64 KiB of the settings area are written. */
+/* hoist iso: the settings of a finished boot medium, and what is added to it.  The copy shares the blocks of the original where the
+ * filesystem can; only the 64 KiB of the settings area are written, and archives behind everything else. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -17,6 +17,8 @@
 #include "common/medium_settings.h"
 #include "common/text.h"
 #include "server/cli/cli.h"
+#include "server/cli/iso_added.h"
+#include "server/cli/iso_place.h"
 #include "server/cli/print.h"
 
 #define COPY_BLOCK (1u << 20)
@@ -156,24 +158,6 @@ static int open_medium(const char *path, int flags, int *ret, struct err *err)
 	return 0;
 }
 
-static int write_full(int fd, const void *data, size_t size, uint64_t offset)
-{
-	const uint8_t *p = data;
-
-	while (size) {
-		ssize_t n = pwrite(fd, p, size, (off_t)offset);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n < 0 ? -errno : -EIO;
-		p += n;
-		size -= (size_t)n;
-		offset += (size_t)n;
-	}
-	return 0;
-}
-
 static int copy_by_hand(int in, int out, struct err *err)
 {
 	CLEANUP_FREE uint8_t *buf = malloc(COPY_BLOCK);
@@ -235,7 +219,8 @@ static int write_area(int fd, uint64_t offset, const json_t *settings, struct er
 struct copy {
 	char *path; /* heap; NULL: there is none */
 	int fd;
-	uint64_t offset; /* of the area in it */
+	uint64_t offset; /* of the settings area in it, where there is one */
+	bool has_settings;
 };
 
 static void copy_drop(struct copy *copy)
@@ -269,7 +254,7 @@ static int fill_copy(const char *in_path, struct copy *copy, struct err *err)
 
 	if (r < 0)
 		return r;
-	r = medium_find(in, &copy->offset, err);
+	r = copy->has_settings ? medium_find(in, &copy->offset, err) : 0;
 	if (r == 0)
 		r = copy_file(in, copy->fd, err);
 	return r < 0 ? err_prefix(err, "'%s'", in_path) : 0;
@@ -304,8 +289,10 @@ static int copy_begin(struct ctx *c, struct copy *copy, struct err *err)
 static int copy_finish(const struct ctx *c, struct copy *copy, const json_t *settings,
 		       struct err *err)
 {
-	int r = write_area(copy->fd, copy->offset, settings, err);
+	int r = copy->has_settings ? write_area(copy->fd, copy->offset, settings, err) : 0;
 
+	if (r == 0 && fsync(copy->fd) < 0)
+		r = err_set(err, -errno, "write '%s': %m", c->o.out);
 	if (r < 0)
 		return r;
 	if (rename(copy->path, c->o.out) < 0)
@@ -381,6 +368,74 @@ static void print_token(const json_t *token)
 		   never ? "" : expires, id);
 }
 
+/* ---- what is added */
+
+/* All archives of a medium, as they lie behind one another in it. */
+struct added {
+	uint8_t *data; /* heap */
+	size_t size;
+	json_t *list;
+};
+
+static void added_done(struct added *a)
+{
+	free(a->data);
+	json_decref(a->list);
+}
+
+static int added_read(int fd, const struct iso_place *p, struct added *a, struct err *err)
+{
+	int r = iso_place_read(fd, p, &a->data, &a->size, err);
+
+	a->list = json_array();
+	return r == 0 ? added_list(a->data, a->size, 1, a->list, err) : r;
+}
+
+static int added_append(struct added *a, const char *path, const char *release, struct err *err)
+{
+	CLEANUP_FREE uint8_t *more = NULL;
+	uint8_t *grown;
+	size_t size = 0, len = json_array_size(a->list);
+	int r;
+
+	if (len >= ADDED_MAX)
+		return err_set(err, -E2BIG, "'%s': there are %u archives on it already", path,
+			       ADDED_MAX);
+	r = added_pack(path, release, (unsigned)len + 1, &more, &size, err);
+	if (r < 0)
+		return r;
+	grown = realloc(a->data, a->size + size);
+	if (!grown)
+		return err_set(err, -ENOMEM, "out of memory");
+	a->data = grown;
+	memcpy(a->data + a->size, more, size);
+	a->size += size;
+	return added_list(more, size, (unsigned)len + 1, a->list, err);
+}
+
+/* `ret`: what is on it then, a new reference. */
+static int add_archives(const struct ctx *c, int fd, json_t **ret, struct err *err)
+{
+	CLEANUP(added_done) struct added a = {.data = NULL};
+	struct iso_place p;
+	int r;
+
+	if (c->o.add.len == 0)
+		return 0;
+	r = iso_place_find(fd, &p, err);
+	if (r == 0)
+		r = added_read(fd, &p, &a, err);
+	if (r < 0)
+		return err_prefix(err, "'%s'", c->o.in ? c->o.in : c->o.download);
+	for (size_t i = 0; r == 0 && i < c->o.add.len; i++)
+		r = added_append(&a, c->o.add.items[i], p.release, err);
+	if (r == 0)
+		r = iso_place_write(fd, &p, a.data, a.size, err);
+	if (r == 0)
+		*ret = json_incref(a.list);
+	return r;
+}
+
 /* ---- the three things it does */
 
 static void print_setting(void *arg, const char *key, const char *value)
@@ -389,28 +444,35 @@ static void print_setting(void *arg, const char *key, const char *value)
 	print_line(stdout, "%s=%s", key, value);
 }
 
-/* `token`: made for the medium; NULL: none was. */
-static void print_settings(const struct ctx *c, const json_t *settings, const json_t *token)
+/* `token`: made for the medium; NULL: none was.  `added`: NULL or empty: nothing. */
+static void print_settings(const struct ctx *c, const json_t *settings, const json_t *token,
+			   const json_t *added)
 {
 	CLEANUP_JSON json_t *m = medium_settings_masked(settings, c->o.secrets);
 
 	if (c->o.json) {
 		if (token) /* not the name of a setting */
 			(void)json_object_set(m, "new_token", (json_t *)token);
+		if (json_array_size(added) > 0) /* nor is this */
+			(void)json_object_set(m, "added_archives", (json_t *)added);
 		print_json(m);
 		return;
 	}
 	medium_settings_each(m, print_setting, NULL);
 	if (token)
 		print_token(token);
+	added_print(added);
 }
 
 /* The token comes last: a run that fails for another reason leaves none. */
-static int write_medium(struct ctx *c, json_t *settings, json_t **ret_token, struct err *err)
+static int write_medium(struct ctx *c, bool has_settings, json_t *settings, json_t **ret_token,
+			json_t **ret_added, struct err *err)
 {
-	CLEANUP(copy_drop) struct copy copy = {.fd = -1};
+	CLEANUP(copy_drop) struct copy copy = {.fd = -1, .has_settings = has_settings};
 	int r = copy_begin(c, &copy, err);
 
+	if (r == 0)
+		r = add_archives(c, copy.fd, ret_added, err);
 	if (r == 0 && c->o.new_token)
 		r = make_token(c, settings, ret_token, err);
 	if (r == 0)
@@ -420,17 +482,15 @@ static int write_medium(struct ctx *c, json_t *settings, json_t **ret_token, str
 	return r;
 }
 
-static int personalise(struct ctx *c, struct err *err)
+/* The medium keeps its settings when something is added and nothing else is said. */
+static bool has_settings_to_write(const struct ctx *c)
 {
-	CLEANUP_JSON json_t *settings = json_object(), *token = NULL;
-	int r = gather(c, settings, err);
+	return c->o.add.len == 0 || c->o.set.len > 0 || c->o.token || c->o.new_token || c->o.pin ||
+	       c->o.server || c->o.download;
+}
 
-	if (r == 0)
-		r = check_fits(settings, err);
-	if (r == 0)
-		r = write_medium(c, settings, &token, err);
-	if (r < 0)
-		return r;
+static void note_missing(const json_t *settings)
+{
 	if (!json_object_get(settings, "token")) {
 		(void)fprintf(stderr,
 			      "hoist: note: without a token (--new-token) machines that boot "
@@ -439,37 +499,84 @@ static int personalise(struct ctx *c, struct err *err)
 		(void)fprintf(stderr, "hoist: note: without a fingerprint (--pin) machines that "
 				      "boot from it give their token to no server\n");
 	}
+}
+
+static int personalise(struct ctx *c, struct err *err)
+{
+	CLEANUP_JSON json_t *settings = json_object(), *token = NULL, *added = NULL;
+	bool has_settings = has_settings_to_write(c);
+	int r = has_settings ? gather(c, settings, err) : 0;
+
+	if (r == 0)
+		r = check_fits(settings, err);
+	if (r == 0)
+		r = write_medium(c, has_settings, settings, &token, &added, err);
+	if (r < 0)
+		return r;
+	if (has_settings)
+		note_missing(settings);
 	if (!c->o.json)
 		(void)printf("%s:\n", c->o.out);
-	print_settings(c, settings, token);
+	print_settings(c, settings, token, added);
 	return 0;
 }
 
-static int show(struct ctx *c, struct err *err)
+static int read_settings(int fd, uint64_t offset, json_t *settings, struct err *err)
 {
 	CLEANUP_FREE uint8_t *area = malloc(MEDIUM_AREA_SIZE);
-	CLEANUP_JSON json_t *settings = json_object();
-	CLEANUP_CLOSE int fd = -1;
 	const char *text = NULL;
-	uint64_t offset = 0;
 	size_t size = 0;
-	int r;
+	int r = 0;
 
 	if (!area)
 		return err_set(err, -ENOMEM, "out of memory");
-	r = open_medium(c->o.show, O_RDONLY, &fd, err);
-	if (r < 0)
-		return r;
-	r = medium_find(fd, &offset, err);
-	if (r == 0 && pread(fd, area, MEDIUM_AREA_SIZE, (off_t)offset) != MEDIUM_AREA_SIZE)
+	if (medium_read(fd, area, MEDIUM_AREA_SIZE, offset) != MEDIUM_AREA_SIZE)
 		r = err_set(err, -EIO, "read the settings: %m");
 	if (r == 0)
 		r = medium_decode(area, &text, &size, err);
 	if (r == 0)
 		r = medium_settings_parse(text, size, settings, err);
+	explicit_bzero(area, MEDIUM_AREA_SIZE);
+	return r;
+}
+
+/* The places of a medium.  One of the two may be missing: in what is served over the network each is a file by itself, and older media have no
+ * place for archives. */
+static int find_places(int fd, uint64_t *ret_offset, bool *ret_has_settings,
+		       struct iso_place *ret_place, bool *ret_has_place, struct err *err)
+{
+	struct err none;
+	int r = medium_find(fd, ret_offset, err), p = iso_place_find(fd, ret_place, &none);
+
+	*ret_has_settings = r == 0;
+	*ret_has_place = p == 0;
+	if (p < 0 && p != -ENOENT) {
+		*err = none;
+		return p;
+	}
+	return r == -ENOENT && p == 0 ? 0 : r;
+}
+
+static int show(struct ctx *c, struct err *err)
+{
+	CLEANUP(added_done) struct added a = {.data = NULL};
+	CLEANUP_JSON json_t *settings = json_object();
+	CLEANUP_CLOSE int fd = -1;
+	bool has_settings = false, has_place = false;
+	struct iso_place place;
+	uint64_t offset = 0;
+	int r = open_medium(c->o.show, O_RDONLY, &fd, err);
+
+	if (r < 0)
+		return r;
+	r = find_places(fd, &offset, &has_settings, &place, &has_place, err);
+	if (r == 0 && has_settings)
+		r = read_settings(fd, offset, settings, err);
+	if (r == 0 && has_place)
+		r = added_read(fd, &place, &a, err);
 	if (r < 0)
 		return err_prefix(err, "'%s'", c->o.show);
-	print_settings(c, settings, NULL);
+	print_settings(c, settings, NULL, a.list);
 	return 0;
 }
 
@@ -477,17 +584,25 @@ static int reset(struct ctx *c, struct err *err)
 {
 	CLEANUP_JSON json_t *none = json_object();
 	CLEANUP_CLOSE int fd = -1;
+	bool has_settings = false, has_place = false;
+	struct iso_place place;
 	uint64_t offset = 0;
 	int r = open_medium(c->o.reset, O_RDWR, &fd, err);
 
 	if (r < 0)
 		return r;
-	r = medium_find(fd, &offset, err);
-	if (r == 0)
+	r = find_places(fd, &offset, &has_settings, &place, &has_place, err);
+	if (r == 0 && has_settings)
 		r = write_area(fd, offset, none, err);
+	if (r == 0 && has_place && place.size > ISO_PLACE_START)
+		r = iso_place_write(fd, &place, "", 0, err);
+	if (r == 0 && fsync(fd) < 0)
+		r = err_set(err, -errno, "write: %m");
 	if (r < 0)
 		return err_prefix(err, "'%s'", c->o.reset);
-	(void)puts(c->o.json ? "{}" : "the settings were removed");
+	(void)puts(c->o.json	? "{}"
+		   : !has_place ? "the settings were removed"
+				: "the settings were removed, and what was added");
 	return 0;
 }
 

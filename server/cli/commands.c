@@ -294,13 +294,20 @@ static const struct setting iso_options[] = {
 	 ARGV,
 	 AT(out),
 	 .value = "FILE",
-	 .help = "Personalised medium to write, readable by you alone"},
+	 .help = "Medium to write, readable by you alone"},
 	{.key = "set",
 	 .type = SETTING_LIST,
 	 ARGV,
 	 AT(set),
 	 .value = "KEY=VALUE",
 	 .help = "Any further setting of the live image, as on its kernel line without 'hoist.'"},
+	{.key = "add",
+	 .type = SETTING_LIST,
+	 ARGV,
+	 AT(add),
+	 .value = "FILE",
+	 .help = "Archive (cpio or tar, also compressed) of firmware or kernel modules that the "
+		 "medium is to have as well"},
 	{.key = "token",
 	 .type = SETTING_TEXT,
 	 ARGV | SETTING_SECRET,
@@ -318,7 +325,7 @@ static const struct setting iso_options[] = {
 	 ARGV,
 	 AT(show),
 	 .value = "FILE",
-	 .help = "Print the settings of a medium instead"},
+	 .help = "Print the settings of a medium and what was added to it instead"},
 	{.key = "secrets",
 	 .type = SETTING_BOOL,
 	 ARGV,
@@ -329,7 +336,7 @@ static const struct setting iso_options[] = {
 	 ARGV,
 	 AT(reset),
 	 .value = "FILE",
-	 .help = "Remove the settings of a medium instead, in place"},
+	 .help = "Remove the settings of a medium and what was added to it instead, in place"},
 };
 
 /* ---- commands */
@@ -602,7 +609,12 @@ const struct command commands[] = {
 			"A machine booted from it registers with no question asked. Whoever has the "
 			"medium has its token. The note of one made by --new-token is, without "
 			"--note, 'medium' and the name of the file: 'hoist token list' shows which "
-			"one to revoke when the medium is lost.",
+			"one to revoke when the medium is lost.\n"
+			"--add gives the medium firmware (lib/firmware/...) or modules "
+			"(lib/modules/RELEASE/...) that it has not got, as its console names them: "
+			"modules for its very kernel, and with Secure Boot signed by a key that the "
+			"machine knows. What was added before stays, and so do the settings when "
+			"none are named. For starting from the network --in is added.img.",
 		.example = "hoist iso --in hoist.iso --out hall3.iso --new-token --uses 20",
 		.takes = ALL,
 		OPTIONS(iso_options),

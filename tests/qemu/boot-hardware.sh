@@ -23,8 +23,8 @@ done
 truncate -s 32M "$TAP_TMP/sd.img"
 truncate -s 10M "$TAP_TMP/late.img"
 # On a second bus: the first has not enough slots.
-cards=(e1000e rtl8139 virtio-net-pci vmxnet3 ne2k_pci pcnet tulip i82550)
-drivers=(e1000e 8139cp virtio_net vmxnet3 ne2k-pci pcnet32 tulip e100)
+cards=(e1000e rtl8139 virtio-net-pci vmxnet3 ne2k_pci pcnet tulip i82550 i82551)
+drivers=(e1000e 8139cp virtio_net vmxnet3 ne2k-pci pcnet32 tulip e100 e100)
 options+=(--mem 512 -- -device 'pci-bridge,id=bridge,chassis_nr=1')
 for card in "${cards[@]}"; do options+=(-device "$card,bus=bridge"); done
 options+=(-device 'sdhci-pci,bus=bridge' -device 'sd-card,drive=sd' -drive "id=sd,if=none,format=raw,file=$TAP_TMP/sd.img")
@@ -48,6 +48,14 @@ seen 'DISK 65536 512 mmcblk0 END' "an SD card"
 for driver in e1000 "${drivers[@]}"; do
 	seen "CARD $driver END" "a card for $driver"
 done
+
+# The 82551 is one that does not start without microcode; the sentence when it is not there is tests/qemu/missing.sh's.
+if [ -s "$TOP/build/firmware/packages" ]; then
+	vm_type zoo 'for n in /sys/class/net/*; do read -r link 2>/dev/null <$n/carrier || link=DOWN; echo "LINK $(basename $(readlink $n/device/driver)) $link END"; done; dmesg | grep ucode; echo "LINKS" LISTED'
+	ok "links are listed" vm_wait zoo 120 'LINKS LISTED'
+	seen 'LINK e100 1 END' "the cards that want firmware started"
+	unlike "$(cat "$(vm_log zoo)")" 'LINK e100 DOWN|failed to load e100|asked for the firmware file' "all of them: no firmware is missing"
+fi
 
 ok "a USB disk is plugged in" vm_qmp zoo blockdev-add "{\"driver\":\"raw\",\"node-name\":\"late\",\"file\":{\"driver\":\"file\",\"filename\":\"$TAP_TMP/late.img\"}}"
 ok "and there" vm_qmp zoo device_add '{"driver":"usb-storage","bus":"usb.0","id":"late","drive":"late"}'

@@ -34,7 +34,7 @@ unsign='open(F, "+<", shift) or die; binmode F; seek F, 60, 0; read F, my $at, 4
 	read F, my $entry, 8; (unpack "VV", $entry)[1] or die "not signed"; seek F, -8, 1; print F "\0" x 8; close F or die'
 cp "$TOP/build/kernel/debian/vmlinuz" "$TAP_TMP/vmlinuz"
 ok "a kernel without its signature" perl -e "$unsign" "$TAP_TMP/vmlinuz"
-ok "a medium with it" env SOURCE_DATE_EPOCH=0 "$TOP/scripts/mkiso" --kernel "$TAP_TMP/vmlinuz" --initramfs "$TOP/build/image/debian/initramfs.img" \
+ok "a medium with it" env SOURCE_DATE_EPOCH=0 "$TOP/scripts/mkiso" --kernel "$TAP_TMP/vmlinuz" --initramfs "$TOP/build/image/debian/initramfs.img" --firmware "$TOP/build/image/debian/firmware.img" --added "$TOP/build/image/debian/added.img" \
 	--settings "$TOP/build/image/debian/settings.cpio" --efi "$TOP/build/efi" --out "$TAP_TMP/unsigned.iso"
 ok "started" vm_start unsigned - --firmware secureboot --iso "$TAP_TMP/unsigned.iso" --no-reboot
 ok "it is refused" vm_wait unsigned 120 'bad shim signature'

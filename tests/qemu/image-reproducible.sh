@@ -3,14 +3,14 @@
 # The ISO is built a second time by another user, in another folder, under another umask and time zone, with nothing
 # at hand that the first build left: bit for bit the same.
 . "$(dirname "$0")/../lib/tap.sh"
-requires xorriso zstd setpriv
+requires xorriso zstd xz setpriv bsdtar
 cd "$TOP" || exit 1
 agent=${AGENT:-build/release/agent/hoist-agent} kernel=$TOP/build/kernel/debian
 [ -e build/hoist.iso ] || bail_out "no build/hoist.iso: make iso"
 
 other="$TAP_TMP/another place"
 mkdir -p "$other"
-cp -r scripts initramfs iso kernel-config VERSION build/image/debian/epoch build/efi "$other/"
+cp -r scripts initramfs iso kernel-config VERSION build/image/debian/epoch build/efi build/firmware "$other/"
 cp "$agent" "$other/agent"
 find "$other" -exec touch {} +
 chmod -R go-w,a+rX "$TAP_TMP"
@@ -22,8 +22,13 @@ export TZ=Asia/Tokyo HOME=/nonexistent SOURCE_DATE_EPOCH=$(cat build/image/debia
 cd "$other"
 mkdir built
 scripts/mkinitramfs --kernel "$kernel" --agent agent --out built/initramfs.img
+scripts/mkfirmware --kernel "$kernel" --firmware firmware --out built/firmware.img
+scripts/mkcpio /dev/null >built/none
+scripts/mkadded "\$(cat "$kernel/release")" built/added.img
 scripts/mksettings built/settings.cpio
-scripts/mkiso --kernel "$kernel/vmlinuz" --initramfs built/initramfs.img --settings built/settings.cpio --efi efi --out built/hoist.iso
+iso() { scripts/mkiso --kernel "$kernel/vmlinuz" --initramfs built/initramfs.img --firmware built/\$1 --added built/added.img --settings built/settings.cpio --efi efi --out built/\$2; }
+iso firmware.img hoist.iso
+iso none base.iso
 END
 as=()
 if [ "$(id -u)" = 0 ]; then
@@ -31,11 +36,23 @@ if [ "$(id -u)" = 0 ]; then
 	as=(setpriv --reuid 65534 --regid 65534 --clear-groups)
 fi
 ok "built again, without root" "${as[@]}" bash "$TAP_TMP/build"
-for file in settings.cpio initramfs.img; do
+for file in settings.cpio added.img initramfs.img firmware.img; do
 	ok "$file is the same" cmp "build/image/debian/$file" "$other/built/$file"
 done
 ok "hoist.iso is the same" cmp build/hoist.iso "$other/built/hoist.iso"
 
+size=$(stat -c %s "$other/built/base.iso")
+ok "without firmware it has at most 48 MB ($size bytes)" test "$size" -le 48000000
 size=$(stat -c %s build/hoist.iso)
-ok "hoist.iso has at most 48 MB ($size bytes)" test "$size" -le 48000000
+ok "with firmware at most 128 MB ($size bytes)" test "$size" -le 128000000
+if [ -s build/firmware/packages ]; then
+	ok "it has firmware" grep -q '^have e100/d102e_ucode.bin firmware-misc-nonfree .* BSD-3-clause-Intel$' build/image/debian/firmware.img.txt
+	ok "and is told what is not to be had" grep -q '^missing wd719x-risc.bin wd719x$' build/image/debian/firmware.img.txt
+	zstd -dcq build/image/debian/firmware.img 2>/dev/null | bsdtar -tf - >"$TAP_TMP/names" # behind it are zeros to a multiple of four
+	for name in e100/d102e_ucode.bin rtl_nic/rtl8168h-2.fw bnx2/bnx2-mips-09-6.2.1b.fw ql2400_fw.bin phanfw.bin.xz hoist/FILES hoist/firmware-bnx2.copyright.xz; do
+		ok "in the archive: $name" grep -qx "lib/firmware/$name" "$TAP_TMP/names"
+	done
+	is "$(sed -n 's/^have \([^ ]*\).*/lib\/firmware\/\1/p' build/image/debian/firmware.img.txt | LC_ALL=C sort | LC_ALL=C comm -23 - <(sed 's/\.xz$//' "$TAP_TMP/names" | LC_ALL=C sort) | wc -l)" 0 \
+		"all that is said to be in it is"
+fi
 done_testing

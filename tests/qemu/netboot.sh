@@ -1,12 +1,13 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Machines with no medium start from the network with the very files of `make netboot` and the dnsmasq.conf among them: BIOS by PXE, UEFI by
-# PXE with Secure Boot enforced, UEFI by HTTP with the ISO, which hoist-server hands out.  The settings that were written are in force.
+# PXE with Secure Boot enforced, UEFI by HTTP with the ISO, which hoist-server hands out.  The settings that were written are in force.  One finds the
+# driver of its card only because that was added to the medium; the ISO has become longer by what was added.
 . "$(dirname "$0")/../lib/tap.sh"
 . "$(dirname "$0")/../lib/lan.sh"
 . "$(dirname "$0")/../lib/migration.sh"
 requires_root
-requires qemu-system-x86_64 ip dnsmasq jq
+requires qemu-system-x86_64 ip dnsmasq jq cpio xz perl
 [ -e "$TOP/build/netboot/vmlinuz" ] || bail_out "no build/netboot: make netboot"
 files=$TAP_TMP/files
 cp -r "$TOP/build/netboot" "$files"
@@ -14,7 +15,20 @@ chmod -R a+rX "$TAP_TMP"
 rm "$files/settings.cpio"
 ok "settings are written into settings.cpio" "$TOP/build/release/server/hoist" iso --in "$TOP/build/netboot/settings.cpio" \
 	--out "$files/settings.cpio" --set hostname=fromsettings
-ok "and into the ISO" "$TOP/build/release/server/hoist" iso --in "$TOP/build/hoist.iso" --out "$files/hoist.iso" --set hostname=fromsettings
+# Firmware that does not become smaller, so that the ISO has to grow.
+mkdir -p "$TAP_TMP/add/lib/firmware"
+head -c 3000000 /dev/urandom >"$TAP_TMP/add/lib/firmware/noise.bin"
+(cd "$TAP_TMP/add" && find . | cpio --quiet -o -H newc) >"$TAP_TMP/noise.cpio"
+ok "and into the ISO, with firmware that is added" "$TOP/build/release/server/hoist" iso --in "$TOP/build/hoist.iso" --out "$files/hoist.iso" \
+	--set hostname=fromsettings --add "$TAP_TMP/noise.cpio"
+ok "which has become longer" test "$(stat -c %s "$files/hoist.iso")" -gt "$(stat -c %s "$TOP/build/hoist.iso")"
+# An initramfs in which a driver goes by a name that nobody looks for, and that driver in an archive of its own.
+perl -0777 -pe 's/e1000\.ko\.zst\0/e1000.ko.zsX\0/ or die' "$files/initramfs.img" >"$TAP_TMP/poor.img"
+release=$(cat "$TOP/build/kernel/debian/release")
+mkdir -p "$TAP_TMP/driver/lib/modules/$release"
+cp "$TOP/build/kernel/debian/lib/modules/$release/kernel/drivers/net/ethernet/intel/e1000/e1000.ko" "$TAP_TMP/driver/lib/modules/$release/"
+(cd "$TAP_TMP/driver" && find . | cpio --quiet -o -H newc | xz) >"$TAP_TMP/driver.cpio.xz"
+ok "a driver is added to added.img" "$TOP/build/release/server/hoist" iso --in "$TOP/build/netboot/added.img" --out "$TAP_TMP/added.img" --add "$TAP_TMP/driver.cpio.xz"
 chmod a+r "$files"/* # there is no secret in them here
 
 lan_up lan 10.0.0
@@ -50,10 +64,15 @@ ok "started by BIOS, PXELINUX" vm_start bios lan --netboot --no-reboot
 look bios
 ok "by PXELINUX" grep -q 'sent .*pxelinux.cfg/default' "$TAP_TMP/boot.log"
 
+cp "$TAP_TMP/poor.img" "$files/initramfs.img"
+cp "$TAP_TMP/added.img" "$files/added.img"
+chmod a+r "$files"/*
 ok "with iPXE known" serve 'no such line'
 ok "started by iPXE" vm_start ipxe lan --netboot --no-reboot
 look ipxe
 ok "by the script" grep -q 'sent .*boot.ipxe' "$TAP_TMP/boot.log"
+ok "the driver came from the archive" grep -qa 'hoist: added to this medium: driver.cpio.xz, 1 files' "$(vm_log ipxe)"
+cp "$TOP/build/netboot/initramfs.img" "$files/"
 
 VM_NIC=virtio-net-pci ok "started by UEFI, Secure Boot enforced" vm_start uefi lan --netboot --mem 1024 --firmware secureboot --no-reboot
 look uefi
@@ -67,6 +86,7 @@ VM_NIC=virtio-net-pci ok "started by UEFI" vm_start http lan --netboot --mem 102
 ok "http: it knows the server, and shows it the code" vm_wait http 400 "of server 'lift' at https://10\.0\.0\.1:5000"
 ok "http: the server waits for that code" wait_for 60 pairing_is_there
 look http
+ok "what was added is there" grep -qa 'hoist: added to this medium: noise.cpio, 1 files' "$(vm_log http)"
 ok "over HTTP" grep -qa 'starting Boot.*UEFI HTTPv4' "$(vm_log http)"
 nok "and not a file by TFTP" grep -q 'tftp: sent' "$TAP_TMP/boot.log"
 done_testing

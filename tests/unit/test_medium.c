@@ -74,7 +74,7 @@ static const uint8_t *changed(size_t at, char to)
 
 static void test_decode(void)
 {
-	static const char header[] = "the settings area holds no valid archive header";
+	static const char header[] = "the settings area: there is no valid archive header";
 	struct err err = {0};
 	const size_t second = 200; /* where the header of hoist.d/settings begins */
 
@@ -86,17 +86,16 @@ static void test_decode(void)
 	ok(is_refused(changed(second, '1'), header), "decode: a header without magic");
 	ok(is_refused(changed(second + 54, 'g'), header), "decode: a size that is no number");
 	ok(is_refused(changed(second + 54, '\0'), header), "decode: a size with a zero byte");
-	ok(is_refused(changed(second + 54, 'f'),
-		      "the settings area holds a file of impossible size"),
+	ok(is_refused(changed(second + 54, 'f'), "the settings area: it ends within a file"),
 	   "decode: a huge file");
 	ok(is_refused(changed(second + 94, 'F'),
-		      "the settings area holds a file of impossible size"),
+		      "the settings area: there is a name of impossible size"),
 	   "decode: a huge name");
-	ok(is_refused(changed(second + 101, '0'), "the settings area holds a name without end"),
+	ok(is_refused(changed(second + 101, '0'), "the settings area: there is a name without end"),
 	   "decode: a name without end");
 	(void)changed(second + 58, 'f');
 	other[second + 59] = 'f';
-	ok(is_refused(other, "the settings area ends within a file"),
+	ok(is_refused(other, "the settings area: it ends within a file"),
 	   "decode: a file beyond the end");
 	ok(is_refused(changed(second + 110, 'H'),
 		      "the settings area holds no file hoist.d/settings"),
