@@ -35,6 +35,7 @@ $(eval $(call pkg,blkid,BLKID))
 $(eval $(call pkg,libparted,PARTED))
 $(eval $(call pkg,libmicrohttpd,MHD))
 $(eval $(call pkg,gnutls,GNUTLS))
+$(eval $(call pkg,libsodium,SODIUM))
 $(eval $(call pkg,sqlite3,SQLITE))
 $(eval $(call pkg,openssl,OPENSSL))
 $(eval $(call pkg,ext2fs com_err,EXT2FS))
@@ -174,11 +175,15 @@ AGENT_SRC := \
 
 # hoist without its main, so that tests can link it
 CLI_SRC := \
+	server/cli/ask.c \
+	server/cli/cmd_audit.c \
 	server/cli/cmd_image.c \
 	server/cli/cmd_iso.c \
 	server/cli/cmd_job.c \
+	server/cli/cmd_login.c \
 	server/cli/cmd_machine.c \
 	server/cli/cmd_media.c \
+	server/cli/cmd_operator.c \
 	server/cli/cmd_pairing.c \
 	server/cli/cmd_server.c \
 	server/cli/cmd_vmdef.c \
@@ -287,14 +292,20 @@ TEST_LIBS   := $(OPENSSL_LIBS)
 
 # hoist-server: all but its main, so that tests can have it too.
 SERVER_SRC := \
+	server/access/access.c \
+	server/access/audit.c \
+	server/access/password.c \
 	server/api/agent.c \
 	server/api/agent_capture.c \
 	server/api/agent_pair.c \
 	server/api/agent_restore.c \
+	server/api/audit.c \
 	server/api/media.c \
 	server/api/operator.c \
+	server/api/operator_accounts.c \
 	server/api/operator_images.c \
 	server/api/operator_pairings.c \
+	server/api/operator_session.c \
 	server/api/operator_tokens.c \
 	server/api/routes.c \
 	server/api_error.c \
@@ -323,16 +334,18 @@ SERVER_SRC := \
 	server/notify.c \
 	server/rate.c \
 	server/rumours.c \
+	server/state/audit.c \
 	server/state/events.c \
 	server/state/jobs.c \
 	server/state/machines.c \
+	server/state/operators.c \
 	server/state/schema.c \
 	server/state/state.c \
 	server/state/tokens.c \
 	server/state/versions.c \
 	server/tls.c
 
-SERVER_LIBS := $(MHD_LIBS) $(GNUTLS_LIBS) $(SQLITE_LIBS)
+SERVER_LIBS := $(MHD_LIBS) $(GNUTLS_LIBS) $(SODIUM_LIBS) $(SQLITE_LIBS)
 
 UNIT_SRC   := $(wildcard tests/unit/test_*.c)
 FUZZ_SRC   := $(wildcard tests/fuzz/fuzz_*.c)

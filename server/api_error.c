@@ -27,6 +27,7 @@ static const struct {
 	CODE(API_INCOMPLETE, "incomplete", 409, 0),
 	CODE(API_CANCELLED, "cancelled", 409, 0),
 	CODE(API_WRONG_CODE, "wrong_code", 409, 0),
+	CODE(API_WRONG_PASSWORD, "wrong_password", 403, 0),
 	CODE(API_INTERNAL, "internal", 500, 0),
 	CODE(API_TARGET_TOO_SMALL, "target_too_small", 409, 0),
 	CODE(API_TARGET_HOLDS_DATA, "target_holds_data", 409, 0),
@@ -67,6 +68,7 @@ enum api_code api_code_of(int code)
 	case -ENODATA:
 		return API_INCOMPLETE;
 	case -ESTALE:
+	case -EUSERS:
 	case -EEXIST:
 		return API_CONFLICT;
 	default:

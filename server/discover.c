@@ -27,6 +27,9 @@
 
 #define REJOIN_MS 30000 /* should netlink have lost a message */
 
+/* Answers to datagrams: two a second to one address, a hundred to all. */
+static const struct rate_limits answer_limits = {4, 2000, 200, 100000};
+
 enum { FD_V4, FD_V6, FD_NETLINK, FD_STOP, FD_COUNT };
 
 struct discover {
@@ -313,7 +316,7 @@ int discover_start(const struct discover_config *config, struct discover **ret, 
 	d->config = *config;
 	for (unsigned i = 0; i < FD_COUNT; i++)
 		d->fds[i] = -1;
-	rate_init(&d->rate, now_ms());
+	rate_init(&d->rate, &answer_limits, now_ms());
 	r = open_all(d, err);
 	if (r == 0) {
 		r = -pthread_create(&d->thread, NULL, discover_run, d);

@@ -260,6 +260,22 @@ static int open_fleet(struct server *s, struct err *err)
 	return fleet_open(&config, &s->fleet, err);
 }
 
+static int open_access(struct server *s, struct err *err)
+{
+	const struct access_config config = {
+		.state = s->state,
+		.cost = password_cost_usual,
+		.file_hash = s->operator_hash,
+		.session_idle_s = (unsigned)s->config->session_idle_s,
+		.session_life_s = (unsigned)s->config->session_life_s,
+	};
+
+	s->audit = audit_new(s->state);
+	if (!s->audit)
+		return err_set(err, -ENOMEM, "start the server: out of memory");
+	return access_open(&config, &s->access, err);
+}
+
 static int start_http(struct server *s, struct listeners *take, struct http_server **ret,
 		      struct err *err)
 {
@@ -274,6 +290,7 @@ static int start_http(struct server *s, struct listeners *take, struct http_serv
 		.routes_len = api_routes_len,
 		.app = s,
 		.authorize = api_authorize,
+		.answered = api_answered,
 	};
 
 	take->len = 0;
@@ -294,6 +311,7 @@ static int start_boot(struct server *s, struct listeners *take, struct http_serv
 		.routes_len = boot_routes_len,
 		.app = s,
 		.authorize = api_authorize,
+		.answered = api_answered,
 	};
 
 	take->len = 0;
@@ -408,6 +426,7 @@ static int serve(struct server *s, struct listeners *take_https, struct listener
 	notify_stopping();
 	discover_stop(discover);
 	fleet_stop(s->fleet); /* long polls end, so that connections can */
+	access_stop(s->access);
 	http_server_stop(http);
 	http_server_stop(boot_http);
 	return r;
@@ -428,6 +447,8 @@ static int run(struct server *s, struct err *err)
 		r = open_media(s, &boot, err);
 	if (r == 0)
 		r = open_storage(s, err);
+	if (r == 0)
+		r = open_access(s, err);
 	if (r == 0)
 		r = open_fleet(s, err);
 	return r == 0 ? serve(s, &https, &boot, err) : r;
@@ -453,6 +474,8 @@ static int start(const struct config *config)
 	else if (r == 0)
 		r = run(s, &err);
 	fleet_close(s->fleet);
+	access_close(s->access);
+	audit_free(s->audit);
 	if (s->store)
 		store_close(s->store);
 	state_close(s->state);

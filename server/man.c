@@ -23,11 +23,11 @@ static const struct man_part parts[] = {
 	{"SIGNALS", "SIGTERM and SIGINT end it; jobs go on after the next start.", NULL},
 	{"FILES",
 	 "In the data folder, all readable by its owner alone:\n"
-	 "operator.token: the operator's token, one line. To change it, replace the file and restart.\n"
+	 "operator.token: a token that may do everything, one line. To change it, replace the file and restart.\n"
 	 "server.json: address and fingerprint, for hoist --data.\n"
 	 "key.pem, cert.pem: the server's identity. Who loses key.pem has to tell all machines and operators "
 	 "the new fingerprint; whoever else has it can pass for the server.\n"
-	 "state.db: machines, tokens, jobs. If it is lost, images are found again from the store.\n"
+	 "state.db: machines, tokens, jobs, operators, the audit log. If it is lost, images are found again from the store.\n"
 	 "store: packs, indexes and manifests, each named by its own hash. store/objects.db is a cache that "
 	 "--rebuild-index makes anew.",
 	 NULL},

@@ -4,21 +4,23 @@
 
 #include <string.h>
 
-static void fill(struct bucket *b, uint32_t burst, uint32_t per_s, uint64_t now_ms)
-{
-	uint64_t add = now_ms > b->ms ? (now_ms - b->ms) * per_s : 0;
+#define MICRO 1000000ull
 
-	b->milli = add > burst * 1000ull - b->milli ? burst * 1000 : b->milli + (uint32_t)add;
+/* A millisecond at N in 1,000 s is N millionths. */
+static void fill(struct bucket *b, uint32_t burst, uint32_t per_ks, uint64_t now_ms)
+{
+	uint64_t add = 0;
+
+	if (now_ms > b->ms && __builtin_mul_overflow(now_ms - b->ms, per_ks, &add))
+		add = UINT64_MAX;
+	b->micro = add > burst * MICRO - b->micro ? burst * MICRO : b->micro + add;
 	b->ms = now_ms;
 }
 
-void rate_init(struct rate *r, uint64_t now_ms)
+void rate_init(struct rate *r, const struct rate_limits *limits, uint64_t now_ms)
 {
-	*r = (struct rate){.burst = 4,
-			   .per_s = 2,
-			   .all_burst = 200,
-			   .all_per_s = 100,
-			   .all = {.ms = now_ms, .milli = 200000}};
+	*r = (struct rate){.limits = *limits,
+			   .all = {.ms = now_ms, .micro = limits->all_burst * MICRO}};
 }
 
 static struct bucket *bucket_of(struct rate *r, const uint8_t *addr, uint64_t now_ms)
@@ -34,7 +36,7 @@ static struct bucket *bucket_of(struct rate *r, const uint8_t *addr, uint64_t no
 	if (r->len < RATE_SOURCES)
 		oldest = r->len++;
 	memcpy(r->sources[oldest].addr, addr, 16);
-	r->sources[oldest].b = (struct bucket){now_ms, r->burst * 1000};
+	r->sources[oldest].b = (struct bucket){now_ms, r->limits.burst * MICRO};
 	return &r->sources[oldest].b;
 }
 
@@ -42,11 +44,22 @@ bool rate_allow(struct rate *r, const uint8_t addr[static 16], uint64_t now_ms)
 {
 	struct bucket *b = bucket_of(r, addr, now_ms);
 
-	fill(b, r->burst, r->per_s, now_ms);
-	fill(&r->all, r->all_burst, r->all_per_s, now_ms);
-	if (b->milli < 1000 || r->all.milli < 1000)
+	fill(b, r->limits.burst, r->limits.per_ks, now_ms);
+	fill(&r->all, r->limits.all_burst, r->limits.all_per_ks, now_ms);
+	if (b->micro < MICRO || r->all.micro < MICRO)
 		return false;
-	b->milli -= 1000;
-	r->all.milli -= 1000;
+	b->micro -= MICRO;
+	r->all.micro -= MICRO;
 	return true;
+}
+
+void rate_refund(struct rate *r, const uint8_t addr[static 16])
+{
+	for (size_t i = 0; i < r->len; i++) {
+		if (memcmp(r->sources[i].addr, addr, 16) == 0 &&
+		    r->sources[i].b.micro <= (r->limits.burst - 1) * MICRO)
+			r->sources[i].b.micro += MICRO;
+	}
+	if (r->all.micro <= (r->limits.all_burst - 1) * MICRO)
+		r->all.micro += MICRO;
 }

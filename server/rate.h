@@ -1,4 +1,4 @@
-/* rate.h - how many answers a second: to one address, and to all.  Pure. */
+/* rate.h - how many of something in a time: of one source, and of all.  Pure. */
 #ifndef SERVER_RATE_H
 #define SERVER_RATE_H
 #include <stdbool.h>
@@ -9,13 +9,16 @@
 
 struct bucket {
 	uint64_t ms;	/* when last filled */
-	uint32_t milli; /* thousandths of answers that are left */
+	uint64_t micro; /* millionths that are left */
 };
 
-/* Zeroed, then rate_init. */
+struct rate_limits {
+	uint32_t burst, per_ks;		/* of one source: at once, and in 1,000 s */
+	uint32_t all_burst, all_per_ks; /* of all */
+};
+
 struct rate {
-	uint32_t burst, per_s;	       /* of one source */
-	uint32_t all_burst, all_per_s; /* of all */
+	struct rate_limits limits;
 	struct bucket all;
 	struct {
 		uint8_t addr[16];
@@ -24,7 +27,9 @@ struct rate {
 	size_t len;
 };
 
-void rate_init(struct rate *r, uint64_t now_ms);
-/* May `addr` (IPv4 as IPv4-mapped) be answered at `now_ms`?  If so it counts. */
+void rate_init(struct rate *r, const struct rate_limits *limits, uint64_t now_ms);
+/* May `addr` (IPv4 as IPv4-mapped, or another key of 16 bytes) have one at `now_ms`?  If so it counts. */
 bool rate_allow(struct rate *r, const uint8_t addr[static 16], uint64_t now_ms);
+/* It is not to count. */
+void rate_refund(struct rate *r, const uint8_t addr[static 16]);
 #endif

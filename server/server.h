@@ -3,6 +3,8 @@
 #define SERVER_SERVER_H
 #include <stdint.h>
 
+#include "server/access/access.h"
+#include "server/access/audit.h"
 #include "server/config.h"
 #include "server/fleet/fleet.h"
 #include "server/http/http.h"
@@ -17,13 +19,15 @@ struct server {
 	const struct config *config;
 	char name[NAME_SIZE];
 	struct identity identity;
-	struct id operator_hash;		/* BLAKE3 of the operator's token */
+	struct id operator_hash;		/* BLAKE3 of what is in operator.token */
 	struct listen_addr listens[LISTEN_MAX]; /* HTTPS */
 	size_t listens_len;
 	uint64_t started_ms; /* monotonic */
 	struct state *state;
 	struct store *store;
 	struct fleet *fleet;
+	struct access *access;
+	struct audit *audit;
 	struct media *media; /* NULL: none to hand out */
 	struct rumours rumours;
 };

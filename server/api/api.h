@@ -11,8 +11,10 @@ extern const struct route api_routes[];
 extern const size_t api_routes_len;
 
 /* For http_config: app is the struct server. */
-int api_authorize(void *app, enum route_auth auth, const char *secret,
-		  char ret_machine[static MACHINE_ID_TEXT], struct err *err);
+int api_authorize(struct call *c, const char *secret, struct err *err);
+void api_answered(struct call *c);
+/* (audit.c) It was refused before a handler saw it. */
+void api_refused(struct call *c, const struct err *err);
 
 /* What the plain address serves. */
 extern const struct route boot_routes[];
@@ -84,4 +86,19 @@ void api_make_medium_in(struct call *c);
 void api_list_pairings(struct call *c);
 void api_confirm_pairing(struct call *c);
 void api_reject_pairing(struct call *c);
+/* operator_session.c */
+void api_login(struct call *c);
+void api_show_session(struct call *c);
+void api_logout(struct call *c);
+void api_change_password(struct call *c);
+void api_create_access_token(struct call *c);
+void api_list_access_tokens(struct call *c);
+void api_revoke_access_token(struct call *c);
+/* operator_accounts.c */
+void api_list_operators(struct call *c);
+void api_create_operator(struct call *c);
+void api_change_operator(struct call *c);
+void api_remove_operator(struct call *c);
+/* audit.c */
+void api_list_audit(struct call *c);
 #endif

@@ -242,9 +242,9 @@ static void boot_get_in(struct call *c)
 }
 
 const struct route boot_routes[] = {
-	{HTTP_GET, AUTH_ANYONE, "/{}", BODY_NONE, 0, boot_get},
-	{HTTP_HEAD, AUTH_ANYONE, "/{}", BODY_NONE, 0, boot_get},
-	{HTTP_GET, AUTH_ANYONE, "/{}/{}", BODY_NONE, 0, boot_get_in},
-	{HTTP_HEAD, AUTH_ANYONE, "/{}/{}", BODY_NONE, 0, boot_get_in},
+	{HTTP_GET, AUTH_ANYONE, "/{}", BODY_NONE, 0, boot_get, NULL},
+	{HTTP_HEAD, AUTH_ANYONE, "/{}", BODY_NONE, 0, boot_get, NULL},
+	{HTTP_GET, AUTH_ANYONE, "/{}/{}", BODY_NONE, 0, boot_get_in, NULL},
+	{HTTP_HEAD, AUTH_ANYONE, "/{}/{}", BODY_NONE, 0, boot_get_in, NULL},
 };
 const size_t boot_routes_len = sizeof(boot_routes) / sizeof(boot_routes[0]);

@@ -1,5 +1,6 @@
 /* Operators: the server, machines, jobs, events. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -87,12 +88,25 @@ void api_remove_machine(struct call *c)
 
 /* ---- jobs */
 
+/* For the audit log. */
+static void name_job(struct call *c, const json_t *job)
+{
+	const char *id = NULL, *kind = NULL, *machine = NULL, *image = NULL;
+
+	if (json_unpack((json_t *)job, "{s:s, s:s, s?s, s?s}", "id", &id, "kind", &kind,
+			"machine_name", &machine, "image", &image) == 0)
+		(void)snprintf(c->object, sizeof(c->object), "%s: %s %s %s", id, kind,
+			       image ? image : "", machine ? machine : "");
+}
+
 void api_create_job(struct call *c)
 {
 	json_t *answer = NULL;
 	struct err err;
 	int r = fleet_create_job(call_server(c)->fleet, c->json, &answer, &err);
 
+	if (r == 0)
+		name_job(c, answer);
 	api_answer(c, r, 201, answer, &err);
 }
 

@@ -1,5 +1,6 @@
 /* Operators: images. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -77,6 +78,9 @@ void api_remove_image(struct call *c)
 
 	if (r > 0)
 		r = read_version(text, &version, &err);
+	if (version > 0)
+		(void)snprintf(c->object, sizeof(c->object), "%.64s@%u", c->match.params[0],
+			       version);
 	if (r >= 0)
 		r = fleet_remove_image(call_server(c)->fleet, c->match.params[0], version, &err);
 	if (r < 0)

@@ -31,8 +31,12 @@ struct options {
 	char *machine, *state; /* jobs */
 	uint64_t uses;	       /* tokens */
 	char *expires, *note;
-	bool codes, replace;				  /* pairings */
-	bool all;					  /* image rm */
+	bool codes, replace;   /* pairings */
+	bool all;	       /* image rm */
+	char *role, *operator; /* operators, access tokens */
+	char *password_file, *old_password_file;
+	char *since; /* audit */
+	bool follow;
 	char *in, *download, *out, *token, *show, *reset; /* iso */
 	bool new_token, secrets;
 	struct setting_list set, add;
@@ -49,6 +53,8 @@ struct ctx {
 	int operands_len;
 	struct http_target target; /* filled by target_find() */
 	bool target_guessed; /* its address is that of a data folder, not one that a person gave */
+	bool no_token;	     /* the next connection is made without */
+	bool logged_in;	     /* by `hoist login`: the token is the one that was kept then */
 	struct http *http;
 	struct api_error error; /* of the last refusal by the server */
 };
@@ -91,6 +97,9 @@ int api(struct ctx *c, const char *method, const char *path, const json_t *body,
 	struct err *err) MUST_CHECK;
 /* The bytes at `path`, to the end of the file. */
 int api_download(struct ctx *c, const char *path, int fd, struct err *err) MUST_CHECK;
+/* The token of `hoist login` for the server of target_find(): kept with mode 0600, for later commands. */
+int login_save(struct ctx *c, const char *secret, struct err *err) MUST_CHECK;
+int login_forget(struct ctx *c, struct err *err) MUST_CHECK;
 #define PATH_SIZE 1024
 /* `format` with each %s replaced by the argument, percent-encoded. */
 void path_make(char ret[static PATH_SIZE], const char *format, ...);
@@ -133,6 +142,18 @@ int cmd_restore(struct ctx *c, struct err *err);
 int cmd_token_create(struct ctx *c, struct err *err);
 int cmd_token_list(struct ctx *c, struct err *err);
 int cmd_token_revoke(struct ctx *c, struct err *err);
+int cmd_login(struct ctx *c, struct err *err);
+int cmd_logout(struct ctx *c, struct err *err);
+int cmd_whoami(struct ctx *c, struct err *err);
+int cmd_operator_add(struct ctx *c, struct err *err);
+int cmd_operator_list(struct ctx *c, struct err *err);
+int cmd_operator_role(struct ctx *c, struct err *err);
+int cmd_operator_passwd(struct ctx *c, struct err *err);
+int cmd_operator_remove(struct ctx *c, struct err *err);
+int cmd_access_token_create(struct ctx *c, struct err *err);
+int cmd_access_token_list(struct ctx *c, struct err *err);
+int cmd_access_token_revoke(struct ctx *c, struct err *err);
+int cmd_audit(struct ctx *c, struct err *err);
 int cmd_server_info(struct ctx *c, struct err *err);
 int cmd_gc(struct ctx *c, struct err *err);
 int cmd_media(struct ctx *c, struct err *err);
@@ -147,6 +168,13 @@ int token_revoke(struct ctx *c, const char *id, struct err *err) MUST_CHECK;
 int vmdef_check_format(const char *text, struct err *err);
 int vmdef_check_type(const char *text, struct err *err);
 int vmdef_check_text(const char *text, struct err *err);
+/* A session in the place of the token, by name and password; and its end. */
+int session_begin(struct ctx *c, const char *name, const char *password,
+		  struct err *err) MUST_CHECK;
+int session_end(struct ctx *c, struct err *err) MUST_CHECK;
+/* "90s", "30m", "12h", "7d", "never" (0) in seconds; false for anything else. */
+bool expires_parse(const char *text, uint64_t *ret);
+int check_since(const char *text, struct err *err);
 /* For a setting's check: "90s", "12h", "30d", "never". */
 int check_expires(const char *text, struct err *err);
 

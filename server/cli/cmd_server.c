@@ -67,8 +67,7 @@ int cmd_gc(struct ctx *c, struct err *err)
 
 /* ---- tokens */
 
-/* "90s", "30m", "12h", "7d", "never" (0); false for anything else. */
-static bool parse_expires(const char *text, uint64_t *ret)
+bool expires_parse(const char *text, uint64_t *ret)
 {
 	static const char units[] = "smhd";
 	static const unsigned seconds[] = {1, 60, 3600, 86400};
@@ -91,7 +90,7 @@ int check_expires(const char *text, struct err *err)
 {
 	uint64_t n;
 
-	if (parse_expires(text, &n))
+	if (expires_parse(text, &n))
 		return 0;
 	return err_set(err, -EINVAL,
 		       "'%.32s' is not a time like 90s, 30m, 12h, 7d, nor 'never' (at most 3660d)",
@@ -103,7 +102,7 @@ int token_make(struct ctx *c, json_t **ret, struct err *err)
 	CLEANUP_JSON json_t *body = NULL;
 	uint64_t expires = 0;
 
-	if (!parse_expires(c->o.expires, &expires))
+	if (!expires_parse(c->o.expires, &expires))
 		return err_set(err, -EINVAL, "--expires: '%.32s' is not a time", c->o.expires);
 	body = json_pack("{s:I, s:o, s:s}", "uses", (json_int_t)c->o.uses, "expires_s",
 			 expires ? json_integer((json_int_t)expires) : json_null(), "note",

@@ -209,6 +209,80 @@ static const struct setting pair_options[] = {
 		 "confirmed one then goes on with"},
 };
 
+static int check_role(const char *text, struct err *err)
+{
+	if (strcmp(text, "viewer") == 0 || strcmp(text, "operator") == 0 ||
+	    strcmp(text, "admin") == 0)
+		return 0;
+	return err_set(err, -EINVAL, "'%.32s' is none of viewer, operator, admin", text);
+}
+
+#define PASSWORD_OPTION(field, key_text, help_text)                                        \
+	{                                                                                  \
+		.key = (key_text), .type = SETTING_TEXT, ARGV, AT(field), .value = "FILE", \
+		.help = (help_text)                                                        \
+	}
+#define PASSWORD_HELP \
+	"Read the password from FILE's first line ('-': standard input), not from the terminal"
+#define ROLE_OPTION(help_text)                                                             \
+	{                                                                                  \
+		.key = "role", .type = SETTING_TEXT, ARGV, AT(role),                       \
+		.value = "viewer|operator|admin", .check = check_role, .help = (help_text) \
+	}
+#define LIFE_OPTION(preset_text)                                                      \
+	{                                                                             \
+		.key = "expires", .type = SETTING_TEXT, ARGV, AT(expires),            \
+		.preset = (preset_text), .value = "TIME", .check = check_expires,     \
+		.help = "How long the token is good: 90s, 30m, 12h, 7d; at most 366d" \
+	}
+
+static const struct setting login_options[] = {
+	PASSWORD_OPTION(password_file, "password-file", PASSWORD_HELP),
+	LIFE_OPTION("30d"),
+};
+
+static const struct setting operator_add_options[] = {
+	ROLE_OPTION("What the operator may do"),
+	PASSWORD_OPTION(password_file, "password-file", PASSWORD_HELP),
+};
+
+static const struct setting operator_passwd_options[] = {
+	PASSWORD_OPTION(
+		password_file, "password-file",
+		"Read the new password from FILE's first line ('-': standard input), not from the "
+		"terminal"),
+	PASSWORD_OPTION(old_password_file, "old-password-file",
+			"The same for the present password, when it is one's own"),
+};
+
+static const struct setting access_token_options[] = {
+	ROLE_OPTION("What may be done with it; default: the owner's role"),
+	LIFE_OPTION("90d"),
+	{.key = "operator",
+	 .type = SETTING_TEXT,
+	 ARGV,
+	 AT(operator),
+	 .value = "NAME",
+	 .check = check_image,
+	 .help = "Whose it is to be, with the file operator.token; else one's own"},
+	PASSWORD_OPTION(password_file, "password-file", PASSWORD_HELP),
+};
+
+static const struct setting audit_options[] = {
+	{.key = "since",
+	 .type = SETTING_TEXT,
+	 ARGV,
+	 AT(since),
+	 .value = "TIME",
+	 .check = check_since,
+	 .help = "From then on: a time ago (90s, 12h, 7d) or a date (2026-01-31, '2026-01-31 13:00')"},
+	{.key = "follow",
+	 .type = SETTING_BOOL,
+	 ARGV,
+	 AT(follow),
+	 .help = "Go on printing what is added"},
+};
+
 #define PLACE_OPTION(key_text, field, start, value_text, help_text)                          \
 	{                                                                                    \
 		.key = (key_text), .type = SETTING_TEXT, ARGV, AT(field), .preset = (start), \
@@ -568,6 +642,137 @@ const struct command commands[] = {
 		.operands_min = 1,
 		.operands_max = 1,
 		.run = cmd_token_revoke,
+	},
+	{
+		.name = "login",
+		.operands = "[NAME]",
+		.summary = "Log in, so that later commands need no token file",
+		.text = "Asks for the password of operator NAME (default: $USER) and keeps a token in "
+			"~/.config/hoist/tokens, readable by you alone and used for this server only. It "
+			"is listed by 'hoist access-token list' under this machine's name. On a machine "
+			"that has no configuration yet give --server and --pin, or write them there.",
+		.example = "hoist login alice --server hoist.example.org --pin FINGERPRINT",
+		.takes = TAKES_SERVER,
+		.operands_max = 1,
+		OPTIONS(login_options),
+		.run = cmd_login,
+	},
+	{
+		.name = "logout",
+		.operands = "",
+		.summary = "Revoke and forget the token of 'hoist login'",
+		.text = "Afterwards commands use what they used before: a token file, or the server's data "
+			"folder.",
+		.takes = TAKES_SERVER,
+		.run = cmd_logout,
+	},
+	{
+		.name = "whoami",
+		.operands = "",
+		.summary = "Show as whom, and with which role, commands are done",
+		.text = "'(operator.token)' is whoever has the file of that name in the server's data "
+			"folder, who may do everything.",
+		.takes = ALL,
+		.run = cmd_whoami,
+	},
+	{
+		.name = "operator add",
+		.operands = "NAME",
+		.summary = "Add an operator, with a role and a password",
+		.text = "A viewer sees machines, images and jobs. An operator also captures, restores, "
+			"cancels, lets machines in and forgets them. An admin also removes images, looks "
+			"after operators, and reads the audit log.\n"
+			"A password has 10 to 128 bytes. It is asked for, or read from a file, and never "
+			"taken from the command line.",
+		.example = "hoist operator add alice --role operator",
+		.takes = ALL,
+		.operands_min = 1,
+		.operands_max = 1,
+		OPTIONS(operator_add_options),
+		.run = cmd_operator_add,
+	},
+	{
+		.name = "operator list",
+		.operands = "",
+		.summary = "List the operators and their roles",
+		.text = "Who has the file operator.token is not among them.",
+		.takes = ALL,
+		.run = cmd_operator_list,
+	},
+	{
+		.name = "operator role",
+		.operands = "NAME ROLE",
+		.summary = "Give an operator another role",
+		.text = "Ends the operator's sessions, and revokes the tokens that are above the new role.",
+		.takes = ALL,
+		.operands_min = 2,
+		.operands_max = 2,
+		.run = cmd_operator_role,
+	},
+	{
+		.name = "operator passwd",
+		.operands = "[NAME]",
+		.summary = "Change a password: one's own, or as an admin another's",
+		.text = "Without NAME one's own, which takes the present one too. Ends the operator's "
+			"sessions; tokens stay until they expire or are revoked.",
+		.takes = ALL,
+		.operands_max = 1,
+		OPTIONS(operator_passwd_options),
+		.run = cmd_operator_passwd,
+	},
+	{
+		.name = "operator remove",
+		.operands = "NAME",
+		.summary = "Remove an operator, with sessions and tokens",
+		.text = "What was done stays in the audit log under that name.",
+		.takes = ALL,
+		.operands_min = 1,
+		.operands_max = 1,
+		.run = cmd_operator_remove,
+	},
+	{
+		.name = "access-token create",
+		.operands = "NAME",
+		.summary = "Make a token for a program, with a role of its own",
+		.text = "Takes the password: a token makes no further ones. The token alone goes to "
+			"standard output; it cannot be shown again. A program gives it by --token-file. "
+			"Tokens with which machines register are another thing: 'hoist token create'.",
+		.example = "hoist access-token create nightly --role viewer >token",
+		.takes = ALL,
+		.operands_min = 1,
+		.operands_max = 1,
+		OPTIONS(access_token_options),
+		.run = cmd_access_token_create,
+	},
+	{
+		.name = "access-token list",
+		.operands = "",
+		.summary = "List one's tokens; an admin sees everybody's",
+		.text = "By their ids, never the tokens themselves. USED is exact to a minute.",
+		.takes = ALL,
+		.run = cmd_access_token_list,
+	},
+	{
+		.name = "access-token revoke",
+		.operands = "ID",
+		.summary = "Revoke a token, from now on",
+		.text = "One's own; an admin anybody's.",
+		.takes = ALL,
+		.operands_min = 1,
+		.operands_max = 1,
+		.run = cmd_access_token_revoke,
+	},
+	{
+		.name = "audit",
+		.operands = "",
+		.summary = "Show who did what, and what was refused",
+		.text = "The last 500 entries, or all since a time: when, who, from where, what, and how it went. The "
+			"server keeps 100,000 entries of what was done and 10,000 of what was refused, and "
+			"nobody can change one.",
+		.example = "hoist audit --since 7d",
+		.takes = ALL,
+		OPTIONS(audit_options),
+		.run = cmd_audit,
 	},
 	{
 		.name = "server info",

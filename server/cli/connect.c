@@ -9,18 +9,38 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "common/cleanup.h"
 #include "server/cli/cli.h"
 
-#define SERVICE_DIR   "/var/lib/hoist" /* of the systemd unit */
-#define FILE_SIZE_MAX 65536u
+#define SERVICE_DIR	"/var/lib/hoist" /* of the systemd unit */
+#define FILE_SIZE_MAX	65536u
+#define TOKEN_PATH_SIZE 4096
 
 struct found {
 	struct http_target target;
-	char token_path[4096]; /* "" = none */
+	char token_path[TOKEN_PATH_SIZE]; /* "" = none */
+	bool token_named;		  /* by an option or its like, not by a data folder */
 	bool guessed;
 };
+
+/* A file of ~/.config/hoist; false when there is no home. */
+static bool config_path(char *ret, size_t size, const char *name)
+{
+	/* NOLINTBEGIN(concurrency-mt-unsafe): one thread, and nobody sets variables */
+	const char *base = getenv("XDG_CONFIG_HOME"), *home = getenv("HOME");
+	/* NOLINTEND(concurrency-mt-unsafe) */
+	int n;
+
+	if (base && *base == '/')
+		n = snprintf(ret, size, "%s/hoist/%s", base, name);
+	else if (home && *home == '/')
+		n = snprintf(ret, size, "%s/.config/hoist/%s", home, name);
+	else
+		return false;
+	return n > 0 && (size_t)n < size;
+}
 
 /* The whole of a small text file, NUL-terminated, heap. */
 static int read_file(const char *path, char **ret, size_t *ret_size, bool *ret_open_to_others,
@@ -99,28 +119,23 @@ static int apply(const struct options *o, struct found *f, struct err *err)
 	}
 	if (r == 0 && o->pin)
 		r = http_target_set_pin(&f->target, o->pin, err);
-	if (r == 0 && o->token_file)
+	if (r == 0 && o->token_file) {
 		(void)snprintf(f->token_path, sizeof(f->token_path), "%s", o->token_file);
+		f->token_named = true;
+	}
 	return r;
 }
 
 static int apply_config_file(struct found *f, struct err *err)
 {
-	/* NOLINTBEGIN(concurrency-mt-unsafe): one thread, and nobody sets variables */
-	const char *base = getenv("XDG_CONFIG_HOME"), *home = getenv("HOME");
-	/* NOLINTEND(concurrency-mt-unsafe) */
 	CLEANUP_FREE char *text = NULL;
 	struct options o = {0};
-	char path[4096];
+	char path[TOKEN_PATH_SIZE];
 	size_t size = 0;
 	bool open;
 	int r;
 
-	if (base && *base == '/')
-		(void)snprintf(path, sizeof(path), "%s/hoist/config", base);
-	else if (home && *home == '/')
-		(void)snprintf(path, sizeof(path), "%s/.config/hoist/config", home);
-	else
+	if (!config_path(path, sizeof(path), "config"))
 		return 0;
 	r = read_file(path, &text, &size, &open, err);
 	if (r == -ENOENT)
@@ -159,6 +174,67 @@ static int apply_environment(struct found *f, struct err *err)
 	return r < 0 ? err_prefix(err, "the environment") : 0;
 }
 
+/* ---- what `hoist login` keeps: a token for each server, named by the server's key, so that none is ever shown to another */
+
+static bool login_path(const struct http_target *t, char *ret, const char *suffix)
+{
+	char name[sizeof("tokens/") + PIN_TEXT_SIZE + 8];
+
+	(void)snprintf(name, sizeof(name), "tokens/%s%s", t->pin, suffix);
+	return t->pin[0] && config_path(ret, TOKEN_PATH_SIZE, name);
+}
+
+/* The folders above `path`, as far as they lack below the home. */
+static int make_folders(char *path, struct err *err)
+{
+	for (char *p = strchr(path + 1, '/'); p; p = strchr(p + 1, '/')) {
+		*p = '\0';
+		if (mkdir(path, 0700) < 0 && errno != EEXIST && errno != EACCES && errno != EROFS)
+			return err_set(err, -errno, "make the folder '%s': %m", path);
+		*p = '/';
+	}
+	return 0;
+}
+
+int login_save(struct ctx *c, const char *secret, struct err *err)
+{
+	char path[TOKEN_PATH_SIZE], temporary[TOKEN_PATH_SIZE];
+	CLEANUP_CLOSE int fd = -1;
+	int r;
+
+	if (!login_path(&c->target, path, "") || !login_path(&c->target, temporary, ".new"))
+		return err_set(err, -ENOENT, "there is no home folder to keep the token in");
+	r = make_folders(path, err);
+	if (r < 0)
+		return r;
+	(void)unlink(temporary);
+	fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0 || dprintf(fd, "%s\n", secret) < 0 || fsync(fd) < 0 ||
+	    rename(temporary, path) < 0)
+		return err_set(err, -errno, "keep the token in '%s': %m", path);
+	return 0;
+}
+
+int login_forget(struct ctx *c, struct err *err)
+{
+	char path[TOKEN_PATH_SIZE];
+
+	if (login_path(&c->target, path, "") && unlink(path) < 0 && errno != ENOENT)
+		return err_set(err, -errno, "remove '%s': %m", path);
+	return 0;
+}
+
+/* Unless a file was named, the token of `hoist login`, if there is one for that server. */
+static void prefer_login(struct ctx *c, struct found *f)
+{
+	char path[TOKEN_PATH_SIZE];
+
+	if (f->token_named || !login_path(&f->target, path, "") || access(path, F_OK) < 0)
+		return;
+	memcpy(f->token_path, path, sizeof(path));
+	c->logged_in = true;
+}
+
 int target_find(struct ctx *c, struct err *err)
 {
 	struct found f = {0};
@@ -177,11 +253,13 @@ int target_find(struct ctx *c, struct err *err)
 	if (r < 0)
 		return r;
 	if (!f.target.url[0]) {
-		return err_set(err, -EDESTADDRREQ,
-			       "it is not known where the server is. On the server's own machine "
-			       "give --data DIR, elsewhere --server, --pin and --token-file (or "
-			       "write them into ~/.config/hoist/config)");
+		return err_set(
+			err, -EDESTADDRREQ,
+			"it is not known where the server is. On the server's own machine "
+			"give --data DIR, elsewhere --server, --pin and --token-file (or "
+			"write them into ~/.config/hoist/config; 'hoist login' makes a token)");
 	}
+	prefer_login(c, &f);
 	if (!c->o.token_file) {
 		free(c->o.token_file);
 		c->o.token_file = strdup(f.token_path);
@@ -202,9 +280,10 @@ static int read_token(struct ctx *c, struct err *err)
 	int r;
 
 	if (!*path) {
-		return err_set(err, -EINVAL,
-			       "no token: give --token-file FILE, a copy of the server's file "
-			       "operator.token");
+		return err_set(
+			err, -EINVAL,
+			"no token: log in with 'hoist login NAME', or give --token-file FILE, a "
+			"copy of the server's file operator.token");
 	}
 	r = read_file(path, &text, &size, &open_to_others, err);
 	if (r < 0 || !text)
@@ -234,7 +313,7 @@ static int connect_to(struct ctx *c, struct err *err)
 			    "the fingerprint of the server's key is missing: give --pin; "
 			    "`hoist-server --data DIR --print-fingerprint` prints it");
 	}
-	if (r == 0)
+	if (r == 0 && !c->no_token)
 		r = read_token(c, err);
 	if (r == -EDESTADDRREQ) /* a matter of options */
 		r = err->code = -EINVAL;

@@ -117,6 +117,8 @@ static const struct man_part after[] = {
 	{"FILES",
 	 "~/.config/hoist/config: lines key=value for server, pin, token-file and data, so that they need not "
 	 "be given.\n"
+	 "~/.config/hoist/tokens: what 'hoist login' keeps, a file for each server's key. Stronger than a data "
+	 "folder, weaker than --token-file.\n"
 	 "/var/lib/hoist: the data folder of the service, taken when nothing else is given and it can be read.",
 	 NULL},
 	{"ENVIRONMENT",
@@ -161,7 +163,7 @@ static void print_values(void)
 {
 	(void)puts(
 		"\tcase $prev in\n"
-		"\t--token-file | --in | --out | --show | --reset) compopt -o default; return ;;\n"
+		"\t--token-file | --password-file | --old-password-file | --in | --out | --show | --reset) compopt -o default; return ;;\n"
 		"\t--data) compopt -o dirnames; return ;;\n"
 		"\t--end) mapfile -t COMPREPLY < <(compgen -W 'stay reboot poweroff' -- \"$cur\"); "
 		"return ;;\n"
@@ -173,7 +175,8 @@ static void print_values(void)
 			const struct setting *s = &commands[i].options[k];
 
 			if (s->type != SETTING_BOOL &&
-			    !strstr("in out show reset end state", s->key))
+			    !strstr("in out show reset end state password-file old-password-file",
+				    s->key))
 				(void)printf("%s--%s", n++ ? " | " : "", s->key);
 		}
 	}

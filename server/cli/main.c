@@ -94,7 +94,9 @@ static void print_hint(const struct ctx *c)
 	static const struct {
 		const char *code, *hint;
 	} hints[] = {
-		{"unauthorized", "Is --token-file a copy of this server's operator.token?"},
+		{"unauthorized",
+		 "Is --token-file a copy of this server's operator.token? Or log in "
+		 "with 'hoist login NAME'."},
 		{"target_holds_data",
 		 "To lose what is on it, repeat the command with --overwrite and that fingerprint."},
 		{"target_changed",

@@ -9,12 +9,14 @@
 #include <sys/types.h>
 
 #include "common/err.h"
+#include "server/access/caller.h"
 #include "server/api_error.h"
 #include "server/http/route.h"
 
 #define PEER_TEXT_SIZE	    64
 #define MACHINE_ID_TEXT	    33 /* 32 hex digits and NUL */
 #define CALL_QUERY_MAX_SIZE 128
+#define CALL_OBJECT_SIZE    192
 
 /* A piece of a binary answer. */
 struct call_part {
@@ -43,7 +45,10 @@ struct call {
 	struct route_match match;
 	char peer[PEER_TEXT_SIZE];     /* numeric address */
 	char machine[MACHINE_ID_TEXT]; /* AUTH_AGENT: whose secret it was */
-	const uint8_t *body;	       /* NUL after body_size, for JSON's sake */
+	struct caller caller;	       /* an operator's route: who asks */
+	char object
+		[CALL_OBJECT_SIZE]; /* what is done to, for the audit log; a handler may say it better */
+	const uint8_t *body;	    /* NUL after body_size, for JSON's sake */
 	size_t body_size;
 	json_t *json; /* BODY_JSON: the body, an object; of the call */
 

@@ -214,8 +214,7 @@ static bool check_caller(struct http_server *s, struct call *c)
 			  "This needs the header Authorization: Bearer SECRET.");
 		return false;
 	}
-	if (s->config.authorize(s->config.app, c->match.route->auth, text + sizeof(scheme) - 1,
-				c->machine, &err) < 0) {
+	if (s->config.authorize(c, text + sizeof(scheme) - 1, &err) < 0) {
 		call_fail_err(c, &err);
 		return false;
 	}
@@ -335,6 +334,7 @@ static enum MHD_Result finish(struct http_server *s, struct call *c)
 		c->match.route->handle(c);
 		if (c->status == 0)
 			call_fail(c, API_INTERNAL, "The server has no answer to this.");
+		s->config.answered(c);
 	}
 	(void)MHD_set_connection_option(c->connection, MHD_CONNECTION_OPTION_TIMEOUT,
 					s->config.inactivity_s);

@@ -25,9 +25,11 @@ struct http_config {
 	const struct route *routes;
 	size_t routes_len;
 	void *app; /* becomes call->app */
-	/* Who bears `secret` (NUL-terminated)?  0 with ret_machine filled for AUTH_AGENT; API_UNAUTHORIZED.  Any thread. */
-	int (*authorize)(void *app, enum route_auth auth, const char *secret,
-			 char ret_machine[static MACHINE_ID_TEXT], struct err *err);
+	/* Who bears `secret` (NUL-terminated), and may he?  0 with c->machine or c->caller filled; API_UNAUTHORIZED, API_FORBIDDEN.
+	 * Any thread. */
+	int (*authorize)(struct call *c, const char *secret, struct err *err);
+	/* A handler has answered. */
+	void (*answered)(struct call *c);
 };
 
 /* Serve on the listening sockets `fds`, which then belong to the server (also on failure). */

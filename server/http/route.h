@@ -13,11 +13,14 @@ struct call;
 enum http_method { HTTP_GET, HTTP_POST, HTTP_PUT, HTTP_DELETE, HTTP_HEAD, HTTP_OTHER };
 enum http_method http_method_from_name(const char *name);
 
-/* Who may call. */
+/* Who may call; of operators, the least role. */
 enum route_auth {
+	AUTH_NOBODY, /* what a route has that says nothing */
 	AUTH_ANYONE,
-	AUTH_AGENT,    /* bears a session's secret */
-	AUTH_OPERATOR, /* bears the operator's token */
+	AUTH_AGENT, /* bears a session's secret */
+	AUTH_VIEWER,
+	AUTH_OPERATOR,
+	AUTH_ADMIN,
 };
 
 enum route_body {
@@ -34,6 +37,8 @@ struct route {
 	enum route_body body;
 	uint32_t body_max; /* bytes; a longer body is refused before it is read */
 	void (*handle)(struct call *c);
+	const char *
+		action; /* what the audit log calls it; NULL: it is not recorded when it was done */
 };
 
 struct route_match {

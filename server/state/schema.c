@@ -59,7 +59,33 @@ static const char schema_1[] =
 static const char schema_2[] = "ALTER TABLE jobs ADD COLUMN all_blocks INTEGER NOT NULL DEFAULT 0;"
 			       "ALTER TABLE jobs ADD COLUMN skipped INTEGER NOT NULL DEFAULT 0;";
 
-static const char *const schema[] = {schema_1, schema_2};
+/* The triggers keep the log from every statement but those of state_add_audit(). */
+static const char schema_3[] =
+	"CREATE TABLE operators("
+	" name TEXT PRIMARY KEY, role TEXT NOT NULL CHECK (role IN ('viewer', 'operator', 'admin')),"
+	" password TEXT NOT NULL, created INTEGER NOT NULL, changed INTEGER NOT NULL) STRICT;"
+
+	"CREATE TABLE credentials("
+	" id TEXT PRIMARY KEY, hash BLOB NOT NULL UNIQUE,"
+	" operator TEXT NOT NULL REFERENCES operators(name) ON DELETE CASCADE,"
+	" session INTEGER NOT NULL, name TEXT NOT NULL,"
+	" role TEXT NOT NULL CHECK (role IN ('viewer', 'operator', 'admin')),"
+	" address TEXT NOT NULL, created INTEGER NOT NULL, expires INTEGER NOT NULL,"
+	" used INTEGER NOT NULL) STRICT;"
+	"CREATE INDEX credentials_by_operator ON credentials(operator, session);"
+
+	"CREATE TABLE audit("
+	" id INTEGER PRIMARY KEY AUTOINCREMENT, refused INTEGER NOT NULL, n INTEGER NOT NULL,"
+	" at INTEGER NOT NULL, who TEXT NOT NULL, credential TEXT NOT NULL, address TEXT NOT NULL,"
+	" action TEXT NOT NULL, object TEXT NOT NULL, result TEXT NOT NULL, UNIQUE(refused, n)) STRICT;"
+	"CREATE TRIGGER audit_stays BEFORE UPDATE ON audit BEGIN"
+	" SELECT RAISE(ABORT, 'the audit log is not changed'); END;"
+	"CREATE TRIGGER audit_kept BEFORE DELETE ON audit"
+	" WHEN OLD.n > (SELECT max(n) FROM audit WHERE refused = OLD.refused)"
+	" - iif(OLD.refused, 10000, 100000) BEGIN"
+	" SELECT RAISE(ABORT, 'the audit log is kept'); END;";
+
+static const char *const schema[] = {schema_1, schema_2, schema_3};
 #define SCHEMA_VERSION ((int64_t)(sizeof(schema) / sizeof(schema[0])))
 
 static int read_number(struct state *s, const char *sql, int64_t *ret, struct err *err)

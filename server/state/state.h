@@ -26,6 +26,10 @@
 #define CODE_SIZE	   32
 #define MESSAGE_SIZE	   512
 #define PHASE_SIZE	   16
+#define PASSWORD_HASH_SIZE 128
+#define OPERATORS_MAX	   128u
+#define SESSIONS_MAX	   16u /* of one operator */
+#define ACCESS_TOKENS_MAX  64u
 
 struct state;
 
@@ -76,6 +80,89 @@ int state_use_token(struct state *s, const struct id *hash, const char *machine,
 int state_revoke_token(struct state *s, const char *id, struct err *err) MUST_CHECK;
 typedef int (*state_token_fn)(void *arg, const struct token_row *t);
 int state_each_token(struct state *s, state_token_fn fn, void *arg, struct err *err) MUST_CHECK;
+
+/* ---- operators, and what they show that they are themselves */
+
+enum role {
+	ROLE_NONE,
+	ROLE_VIEWER,
+	ROLE_OPERATOR,
+	ROLE_ADMIN
+}; /* each may what those before may */
+const char *role_name(enum role r);
+/* ROLE_NONE for another word. */
+enum role role_from_name(const char *name);
+
+struct operator_row {
+	char name[NAME_SIZE];
+	enum role role;
+	char password[PASSWORD_HASH_SIZE]; /* hashed: server/access/password.h */
+	int64_t created, changed;
+};
+/* -EEXIST; -EUSERS when there are OPERATORS_MAX. */
+int state_add_operator(struct state *s, const struct operator_row *o, struct err *err) MUST_CHECK;
+int state_get_operator(struct state *s, const char *name, struct operator_row *ret,
+		       struct err *err) MUST_CHECK;
+/* Another role (ROLE_NONE: the same) or password (NULL: the same).  Ends the sessions, and the tokens above the role. */
+int state_change_operator(struct state *s, const char *name, enum role role, const char *password,
+			  int64_t now, struct err *err) MUST_CHECK;
+/* The same password in another form: ends nothing.  Nothing happens when it is not `old` any more. */
+int state_rehash_operator(struct state *s, const char *name, const char *old, const char *password,
+			  struct err *err) MUST_CHECK;
+/* With all that is his. */
+int state_remove_operator(struct state *s, const char *name, struct err *err) MUST_CHECK;
+typedef int (*state_operator_fn)(void *arg, const struct operator_row *o);
+/* By name. */
+int state_each_operator(struct state *s, state_operator_fn fn, void *arg,
+			struct err *err) MUST_CHECK;
+
+struct credential_row {
+	char id[TOKEN_ID_SIZE];
+	char operator[NAME_SIZE]; /* whose */
+	char name[NAME_SIZE];	  /* of a token, "" of a session */
+	char address[ADDRESS_SIZE];
+	bool is_session;
+	enum role role; /* at most that of the operator */
+	int64_t created, expires;
+	int64_t used; /* not at each request; 0: never */
+};
+/* A session too many ends the one that was not used for longest; of tokens -EUSERS.  What has expired goes.  -ENOENT: no such operator. */
+int state_add_credential(struct state *s, const struct credential_row *c, const struct id *hash,
+			 struct err *err) MUST_CHECK;
+/* -ENOENT */
+int state_find_credential(struct state *s, const struct id *hash, struct credential_row *ret,
+			  struct err *err) MUST_CHECK;
+int state_touch_credential(struct state *s, const char *id, int64_t used,
+			   struct err *err) MUST_CHECK;
+/* `operator` NULL: whosever it is. */
+int state_remove_credential(struct state *s, const char *id, const char *operator,
+			    struct err * err) MUST_CHECK;
+typedef int (*state_credential_fn)(void *arg, const struct credential_row *c);
+/* Newest first; `operator` NULL: all. */
+int state_each_credential(struct state *s, const char *operator, state_credential_fn fn, void *arg,
+			  struct err *err) MUST_CHECK;
+
+/* ---- who did what */
+
+struct audit_row {
+	uint64_t id;
+	int64_t at;
+	bool refused;				/* it was not done */
+	const char *who, *credential, *address; /* "" where there is none */
+	const char *action, *object, *result;
+};
+/* The oldest of its kind (done, refused) go when there are too many: they can neither be changed nor be removed otherwise. */
+int state_add_audit(struct state *s, const struct audit_row *a, struct err *err) MUST_CHECK;
+typedef int (*state_audit_fn)(void *arg, const struct audit_row *a);
+/* Those with an id greater than `after`, not older than `since`; the `limit` newest of them if `newest`, else the oldest; oldest first. */
+struct audit_filter {
+	uint64_t after;
+	int64_t since;
+	uint32_t limit;
+	bool newest;
+};
+int state_each_audit(struct state *s, const struct audit_filter *f, state_audit_fn fn, void *arg,
+		     struct err *err) MUST_CHECK;
 
 /* ---- versions of images; an image is there as long as a version of it is */
 

@@ -13,7 +13,7 @@ like "$ERR" "^Usage: hoist COMMAND" "but the usage on standard error"
 cli --help
 is "$STATUS_CLI:$ERR" "0:" "--help: status 0, nothing on standard error"
 # Every command's help, as the general one names them.
-names() { "$HOIST" --help | sed -n '/^Commands/,/^$/s/^  \([a-z][a-z ]*[a-z]\).*/\1/p'; }
+names() { "$HOIST" --help | sed -n '/^Commands/,/^$/s/^  \([a-z][a-z -]*[a-z]\).*/\1/p'; }
 helps()
 {
 	local a b

@@ -1,48 +1,133 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 # shellcheck disable=SC2153
-# Who may call what: every route of the server's own table, with no secret, a wrong one, and one of the other kind.
+# Who may call what: every route with no secret, wrong ones, an agent's, and a token of each role.  The rights stand here once more, so that
+# a route whose role changes, or that is new, shows.
 . "$(dirname "$0")/../lib/tap.sh"
 . "$(dirname "$0")/../lib/server.sh"
 requires curl jq xxd
 
-# method, kind of caller, path: of each route
-routes()
+rights()
 {
-	tr '\n' ' ' <"$TOP/server/api/routes.c" | grep -oE '\{HTTP_[A-Z]+, AUTH_[A-Z]+, *"[^"]+"' | sed -E 's/\{HTTP_([A-Z]+), AUTH_([A-Z]+), *"(.*)"/\1 \2 \3/'
+	cat <<-'END'
+	ANYONE GET /v1/info
+	ANYONE POST /v1/agent/register
+	AGENT POST /v1/agent/poll
+	AGENT POST /v1/agent/jobs/{}/progress
+	AGENT POST /v1/agent/jobs/{}/done
+	AGENT POST /v1/agent/jobs/{}/failed
+	AGENT POST /v1/agent/jobs/{}/lack
+	AGENT PUT /v1/agent/jobs/{}/packs/{}
+	AGENT PUT /v1/agent/jobs/{}/disks/{}/windows
+	AGENT POST /v1/agent/jobs/{}/disks/{}/finish
+	AGENT GET /v1/agent/jobs/{}/disks/{}/nodes
+	AGENT POST /v1/agent/jobs/{}/disks/{}/chunks
+	VIEWER GET /v1/server
+	VIEWER GET /v1/machines
+	VIEWER GET /v1/machines/{}
+	OPERATOR DELETE /v1/machines/{}
+	VIEWER GET /v1/images
+	VIEWER GET /v1/images/{}
+	VIEWER GET /v1/images/{}/versions/{}
+	ADMIN DELETE /v1/images/{}
+	OPERATOR POST /v1/jobs
+	VIEWER GET /v1/jobs
+	VIEWER GET /v1/jobs/{}
+	OPERATOR POST /v1/jobs/{}/cancel
+	OPERATOR POST /v1/tokens
+	OPERATOR GET /v1/tokens
+	OPERATOR DELETE /v1/tokens/{}
+	VIEWER GET /v1/events
+	VIEWER GET /v1/media
+	OPERATOR GET /v1/media/{}
+	OPERATOR GET /v1/media/{}/{}
+	OPERATOR POST /v1/media/{}
+	OPERATOR POST /v1/media/{}/{}
+	ANYONE POST /v1/agent/pair
+	ANYONE POST /v1/agent/pair/reveal
+	ANYONE POST /v1/agent/pair/wait
+	VIEWER GET /v1/pairings
+	OPERATOR POST /v1/pairings/{}/confirm
+	OPERATOR POST /v1/pairings/{}/reject
+	ANYONE POST /v1/login
+	VIEWER GET /v1/session
+	VIEWER DELETE /v1/session
+	VIEWER POST /v1/password
+	VIEWER POST /v1/access-tokens
+	VIEWER GET /v1/access-tokens
+	VIEWER DELETE /v1/access-tokens/{}
+	ADMIN GET /v1/operators
+	ADMIN POST /v1/operators
+	ADMIN POST /v1/operators/{}
+	ADMIN DELETE /v1/operators/{}
+	ADMIN GET /v1/audit
+	END
 }
+# The same of the server's table.
+table() { tr '\n' ' ' <"$TOP/server/api/routes.c" | grep -oE '\{HTTP_[A-Z]+, *AUTH_[A-Z]+, *"[^"]+"' | sed -E 's/\{HTTP_([A-Z]+), *AUTH_([A-Z]+), *"(.*)"/\2 \1 \3/'; }
 body() { case $1 in POST | PUT) echo '--data-binary {}' ;; esac; }
+# as SECRET METHOD PATH: allowed, or what it was refused with.  Nothing at these paths is there to be done, or the body is none.
+as()
+{
+	# shellcheck disable=SC2046
+	call "$1" "$2" "$3" $(body "$2")
+	case $STATUS-$BODY in
+	*'log in first'*) echo allowed ;; # by the role, not by a token
+	401-*'"code":"unauthorized"'*) echo 401 unauthorized ;;
+	403-*'"code":"forbidden"'*) echo 403 forbidden ;;
+	*) echo allowed ;;
+	esac
+}
+# wanted LEAST ROLE
+wanted()
+{
+	case $1-$2 in
+	VIEWER-* | OPERATOR-operator | OPERATOR-admin | ADMIN-admin) echo allowed ;;
+	*) echo '403 forbidden' ;;
+	esac
+}
 
 start_server
+diff <(rights | sort) <(table | sort) >"$TAP_TMP/diff"
+is "$(cat "$TAP_TMP/diff")" "" "each route has the role that this test knows of"
+is "$(table | wc -l)" "$(grep -c '{HTTP_' "$TOP/server/api/routes.c")" "none was overlooked"
+is "$(tr '\n' ' ' <"$TOP/server/api/routes.c" | grep -oE '\{HTTP_(POST|PUT|DELETE), *AUTH_(VIEWER|OPERATOR|ADMIN), *"[^"]+"[^}]*' | grep -c NULL)" 0 "what an operator changes has a name in the audit log"
+
 make_machine m1
 agent=$SECRET
-job=0123456789abcdef
-count=0
-while read -r method kind path; do
-	count=$((count + 1))
-	path=${path/\{\}/$job}
+declare -A secret
+for role in viewer operator admin; do
+	make_operator "$role" "$role"
+	secret[$role]=$TOKEN
+done
+while read -r least method pattern; do
+	path=${pattern/\{\}/0123456789abcdef}
 	path=${path/\{\}/1}
-	[ "$kind" != ANYONE ] || continue
+	[ "$least" != ANYONE ] || continue
 	other=$agent
-	[ "$kind" = OPERATOR ] || other=$OPERATOR
+	[ "$least" != AGENT ] || other=${secret[admin]}
 	got=
-	for secret in '' "$(printf '0%.0s' {1..64})" "${OPERATOR:1}" "${OPERATOR}0" "$agent " "$other"; do
-		# shellcheck disable=SC2046
-		call "$secret" "$method" "$path" $(body "$method")
-		got+="$STATUS $(error_code) "
+	for wrong in '' "${OPERATOR:1}" "${OPERATOR}0" "$agent " "$other"; do
+		got+="$(as "$wrong" "$method" "$path") "
 	done
-	is "$got" "$(printf '401 unauthorized %.0s' {1..6})" "$kind only: $method $path"
-done < <(routes)
-is "$(routes | grep ' ANYONE ' | tr '\n' ' ')" "GET ANYONE /v1/info POST ANYONE /v1/agent/register POST ANYONE /v1/agent/pair POST ANYONE /v1/agent/pair/reveal POST ANYONE /v1/agent/pair/wait " \
-	"anyone may ask who the server is, register, and pair, no more"
-is "$(routes | grep -v ' ANYONE ' | grep ' /v1/agent/' | grep -cv ' AGENT ')" 0 "what is below /v1/agent is for agents"
-is "$(routes | grep -v ' ANYONE ' | grep -v ' /v1/agent/' | grep -cv ' OPERATOR ')" 0 "and all else for operators"
-ok "all routes were seen ($count)" test "$count" -ge 27
-is "$count" "$(grep -c 'HTTP_[A-Z]*, AUTH' "$TOP/server/api/routes.c")" "none was overlooked"
+	is "$got" "$(printf '401 unauthorized %.0s' {1..5})" "$least only: $method $path"
+	[ "$least" != AGENT ] || continue
+	for role in viewer operator admin; do
+		if [ "$method $pattern" = "DELETE /v1/session" ]; then # which ends the token
+			api POST /v1/access-tokens -d "{\"name\":\"x\",\"operator\":\"$role\",\"expires_s\":60}"
+			is "$(as "$(field .token)" "$method" "$path")" allowed "a $role logs out"
+			continue
+		fi
+		is "$(as "${secret[$role]}" "$method" "$path")" "$(wanted "$least" "$role")" "a $role: $method $pattern"
+	done
+	is "$(as "$OPERATOR" "$method" "$path")" allowed "operator.token: $method $pattern"
+done < <(rights)
 api GET /v1/machines
 is "$(field '.machines | length')" 1 "and nothing happened: the machine is there"
 api GET /v1/tokens
 is "$(field '.tokens | length')" 1 "and no token was made"
+api GET /v1/operators
+is "$(field '[.operators[] | .name + ":" + .role] | join(" ")')" "admin:admin operator:operator viewer:viewer" "nor an operator"
 
 # ---- forms of the header
 for header in "Authorization: Basic $OPERATOR" "Authorization: $OPERATOR" "Authorization: Bearer" "Authorization: Bearer $(printf 'a%.0s' {1..200})" "X-Authorization: Bearer $OPERATOR"; do

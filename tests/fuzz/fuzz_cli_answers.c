@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "common/bytes.h"
 #include "common/cleanup.h"
@@ -37,6 +39,12 @@ int http_do(struct http *h, const struct http_request *q, struct http_answer *re
 	(void)q;
 	(void)ret;
 	return err_set(err, -EIO, "nothing is downloaded here");
+}
+
+void http_set_secret(struct http *h, const char *secret)
+{
+	(void)h;
+	(void)secret;
 }
 
 bool http_may_retry(int r, const struct http_answer *a)
@@ -85,6 +93,21 @@ static void check(const char *text, size_t size, bool is_json)
 	}
 }
 
+/* A file with a password in it. */
+static char *password_file(void)
+{
+	static char path[64];
+	static int fd = -1;
+
+	if (fd < 0) {
+		fd = memfd_create("password", MFD_CLOEXEC);
+		if (fd < 0 || write(fd, "a password\n", 11) != 11)
+			abort();
+		(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	}
+	return strdup(path);
+}
+
 static void run(const struct command *cmd, unsigned how)
 {
 	static char word[] = "abcd", server[] = "https://h:1";
@@ -100,10 +123,16 @@ static void run(const struct command *cmd, unsigned how)
 			c.operands_len = cmd->operands_min;
 		c.o.json = how & 1 && cmd->takes & TAKES_JSON;
 		c.o.wait = how & 2 && cmd->takes & TAKES_WAIT;
+		free(c.o.password_file);
+		free(c.o.old_password_file);
+		c.o.password_file = password_file();
+		c.o.old_password_file = password_file();
 		(void)!http_target_set_url(&c.target, server, &err);
 		(void)!cmd->run(&c, &err);
 	}
 	settings_done(&table, &c.o);
+	free(c.o.password_file); /* of a command that takes none */
+	free(c.o.old_password_file);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

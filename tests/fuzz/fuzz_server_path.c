@@ -8,9 +8,9 @@
 #include "tests/fuzz/fuzz.h"
 
 static const struct route routes[] = {
-	{HTTP_GET, AUTH_ANYONE, "/v1/a", BODY_NONE, 0, NULL},
-	{HTTP_GET, AUTH_ANYONE, "/v1/a/{}", BODY_NONE, 0, NULL},
-	{HTTP_PUT, AUTH_ANYONE, "/v1/a/{}/b/{}", BODY_NONE, 0, NULL},
+	{HTTP_GET, AUTH_ANYONE, "/v1/a", BODY_NONE, 0, NULL, NULL},
+	{HTTP_GET, AUTH_ANYONE, "/v1/a/{}", BODY_NONE, 0, NULL, NULL},
+	{HTTP_PUT, AUTH_ANYONE, "/v1/a/{}/b/{}", BODY_NONE, 0, NULL, NULL},
 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

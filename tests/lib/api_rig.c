@@ -310,11 +310,13 @@ static void perform(struct server *s, struct http_server *http, const struct req
 	(void)snprintf(c.peer, sizeof(c.peer), "192.0.2.1");
 	(void)snprintf(c.machine, sizeof(c.machine), "%s",
 		       r->auth == AUTH_AGENT ? machines[q->who % MACHINES] : "");
+	c.caller = (struct caller){CALLER_FILE, ROLE_ADMIN, CALLER_FILE_NAME, "", 0};
 	go = q->size <= r->body_max && (r->body != BODY_NONE || q->size == 0);
 	if (go && r->body == BODY_JSON)
 		go = json_parse((const char *)body, q->size, r->body_max, &c.json, &err) == 0;
 	if (go) {
 		r->handle(&c);
+		api_answered(&c);
 		check_answer(&c);
 		is_image_gone = is_image_gone || (r->handle == api_remove_image && c.status < 300);
 	}
@@ -340,7 +342,7 @@ static void perform_all(struct server *s, struct http_server *http, const uint8_
 		make_path(&q, choice);
 		if (choice & 0x40)
 			take_line(&q, query);
-		if (operators || q.route->auth != AUTH_OPERATOR)
+		if (operators || q.route->auth < AUTH_VIEWER)
 			perform(s, http, &q);
 	}
 }
@@ -362,6 +364,8 @@ void api_rig_run(const uint8_t *data, size_t size, bool operators)
 	struct config config = {.poll_s = 1, .stall_s = 100, .data = fixture_data};
 	struct http_config http_config = {.memory_max = 1ull << 32};
 	struct server s = {.config = &config, .name = "n", .store = NULL};
+	struct access_config access = {
+		.cost = {8192, 1}, .session_idle_s = 60, .session_life_s = 600};
 	struct http_server *http = NULL;
 	char extra[160];
 	struct err err;
@@ -380,10 +384,17 @@ void api_rig_run(const uint8_t *data, size_t size, bool operators)
 	s.state = open_state();
 	s.fleet = open_fleet(s.state);
 	rumours_init(&s.rumours);
+	access.state = s.state;
+	must(access_open(&access, &s.access, &err), &err);
+	s.audit = audit_new(s.state);
+	if (!s.audit)
+		abort();
 	perform_all(&s, http, data, size, operators);
 	http_server_stop(http);
 	fleet_stop(s.fleet);
 	fleet_close(s.fleet);
+	access_close(s.access);
+	audit_free(s.audit);
 	state_close(s.state);
 	forget_jobs();
 }

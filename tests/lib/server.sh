@@ -10,6 +10,8 @@
 #	field JQ-FILTER			of $BODY
 #	error_code			of $BODY
 #	make_machine NAME [INVENTORY-JSON]	registers; sets MACHINE (id) and SECRET
+#	make_operator NAME ROLE		adds one, whose password is "password of NAME"; sets TOKEN, an access token with that role
+#	log_in NAME [PASSWORD]		sets SESSION, and STATUS, BODY as the server answered
 #	disk_json ID SIZE [JSON]	a DISK of an inventory, JSON merged over it
 DATA=$TAP_TMP/data
 O=$TOP/build/${B:-release}
@@ -57,6 +59,19 @@ call()
 api() { call "$OPERATOR" "$@"; }
 field() { jq -r "$1" <<<"$BODY"; }
 error_code() { field '.error.code' 2>/dev/null; }
+
+make_operator()
+{
+	api POST /v1/operators -d "$(jq -cn --arg name "$1" --arg role "$2" '{name: $name, role: $role, password: ("password of " + $name)}')"
+	[ "$STATUS" = 201 ] || bail_out "operator $1: $STATUS $BODY"
+	api POST /v1/access-tokens -d "$(jq -cn --arg name "$1" '{name: "test", operator: $name, expires_s: 3600}')"
+	TOKEN=$(field .token)
+}
+log_in()
+{
+	call '' POST /v1/login -d "$(jq -cn --arg name "$1" --arg password "${2-password of $1}" '{name: $name, password: $password}')"
+	SESSION=$(field .token)
+}
 
 disk_json()
 {

@@ -15,11 +15,11 @@
 /* ---- routes */
 
 static const struct route routes[] = {
-	{HTTP_GET, AUTH_ANYONE, "/v1/a", BODY_NONE, 0, NULL},
-	{HTTP_GET, AUTH_ANYONE, "/v1/a/{}", BODY_NONE, 0, NULL},
-	{HTTP_DELETE, AUTH_ANYONE, "/v1/a/{}", BODY_NONE, 0, NULL},
-	{HTTP_GET, AUTH_ANYONE, "/v1/a/{}/b/{}", BODY_NONE, 0, NULL},
-	{HTTP_GET, AUTH_ANYONE, "/v1/a/{}/c", BODY_NONE, 0, NULL},
+	{HTTP_GET, AUTH_ANYONE, "/v1/a", BODY_NONE, 0, NULL, NULL},
+	{HTTP_GET, AUTH_ANYONE, "/v1/a/{}", BODY_NONE, 0, NULL, NULL},
+	{HTTP_DELETE, AUTH_ANYONE, "/v1/a/{}", BODY_NONE, 0, NULL, NULL},
+	{HTTP_GET, AUTH_ANYONE, "/v1/a/{}/b/{}", BODY_NONE, 0, NULL, NULL},
+	{HTTP_GET, AUTH_ANYONE, "/v1/a/{}/c", BODY_NONE, 0, NULL, NULL},
 };
 
 static void test_routes(void)
@@ -126,14 +126,15 @@ static void test_pace(void)
 
 static void test_rate(void)
 {
+	static const struct rate_limits limits = {4, 2000, 200, 100000};
 	static struct rate r;
 	uint8_t one[16] = {1}, two[16] = {2};
 	unsigned n = 0;
 
-	rate_init(&r, 1000);
+	rate_init(&r, &limits, 1000);
 	for (unsigned i = 0; i < 100; i++)
 		n += rate_allow(&r, one, 1000);
-	ok(n == r.burst, "rate: a burst, then no more");
+	ok(n == limits.burst, "rate: a burst, then no more");
 	ok(rate_allow(&r, two, 1000), "rate: another source has its own");
 	ok(!rate_allow(&r, one, 1000 + 400), "rate: not yet");
 	ok(rate_allow(&r, one, 1000 + 500), "rate: after half a second one more");
@@ -141,8 +142,17 @@ static void test_rate(void)
 	n = 0;
 	for (unsigned i = 0; i < 100; i++)
 		n += rate_allow(&r, one, 1ull << 60);
-	ok(n == r.burst, "rate: after an age no more than a burst");
-	rate_init(&r, 0);
+	ok(n == limits.burst, "rate: after an age no more than a burst");
+	rate_refund(&r, one);
+	rate_refund(&r, two);
+	ok(rate_allow(&r, one, 1ull << 60) && !rate_allow(&r, one, 1ull << 60),
+	   "rate: what was given back may be had again, once");
+	for (unsigned i = 0; i < 9; i++)
+		rate_refund(&r, two);
+	for (n = 0; rate_allow(&r, two, 1ull << 60);)
+		n++;
+	ok(n == limits.burst, "rate: more than a burst is not given back");
+	rate_init(&r, &limits, 0);
 	n = 0;
 	for (uint32_t i = 0; i < 100000; i++) {
 		uint8_t source[16] = {3};
@@ -150,7 +160,7 @@ static void test_rate(void)
 		memcpy(source + 4, &i, sizeof(i));
 		n += rate_allow(&r, source, 0);
 	}
-	ok(n == r.all_burst, "rate: forged sources do not help");
+	ok(n == limits.all_burst, "rate: forged sources do not help");
 	ok(r.len == RATE_SOURCES, "rate: and take no more room");
 	n = 0;
 	for (uint64_t ms = 0; ms < 10000; ms++) {

@@ -54,11 +54,11 @@ static void test_open(void)
 	state_close(s);
 	ok(state_open(path, &s, &is_new, &err) == 0 && !is_new, "and an old one");
 	state_close(s);
-	run_sql("PRAGMA user_version = 3");
+	run_sql("PRAGMA user_version = 4");
 	ok(state_open(path, &none, &is_new, &err) == -EPROTO && !none &&
-		   strstr(err.msg, "version 3") && strstr(err.msg, "newer"),
+		   strstr(err.msg, "version 4") && strstr(err.msg, "newer"),
 	   "a later version is refused, with a sentence");
-	run_sql("PRAGMA user_version = 2; PRAGMA application_id = 7");
+	run_sql("PRAGMA user_version = 3; PRAGMA application_id = 7");
 	ok(state_open(path, &none, &is_new, &err) == -EPROTO && strstr(err.msg, "another program"),
 	   "another program's is refused");
 	run_sql("PRAGMA application_id = 1215261043");
@@ -73,7 +73,8 @@ static void test_migration(void)
 	struct job_row j = {0};
 	bool is_new = true;
 
-	run_sql("ALTER TABLE jobs DROP COLUMN all_blocks; ALTER TABLE jobs DROP COLUMN skipped;"
+	run_sql("DROP TABLE audit; DROP TABLE credentials; DROP TABLE operators;"
+		"ALTER TABLE jobs DROP COLUMN all_blocks; ALTER TABLE jobs DROP COLUMN skipped;"
 		"INSERT INTO jobs VALUES(NULL, '00000000000000aa', 'capture', 'running', 'm', 'n',"
 		" 'web', 0, 1, 2, 0, 'stay', 3, 'capture', 4, 5, 6, 7, '', '', 8, NULL, NULL, NULL);"
 		"PRAGMA user_version = 1");
@@ -176,6 +177,165 @@ static void test_tokens(void)
 	ok(state_use_token(s, &other, "m1", true, 100, &err) == -EACCES &&
 		   strstr(err.msg, "expired"),
 	   "and then");
+	state_close(s);
+}
+
+/* ---- operators, credentials, the audit log */
+
+static int count_credential(void *arg, const struct credential_row *c)
+{
+	unsigned *seen = arg;
+
+	seen[0] += c->is_session;
+	seen[1] += !c->is_session;
+	seen[2] += c->role == ROLE_ADMIN;
+	return 0;
+}
+
+/* Of all: sessions, tokens, those with the role admin. */
+static bool has_credentials(struct state *s, unsigned sessions, unsigned tokens, unsigned admins)
+{
+	unsigned seen[3] = {0};
+
+	return state_each_credential(s, NULL, count_credential, seen, &err) == 0 &&
+	       seen[0] == sessions && seen[1] == tokens && seen[2] == admins;
+}
+
+static int add_credential(struct state *s, unsigned n, bool is_session, enum role role)
+{
+	struct credential_row c = {.operator= "alice",
+				   .name = "t",
+				   .address = "::1",
+				   .is_session = is_session,
+				   .role = role,
+				   .created = 100 + n,
+				   .expires = 9999};
+	struct id hash = id_of(&n, sizeof(n));
+
+	(void)snprintf(c.id, sizeof(c.id), "%08x", n);
+	return state_add_credential(s, &c, &hash, &err);
+}
+
+static void test_operators(void)
+{
+	struct operator_row o = {.name = "alice", .role = ROLE_ADMIN, .password = "h1"};
+	struct operator_row got = {.role = ROLE_NONE};
+	struct state *s = open_state();
+	unsigned n, many = 1000;
+	int r = 0;
+
+	ok(add_credential(s, 1, true, ROLE_ADMIN) == -ENOENT, "nobody's session");
+	ok(state_add_operator(s, &o, &err) == 0 && state_add_operator(s, &o, &err) == -EEXIST,
+	   "an operator, once");
+	ok(add_credential(s, 1, true, ROLE_ADMIN) == 0 &&
+		   add_credential(s, 2, false, ROLE_ADMIN) == 0 &&
+		   add_credential(s, 3, false, ROLE_VIEWER) == 0 && has_credentials(s, 1, 2, 2),
+	   "a session and two tokens");
+	s = reopen(s);
+	ok(state_get_operator(s, "alice", &got, &err) == 0 && got.role == ROLE_ADMIN &&
+		   strcmp(got.password, "h1") == 0 && has_credentials(s, 1, 2, 2),
+	   "they are there after opening again");
+	ok(state_rehash_operator(s, "alice", "h0", "h9", &err) == 0 &&
+		   state_rehash_operator(s, "alice", "h1", "h2", &err) == 0 &&
+		   state_get_operator(s, "alice", &got, &err) == 0 &&
+		   strcmp(got.password, "h2") == 0 && has_credentials(s, 1, 2, 2),
+	   "another form of the same password ends nothing");
+	ok(state_change_operator(s, "alice", ROLE_NONE, "h3", 7, &err) == 0 &&
+		   has_credentials(s, 0, 2, 1),
+	   "a new password ends the sessions");
+	ok(add_credential(s, 4, true, ROLE_ADMIN) == 0 &&
+		   state_change_operator(s, "alice", ROLE_OPERATOR, NULL, 8, &err) == 0 &&
+		   has_credentials(s, 0, 1, 0),
+	   "a lower role ends them too, and the tokens above it");
+	ok(state_get_operator(s, "alice", &got, &err) == 0 && got.role == ROLE_OPERATOR &&
+		   strcmp(got.password, "h3") == 0 && got.changed == 8,
+	   "and that is how it is");
+	for (n = 0; n < SESSIONS_MAX + 5 && r == 0; n++)
+		r = add_credential(s, many++, true, ROLE_VIEWER);
+	ok(r == 0 && has_credentials(s, SESSIONS_MAX, 1, 0),
+	   "more sessions than may be: the oldest go");
+	for (n = 1; n < ACCESS_TOKENS_MAX && r == 0; n++)
+		r = add_credential(s, many++, false, ROLE_VIEWER);
+	ok(r == 0 && add_credential(s, many, false, ROLE_VIEWER) == -EUSERS,
+	   "tokens are refused then");
+	ok(state_remove_credential(s, "00000003", "bob", &err) == -ENOENT &&
+		   state_remove_credential(s, "00000003", "alice", &err) == 0 &&
+		   state_remove_credential(s, "00000003", NULL, &err) == -ENOENT,
+	   "a token is its owner's to revoke, once");
+	ok(state_remove_operator(s, "alice", &err) == 0 && has_credentials(s, 0, 0, 0) &&
+		   state_remove_operator(s, "alice", &err) == -ENOENT,
+	   "with the operator all goes");
+	for (n = 0, r = 0; n <= OPERATORS_MAX && r == 0; n++) {
+		(void)snprintf(o.name, sizeof(o.name), "o%u", n);
+		r = state_add_operator(s, &o, &err);
+	}
+	ok(n == OPERATORS_MAX + 1 && r == -EUSERS, "so many operators, and no more");
+	state_close(s);
+}
+
+struct audit_seen {
+	unsigned done, refused;
+	uint64_t first, last;
+};
+
+static int count_audit(void *arg, const struct audit_row *a)
+{
+	struct audit_seen *seen = arg;
+
+	*(a->refused ? &seen->refused : &seen->done) += 1;
+	seen->first = seen->first ? seen->first : a->id;
+	seen->last = a->id;
+	return strcmp(a->who, "alice") == 0 && strcmp(a->object, "it's") == 0 ? 0 : -EILSEQ;
+}
+
+static struct audit_seen read_audit(struct state *s, struct audit_filter f)
+{
+	struct audit_seen seen = {0};
+
+	if (state_each_audit(s, &f, count_audit, &seen, &err) < 0)
+		printf("# %s\n", err.msg);
+	return seen;
+}
+
+static void test_audit(void)
+{
+	struct audit_row a = {.who = "alice",
+			      .credential = "",
+			      .address = "::1",
+			      .action = "x",
+			      .object = "it's",
+			      .result = "ok"};
+	struct audit_seen seen;
+	struct state *s = open_state();
+	int r = 0;
+
+	for (a.at = 1; a.at <= 5 && r == 0; a.at++)
+		r = state_add_audit(s, &a, &err);
+	s = reopen(s);
+	seen = read_audit(s, (struct audit_filter){.limit = 100});
+	ok(r == 0 && seen.done == 5 && seen.refused == 0, "what was done is there");
+	seen = read_audit(s, (struct audit_filter){.limit = 2, .newest = true});
+	ok(seen.done == 2 && seen.first == 4 && seen.last == 5, "the newest of it");
+	seen = read_audit(s, (struct audit_filter){.limit = 2, .after = 1});
+	ok(seen.done == 2 && seen.first == 2, "what came after");
+	seen = read_audit(s, (struct audit_filter){.limit = 9, .since = 4});
+	ok(seen.done == 2 && seen.first == 4, "what came since");
+	run_sql("UPDATE audit SET who='bob'");
+	run_sql("DELETE FROM audit WHERE id=1");
+	run_sql("DELETE FROM audit");
+	seen = read_audit(s, (struct audit_filter){.limit = 100});
+	ok(seen.done == 5, "no statement changes or removes a row");
+	state_close(s);
+	run_sql("PRAGMA synchronous=OFF; WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM c"
+		" WHERE n < 9999) INSERT INTO audit(refused, n, at, who, credential, address, action,"
+		" object, result) SELECT 1, n, 6, 'alice', '', '', 'x', 'it''s', 'forbidden' FROM c");
+	s = open_state();
+	a.refused = true;
+	for (unsigned i = 0; i < 4 && r == 0; i++)
+		r = state_add_audit(s, &a, &err);
+	seen = read_audit(s, (struct audit_filter){.limit = 1000000});
+	ok(r == 0 && seen.refused == 10000 && seen.done == 5,
+	   "refusals push out refusals, and nothing else");
 	state_close(s);
 }
 
@@ -448,6 +608,8 @@ int main(void)
 	test_migration();
 	test_machines();
 	test_tokens();
+	test_operators();
+	test_audit();
 	test_versions();
 	test_jobs();
 	test_commit();

@@ -1,0 +1,311 @@
+/* Logins are counted before the password is looked at, so that many at one time count as many, and given back when it was right:
+ *
+ *	of one account	10, then one in 30 s: some 2,900 guesses a day, from however many addresses
+ *	of one address	20, then one in 10 s
+ *
+ * Names that are nobody's are counted apart (their table is bounded, and a new name may push an old one out): with many of them nobody
+ * gets at the count of an account.  There is room for all accounts, so that none of theirs is pushed out. */
+#include "server/access/access.h"
+
+#include <errno.h>
+#include <gnutls/crypto.h>
+#include <gnutls/gnutls.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "common/bytes.h"
+#include "common/log.h"
+#include "server/access/address.h"
+#include "server/api_error.h"
+#include "server/rate.h"
+
+#define TOUCH_S	  60 /* how late `used` may be */
+#define SKEW_S	  60
+#define PLENTY	  1000000u
+#define PLENTY_KS 1000000000u
+#define KEY_SIZE  16
+#define ID_BYTES  ((TOKEN_ID_SIZE - 1) / 2)
+
+static const struct rate_limits account_limits = {10, 33, PLENTY, PLENTY_KS};
+static const struct rate_limits address_limits = {20, 100, PLENTY, PLENTY_KS};
+
+_Static_assert(OPERATORS_MAX < RATE_SOURCES, "each account has a place");
+
+struct access {
+	struct access_config config;
+	struct passwords *passwords;
+	pthread_mutex_t lock; /* what follows */
+	struct rate accounts, strangers, addresses;
+};
+
+static uint64_t now_ms(void)
+{
+	struct timespec ts;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+int access_open(const struct access_config *config, struct access **ret, struct err *err)
+{
+	struct access *a = calloc(1, sizeof(*a));
+
+	if (!a)
+		return err_set(err, -ENOMEM, "start the server: out of memory");
+	(void)pthread_mutex_init(&a->lock, NULL);
+	a->config = *config;
+	rate_init(&a->accounts, &account_limits, now_ms());
+	rate_init(&a->strangers, &account_limits, now_ms());
+	rate_init(&a->addresses, &address_limits, now_ms());
+	a->passwords = passwords_new(&config->cost);
+	if (!a->passwords) {
+		access_close(a);
+		return err_set(err, -ENOMEM, "make ready for passwords: not enough memory");
+	}
+	*ret = a;
+	return 0;
+}
+
+void access_stop(struct access *a)
+{
+	passwords_stop(a->passwords);
+}
+
+void access_close(struct access *a)
+{
+	if (!a)
+		return;
+	passwords_free(a->passwords);
+	(void)pthread_mutex_destroy(&a->lock);
+	free(a);
+}
+
+/* ---- what is shown */
+
+static int unknown(struct err *err)
+{
+	return err_set(err, API_UNAUTHORIZED,
+		       "This is neither the operator's token nor a session or token that is known "
+		       "(any more).");
+}
+
+static bool is_over(const struct access *a, const struct credential_row *c, int64_t now)
+{
+	if (c->expires <= now)
+		return true;
+	/* a clock that was set back does not make a session longer */
+	return c->is_session &&
+	       (now - c->used > a->config.session_idle_s || now < c->used - SKEW_S);
+}
+
+/* When it was last used is written now and then only. */
+static void touch(struct access *a, const struct credential_row *c, int64_t now)
+{
+	int64_t every =
+		a->config.session_idle_s / 4 < TOUCH_S ? a->config.session_idle_s / 4 : TOUCH_S;
+	struct err err;
+
+	if (now - c->used < every && now >= c->used)
+		return;
+	if (state_touch_credential(a->config.state, c->id, now, &err) < 0)
+		log_event(LOG_WARN, "state_failed", "error=\"%s\"", err.msg);
+}
+
+int access_authorize(struct access *a, const char *secret, struct caller *ret, struct err *err)
+{
+	struct id hash = id_of(secret, strlen(secret));
+	struct credential_row c;
+	int64_t now = time(NULL);
+	int r;
+
+	if (gnutls_memcmp(hash.b, a->config.file_hash.b, ID_SIZE) == 0) {
+		*ret = (struct caller){CALLER_FILE, ROLE_ADMIN, CALLER_FILE_NAME, "", 0};
+		return 0;
+	}
+	r = state_find_credential(a->config.state, &hash, &c, err);
+	if (r == -ENOENT)
+		return unknown(err);
+	if (r < 0)
+		return r;
+	if (is_over(a, &c, now))
+		return err_set(err, API_UNAUTHORIZED, "This %s has expired.",
+			       c.is_session ? "session" : "token");
+	touch(a, &c, now);
+	*ret = (struct caller){.kind = c.is_session ? CALLER_SESSION : CALLER_TOKEN,
+			       .role = c.role,
+			       .expires = c.expires};
+	memcpy(ret->name, c.operator, sizeof(ret->name));
+	memcpy(ret->credential, c.id, sizeof(ret->credential));
+	return 0;
+}
+
+/* ---- logging in */
+
+void access_grant_done(struct access_grant *g)
+{
+	explicit_bzero(g->secret, sizeof(g->secret));
+}
+
+static int grant(struct access *a, struct access_grant *g, struct err *err)
+{
+	uint8_t bytes[(ACCESS_SECRET_SIZE - 1) / 2], id[ID_BYTES];
+	struct id hash;
+
+	if (gnutls_rnd(GNUTLS_RND_KEY, bytes, sizeof(bytes)) < 0 ||
+	    gnutls_rnd(GNUTLS_RND_NONCE, id, sizeof(id)) < 0)
+		return err_set(err, API_INTERNAL, "The server has no random numbers.");
+	hex_encode(bytes, sizeof(bytes), g->secret);
+	hex_encode(id, sizeof(id), g->row.id);
+	explicit_bzero(bytes, sizeof(bytes));
+	hash = id_of(g->secret, strlen(g->secret));
+	return state_add_credential(a->config.state, &g->row, &hash, err);
+}
+
+/* Who knocks, for the counts. */
+struct knock {
+	struct rate *names; /* accounts or strangers */
+	uint8_t name[KEY_SIZE], address[KEY_SIZE];
+};
+
+static int admit(struct access *a, struct knock *k, bool known, const char *name,
+		 const char *address, struct err *err)
+{
+	struct id hash = id_of(name, strlen(name));
+	uint64_t now = now_ms();
+	bool yes;
+
+	k->names = known ? &a->accounts : &a->strangers;
+	memcpy(k->name, hash.b, KEY_SIZE);
+	address_key(address, k->address);
+	(void)pthread_mutex_lock(&a->lock);
+	yes = rate_allow(&a->addresses, k->address, now) && rate_allow(k->names, k->name, now);
+	(void)pthread_mutex_unlock(&a->lock);
+	if (yes)
+		return 0;
+	return err_set(err, API_RATE_LIMITED,
+		       "There were too many wrong passwords for this name or from this address; "
+		       "try again in half a minute.");
+}
+
+static void give_back(struct access *a, const struct knock *k)
+{
+	(void)pthread_mutex_lock(&a->lock);
+	rate_refund(&a->addresses, k->address);
+	rate_refund(k->names, k->name);
+	(void)pthread_mutex_unlock(&a->lock);
+}
+
+/* Is it his password?  Filled is `ret`, if so. */
+static int check_password(struct access *a, const char *name, const char *password,
+			  const char *address, struct operator_row *ret, struct err *err)
+{
+	struct err ignored;
+	struct knock k;
+	int r = state_get_operator(a->config.state, name, ret, &ignored);
+	bool known = r == 0;
+
+	if (r < 0 && r != -ENOENT) {
+		*err = ignored;
+		return r;
+	}
+	r = admit(a, &k, known, name, address, err);
+	if (r == 0)
+		r = password_verify(a->passwords, known ? ret->password : NULL, password, err);
+	if (r == 0)
+		return err_set(err, API_WRONG_PASSWORD, "The name or the password is wrong.");
+	if (r == 1)
+		give_back(a, &k);
+	return r < 0 ? r : 0;
+}
+
+/* Made at the cost of former days: with the password at hand it can be made anew. */
+static void refresh(struct access *a, const struct operator_row *o, const char *password)
+{
+	char hash[PASSWORD_HASH_SIZE];
+	struct err err;
+	int r;
+
+	if (!password_is_dated(a->passwords, o->password))
+		return;
+	r = password_hash(a->passwords, password, hash, &err);
+	if (r == 0)
+		r = state_rehash_operator(a->config.state, o->name, o->password, hash, &err);
+	if (r < 0)
+		log_event(LOG_WARN, "rehash_failed", "error=\"%s\"", err.msg);
+}
+
+int access_login(struct access *a, const char *name, const char *password, const char *address,
+		 struct access_grant *ret, struct err *err)
+{
+	struct operator_row o = {.role = ROLE_NONE};
+	int64_t now = time(NULL);
+	int r = check_password(a, name, password, address, &o, err);
+
+	if (r < 0)
+		return r;
+	refresh(a, &o, password);
+	*ret = (struct access_grant){.row = {.is_session = true,
+					     .role = o.role,
+					     .created = now,
+					     .used = now,
+					     .expires = now + a->config.session_life_s}};
+	memcpy(ret->row.operator, o.name, sizeof(ret->row.operator));
+	(void)snprintf(ret->row.address, sizeof(ret->row.address), "%s", address);
+	return grant(a, ret, err);
+}
+
+int access_change_password(struct access *a, const struct caller *who, const char *old,
+			   const char *password, const char *address, struct err *err)
+{
+	struct operator_row o = {.role = ROLE_NONE};
+	int r = password_check(who->name, password, err);
+
+	if (r == 0)
+		r = check_password(a, who->name, old, address, &o, err);
+	return r < 0 ? r : access_change_operator(a, who->name, ROLE_NONE, password, err);
+}
+
+int access_add_token(struct access *a, const struct credential_row *row, int64_t expires_s,
+		     struct access_grant *ret, struct err *err)
+{
+	*ret = (struct access_grant){.row = *row};
+	ret->row.created = time(NULL);
+	ret->row.expires = ret->row.created + expires_s;
+	return grant(a, ret, err);
+}
+
+/* ---- operators */
+
+int access_add_operator(struct access *a, const char *name, enum role role, const char *password,
+			struct err *err)
+{
+	struct operator_row o = {.role = role, .created = time(NULL)};
+	int r = password_check(name, password, err);
+
+	if (r == 0)
+		r = password_hash(a->passwords, password, o.password, err);
+	if (r < 0)
+		return r;
+	o.changed = o.created;
+	(void)snprintf(o.name, sizeof(o.name), "%s", name);
+	r = state_add_operator(a->config.state, &o, err);
+	explicit_bzero(o.password, sizeof(o.password));
+	return r;
+}
+
+int access_change_operator(struct access *a, const char *name, enum role role, const char *password,
+			   struct err *err)
+{
+	char hash[PASSWORD_HASH_SIZE];
+	int r = password ? password_check(name, password, err) : 0;
+
+	if (r == 0 && password)
+		r = password_hash(a->passwords, password, hash, err);
+	if (r == 0)
+		r = state_change_operator(a->config.state, name, role, password ? hash : NULL,
+					  time(NULL), err);
+	return r;
+}
