@@ -65,11 +65,12 @@ void api_create_operator(struct call *c)
 	struct err err;
 	int r = json_get_str(c->json, "name", NAME_MAX_LEN, &name, &err);
 
-	if (r == 0 && !name_is_valid(name))
+	if (r == 0 && !name_is_valid(name)) {
 		r = err_set(
 			&err, API_BAD_REQUEST,
 			"field 'name' is not 1 to 64 letters, digits, '.', '_' or '-', the first "
 			"one a letter or digit");
+	}
 	if (r == 0)
 		r = read_change(c->json, &role, &password, &err);
 	if (r == 0 && (role == ROLE_NONE || !password))

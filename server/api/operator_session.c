@@ -76,15 +76,16 @@ void api_logout(struct call *c)
 {
 	struct err err;
 
-	if (c->caller.kind == CALLER_FILE)
+	if (c->caller.kind == CALLER_FILE) {
 		call_fail(c, API_CONFLICT,
 			  "The token in operator.token is not ended like this: replace the file "
 			  "and restart the server.");
-	else if (state_remove_credential(call_server(c)->state, c->caller.credential,
-					 c->caller.name, &err) < 0)
+	} else if (state_remove_credential(call_server(c)->state, c->caller.credential,
+					   c->caller.name, &err) < 0) {
 		call_fail_err(c, &err);
-	else
+	} else {
 		call_answer_empty(c);
+	}
 }
 
 void api_change_password(struct call *c)
@@ -138,10 +139,11 @@ static int check_role(struct call *c, const char *owner, const char *wanted, enu
 	if (*ret == ROLE_NONE)
 		return err_set(err, API_BAD_REQUEST,
 			       "field 'role' is none of viewer, operator, admin");
-	if (*ret > o.role)
+	if (*ret > o.role) {
 		return err_set(err, API_FORBIDDEN,
 			       "A token's role is not above its owner's: '%s' is %s.", owner,
 			       role_name(o.role));
+	}
 	return 0;
 }
 

@@ -63,7 +63,7 @@ static int without_echo(int fd, const char *prompt, char *ret, struct err *err)
 	(void)sigaddset(&held, SIGINT);
 	(void)sigaddset(&held, SIGTERM);
 	(void)sigaddset(&held, SIGTSTP);
-	(void)sigprocmask(SIG_BLOCK, &held, &before);
+	(void)pthread_sigmask(SIG_BLOCK, &held, &before);
 	if (tcsetattr(fd, TCSAFLUSH, &quiet) < 0) {
 		r = err_set(err, -errno, "use the terminal: %m");
 	} else {
@@ -72,7 +72,7 @@ static int without_echo(int fd, const char *prompt, char *ret, struct err *err)
 		(void)dprintf(fd, "\n");
 		(void)tcsetattr(fd, TCSAFLUSH, &usual);
 	}
-	(void)sigprocmask(SIG_SETMASK, &before, NULL);
+	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
 	return r;
 }
 
@@ -86,10 +86,11 @@ int ask_password(const char *prompt, const char *file, bool twice, char ret[stat
 	if (file)
 		return from_file(file, ret, err);
 	fd = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
-	if (fd < 0)
+	if (fd < 0) {
 		return err_set(
 			err, -EINVAL,
 			"there is no terminal to ask for a password: give --password-file FILE");
+	}
 	r = without_echo(fd, prompt, ret, err);
 	if (r == 0 && twice) {
 		r = without_echo(fd, "Once more", again, err);

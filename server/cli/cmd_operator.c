@@ -41,11 +41,12 @@ int cmd_operator_add(struct ctx *c, struct err *err)
 	if (!c->o.role)
 		return err_set(err, -EINVAL, "--role is missing: viewer, operator or admin");
 	r = ask_password("Password of the new operator", c->o.password_file, true, password, err);
-	if (r == 0)
+	if (r == 0) {
 		r = send_password(c, "/v1/operators",
 				  json_pack("{s:s, s:s, s:s}", "name", name, "role", c->o.role,
 					    "password", password),
 				  password, &answer, err);
+	}
 	return r < 0 ? r : say(c, answer, "added operator", name);
 }
 
@@ -112,10 +113,11 @@ static int change_own(struct ctx *c, struct err *err)
 		r = ask_password("New password", c->o.password_file, true, password, err);
 	if (r == 0)
 		r = session_begin(c, name, old, err);
-	if (r == 0)
+	if (r == 0) {
 		r = send_password(c, "/v1/password",
 				  json_pack("{s:s, s:s}", "old", old, "new", password), password,
 				  NULL, err);
+	}
 	explicit_bzero(old, sizeof(old));
 	explicit_bzero(password, sizeof(password));
 	return r < 0 ? r : say(c, NULL, "changed the password of", name);

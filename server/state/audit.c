@@ -20,12 +20,13 @@ int state_add_audit(struct state *s, const struct audit_row *a, struct err *err)
 		" ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
 		"iitttttt", (int64_t)a->refused, a->at, a->who, a->credential, a->address,
 		a->action, a->object, a->result);
-	if (r == 0)
+	if (r == 0) {
 		r = sql_run(s, err,
 			    "DELETE FROM audit WHERE refused=?1 AND"
 			    " n <= (SELECT max(n) FROM audit WHERE refused=?1) - ?2",
 			    "ii", (int64_t)a->refused,
 			    (int64_t)(a->refused ? REFUSED_KEPT : DONE_KEPT));
+	}
 	return sql_end(s, r, err);
 }
 

@@ -58,12 +58,13 @@ static int insert_operator(struct state *s, const struct operator_row *o, struct
 
 	if (r == 0 && count >= OPERATORS_MAX)
 		return err_set(err, -EUSERS, "There are %u operators already.", OPERATORS_MAX);
-	if (r == 0)
+	if (r == 0) {
 		r = sql_run(s, err,
 			    "INSERT INTO operators(name, role, password, created, changed)"
 			    " VALUES(?,?,?,?,?)",
 			    "tttii", o->name, role_name(o->role), o->password, o->created,
 			    o->changed);
+	}
 	if (r == -EEXIST)
 		return err_set(err, r, "There is an operator '%s' already.", o->name);
 	return r;
@@ -197,16 +198,18 @@ static int make_room(struct state *s, const struct credential_row *c, struct err
 	int64_t tokens = 0;
 	int r = sql_run(s, err, "DELETE FROM credentials WHERE expires <= ?", "i", c->created);
 
-	if (r == 0 && c->is_session)
+	if (r == 0 && c->is_session) {
 		return sql_run(s, err,
 			       "DELETE FROM credentials WHERE id IN (SELECT id FROM credentials"
 			       " WHERE operator=? AND session ORDER BY max(used, created) DESC,"
 			       " rowid DESC LIMIT -1 OFFSET ?)",
 			       "ti", c->operator,(int64_t) SESSIONS_MAX - 1);
-	if (r == 0)
+	}
+	if (r == 0) {
 		r = read_count(s, &tokens, err,
 			       "SELECT count(*) FROM credentials WHERE operator=? AND NOT session",
 			       c->operator);
+	}
 	if (r == 0 && tokens >= ACCESS_TOKENS_MAX)
 		return err_set(err, -EUSERS, "'%s' has %u tokens already; revoke some.",
 			       c->operator, ACCESS_TOKENS_MAX);
