@@ -27,6 +27,9 @@ const char *codec_name(enum codec c);
 int64_t codec_compress(struct codec_ctx *ctx, enum codec c, int level, const void *in, size_t size,
 		       void *out, size_t out_size);
 
+/* The memory that compressing `size` bytes or less at that level takes besides. */
+size_t codec_memory(enum codec c, int level, size_t size);
+
 /* Decompress to exactly `out_size` bytes and consume exactly `size`; never writes more (a bomb is
  * refused).  0, or -EBADMSG (damaged or of another size), -ENOMEM, -EINVAL (unknown codec). */
 int codec_decompress(struct codec_ctx *ctx, enum codec c, const void *in, size_t size, void *out,
