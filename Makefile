@@ -113,6 +113,7 @@ COMMON_SRC := \
 AGENT_SRC := \
 	agent/buspath.c \
 	agent/capture.c \
+	agent/capture_sender.c \
 	agent/capture_worker.c \
 	agent/config.c \
 	agent/console.c \
@@ -148,6 +149,7 @@ AGENT_SRC := \
 	agent/pair_server.c \
 	agent/pair_wire.c \
 	agent/paired.c \
+	agent/parcels.c \
 	agent/partitions.c \
 	agent/kmsg.c \
 	agent/pci.c \

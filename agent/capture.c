@@ -4,8 +4,9 @@
  * whole group, whose node ids are no longer there: it is read again, but only what is lacking is sent.  So whatever happens, the next pass is the
  * remedy.  A pass also ends early when the ledger has no room for another group: the next one begins with those that are open.
  *
- * A pass is the work of several threads (capture_worker.c), each of which does all steps for the windows it takes: while one
- * waits for the disk or for the network, the others compute. */
+ * A pass is the work of several threads (capture_worker.c), each of which reads, cuts, asks and packs the windows it takes: while one waits for the
+ * disk or for an answer, the others compute.  The packs go through a bounded store (parcels.h) to threads that only send (capture_sender.c), so that the
+ * wire is busy while all compute, and that all wait when it is the wire that is slow.  These live as long as the capture of the disk. */
 #include "agent/capture.h"
 
 #include <inttypes.h>
@@ -16,13 +17,25 @@
 #include "agent/crew.h"
 
 #define STUCK_PASSES_MAX 5u /* so many in a row that get nothing further */
+/* One is being filled while another one is on its way. */
+#define PARCELS_PER_WORKER 2u
+/* Of a worker besides: its window (4 MiB), a pack before it is compressed (1.6), nodes held back, two connections; measured. */
+#define WORKER_MEMORY (13u << 19)
+#define PARCEL_MEMORY (3u << 19)
 
-static void stop_workers(void *ctx)
+uint64_t capture_worker_memory(enum codec codec, int level)
+{
+	return WORKER_MEMORY + PARCELS_PER_WORKER * PARCEL_MEMORY +
+	       codec_memory(codec, level, CAPTURE_PACK_MAX);
+}
+
+static void stop_all(void *ctx)
 {
 	struct capture *c = ctx;
 
 	atomic_store(&c->stop, true);
 	flight_abort(c->flight);
+	parcels_close(c->parcels);
 	job_interrupt(c->setup->job);
 }
 
@@ -52,11 +65,15 @@ static void on_refused(void *ctx, const struct peer_run *w, size_t len)
 
 static int run_pass(struct capture *c, struct err *err)
 {
-	struct crew_work work = {capture_worker_run, stop_workers, c};
+	struct crew_work work = {capture_worker_run, stop_all, c, 1};
+	int r;
 
 	c->next = 0;
 	c->is_cut_short = false;
-	return crew_run(&work, c->setup->workers, err);
+	r = crew_run(&work, c->setup->workers, err);
+	if (r == 0 && atomic_load(&c->stop))
+		r = err_set(err, -ECANCELED, "stopped, since a pack could not be sent");
+	return r;
 }
 
 /* Passes until every window is acknowledged. */
@@ -109,21 +126,18 @@ static void take_back(struct capture *c, const struct peer_finished *f)
 		n, c->setup->disk, ledger_left(c->ledger));
 }
 
-static int finish_once(struct capture *c, const struct geometry *g, struct id *root,
-		       struct peer_finished *ret, struct err *err)
+static int finish_once(struct capture *c, struct peer_finished *ret, struct err *err)
 {
 	struct peer *peer = c->setup->peers[0];
 	const struct extents *bad = &c->setup->source->unreadable;
-	struct peer_finish f = {*g, {{0}}, bad->items, bad->len};
+	struct peer_finish f = {c->geometry, {{0}}, bad->items, bad->len};
 
-	*root = ledger_root(c->ledger, g, bad->items, bad->len);
-	f.root = *root;
+	c->root = f.root = ledger_root(c->ledger, &c->geometry, bad->items, bad->len);
 	return peer_blame(peer, c->setup->job,
 			  peer->ops->finish(peer, c->setup->disk, &f, ret, err));
 }
 
-static int capture_all(struct capture *c, const struct geometry *g, struct capture_result *ret,
-		       struct err *err)
+static int capture_all(struct capture *c, struct err *err)
 {
 	unsigned stuck = 0;
 	uint64_t reached = 0; /* before it nothing was missing */
@@ -134,7 +148,7 @@ static int capture_all(struct capture *c, const struct geometry *g, struct captu
 
 		r = send_all(c, err);
 		if (r == 0)
-			r = finish_once(c, g, &ret->root, &f, err);
+			r = finish_once(c, &f, err);
 		if (r == 0 && f.missing_len > 0) {
 			/* it may name more than 4,096 ranges one part after the other, but not for ever the same */
 			stuck = f.missing[0].first > reached ? 0 : stuck + 1;
@@ -156,6 +170,30 @@ static int capture_all(struct capture *c, const struct geometry *g, struct captu
 	return r;
 }
 
+/* struct crew_work: number 0 has the passes made, the others send what these pack. */
+static int run(void *ctx, unsigned number, struct err *err)
+{
+	struct capture *c = ctx;
+	int r;
+
+	if (number > 0)
+		return capture_sender_run(c, number - 1, err);
+	r = capture_all(c, err);
+	parcels_close(c->parcels);
+	return r;
+}
+
+static int run_all(struct capture *c, struct err *err)
+{
+	struct crew_work work = {run, stop_all, c, 2};
+	int r;
+
+	(void)pthread_mutex_init(&c->lock, NULL);
+	r = crew_run(&work, 1 + capture_senders(c->setup->workers), err);
+	(void)pthread_mutex_destroy(&c->lock);
+	return job_blame(c->setup->job, "internal", r);
+}
+
 static int check_setup(const struct capture_setup *s, const struct geometry *g, struct err *err)
 {
 	int r = geometry_check(g, err);
@@ -168,33 +206,34 @@ static int check_setup(const struct capture_setup *s, const struct geometry *g, 
 int capture_disk(const struct capture_setup *setup, struct capture_result *ret, struct err *err)
 {
 	struct blk *blk = setup->source->blk;
-	struct geometry g = {blk_size(blk), blk_sector_size(blk), blk_physical_sector_size(blk)};
-	struct capture c = {.setup = setup, .size = g.size};
+	unsigned parcels_len = setup->workers * PARCELS_PER_WORKER;
+	struct capture c = {
+		.setup = setup,
+		.geometry = {blk_size(blk), blk_sector_size(blk), blk_physical_sector_size(blk)},
+		.size = blk_size(blk),
+	};
 	struct outbox_ops ops = {on_acknowledged, on_refused, &c};
 	CLEANUP(ledger_freep) struct ledger *ledger = NULL;
 	CLEANUP(flight_freep) struct flight *flight = NULL;
 	CLEANUP(outbox_freep) struct outbox *outbox = NULL;
-	struct capture_result result = {0};
-	int r = check_setup(setup, &g, err);
+	CLEANUP(parcels_freep) struct parcels *parcels = NULL;
+	int r = check_setup(setup, &c.geometry, err);
 
 	if (r < 0)
 		return r;
-	c.windows = window_count(g.size);
-	c.ledger = ledger = ledger_new(g.size);
-	c.flight = flight = flight_new(capture_claims_max(setup->workers));
+	c.windows = window_count(c.size);
+	c.ledger = ledger = ledger_new(c.size);
+	c.flight = flight = flight_new(capture_claims_max(setup->workers, parcels_len));
 	c.outbox = outbox = outbox_new(setup->disk, setup->codec, &ops);
-	if (!ledger || !flight || !outbox) {
+	c.parcels = parcels = parcels_new(parcels_len, CAPTURE_PARCEL_MAX);
+	if (!ledger || !flight || !outbox || !parcels) {
 		return job_blame(
 			setup->job, "internal",
 			err_set(err, -ENOMEM, "capture disk '%s': out of memory", blk_name(blk)));
 	}
-	(void)pthread_mutex_init(&c.lock, NULL);
 	job_set_disk(setup->job, setup->disk);
-	r = capture_all(&c, &g, &result, err);
-	(void)pthread_mutex_destroy(&c.lock);
-	result.data_bytes = c.data_bytes;
-	result.passes = c.passes;
+	r = run_all(&c, err);
 	if (r == 0)
-		*ret = result;
+		*ret = (struct capture_result){c.root, c.data_bytes, c.passes};
 	return r;
 }

@@ -9,17 +9,21 @@
 #include "agent/source.h"
 #include "common/codec.h"
 
-/* What one worker needs, buffers and library state together, measured: for whoever divides the memory. */
-static inline uint64_t capture_worker_memory(int level)
+#define CAPTURE_SENDERS_MAX 4u
+
+/* Threads that only send, each by its own connection, beside so many workers. */
+static inline unsigned capture_senders(unsigned workers)
 {
-	return (uint64_t)(level <= 3 ? 9 : level <= 6 ? 11 : level <= 9 ? 19 : 40) << 20;
+	return workers < CAPTURE_SENDERS_MAX ? workers : CAPTURE_SENDERS_MAX;
 }
+/* What one worker needs when it compresses at that level, its share of senders and of packs on their way included: for whoever divides the memory. */
+uint64_t capture_worker_memory(enum codec codec, int level);
 
 struct capture_setup {
 	struct job *job;
 	uint32_t disk; /* its place in the order */
 	struct source *source;
-	struct peer *const *peers; /* one a worker */
+	struct peer *const *peers; /* one a worker, then one a sender (capture_senders) */
 	unsigned workers;
 	enum codec codec;
 	struct level *level;

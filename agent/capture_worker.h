@@ -1,4 +1,4 @@
-/* capture_worker.h - what the threads of a capture share; between capture.c and capture_worker.c only. */
+/* capture_worker.h - what the threads of a capture share; between capture.c, capture_worker.c and capture_sender.c only. */
 #ifndef AGENT_CAPTURE_WORKER_H
 #define AGENT_CAPTURE_WORKER_H
 #include <pthread.h>
@@ -8,15 +8,23 @@
 #include "agent/flight.h"
 #include "agent/ledger.h"
 #include "agent/outbox.h"
+#include "agent/parcels.h"
+
+/* Plain bytes of a pack, and what it is at most when it is encoded. */
+#define CAPTURE_PACK_MAX   (PACK_PLAIN_AIM + PACK_PLAIN_AIM / 2 + CHUNK_MAX)
+#define CAPTURE_PARCEL_MAX (PACK_HEADER + PARCEL_IDS_MAX * PACK_ENTRY + CAPTURE_PACK_MAX)
 
 struct capture {
 	const struct capture_setup *setup;
+	struct geometry geometry;
 	uint64_t size, windows; /* of the disk */
 	struct ledger *ledger;	/* what the server has acknowledged */
 	struct flight *flight;
 	struct outbox *outbox;
-	atomic_bool stop; /* one of the workers has failed */
+	struct parcels *parcels;
+	atomic_bool stop; /* one of the threads has failed */
 	unsigned passes;
+	struct id root; /* when all is acknowledged */
 
 	pthread_mutex_t lock; /* over what follows */
 	uint64_t next;	      /* first window not yet taken in this pass */
@@ -33,8 +41,10 @@ static inline uint64_t capture_used(const struct capture *c, const struct window
 	return source_used(c->setup->source, offset,
 			   size < c->size - offset ? size : c->size - offset);
 }
-/* Most claims that so many workers can hold at once. */
-size_t capture_claims_max(unsigned workers);
+/* Most claims that so many workers, and so many parcels, can hold at once. */
+size_t capture_claims_max(unsigned workers, unsigned parcels);
 /* struct crew_work, ctx: struct capture.  Takes windows until none is left; all that it took is acknowledged on return. */
 int capture_worker_run(void *ctx, unsigned worker, struct err *err);
+/* Sends parcels, by this sender's own connection, until they are closed. */
+int capture_sender_run(struct capture *c, unsigned sender, struct err *err) MUST_CHECK;
 #endif

@@ -17,7 +17,9 @@
 #include "common/limits.h"
 
 #define FILE_SIZE_MAX  (64u << 10)
-#define MEMORY_DEFAULT (64ull << 20)
+#define MEMORY_LEAST   (64ull << 20)
+#define MEMORY_BASE    (32ull << 20)
+#define MEMORY_CORE    (16ull << 20)
 #define IMAGE_SETTINGS "/hoist.d/settings"
 #define IMAGE_CMDLINE  "/proc/cmdline"
 #define IMAGE_STATE    "/run/hoist"
@@ -117,10 +119,26 @@ static int load_token(struct config *c, struct err *err)
 	return r;
 }
 
+/* Enough for a worker more than there are cores at the highest level that an adaptive one goes to, within an eighth of what there is. */
+static void choose_memory(struct config *c)
+{
+	struct sysinfo info;
+	long cores = sysconf(_SC_NPROCESSORS_ONLN);
+
+	c->memory_max = c->memory;
+	if (c->memory > 0)
+		return;
+	c->memory_max = sysinfo(&info) == 0 ? (uint64_t)info.totalram * info.mem_unit / 8 : 0;
+	if (c->memory_max < MEMORY_LEAST)
+		c->memory_max = MEMORY_LEAST;
+	c->memory = MEMORY_BASE + MEMORY_CORE * (uint64_t)(cores > 2 ? cores : 2);
+	if (c->memory > c->memory_max)
+		c->memory = c->memory_max;
+}
+
 /* What is not said follows from what is. */
 static int finish(struct config *c, struct err *err)
 {
-	struct sysinfo info;
 	int r = 0;
 
 	if (c->token_file && !c->token)
@@ -130,11 +148,7 @@ static int finish(struct config *c, struct err *err)
 	if (r == 0 && c->level_text)
 		r = config_parse_level(c->level_text, &c->level, err);
 	c->may_replay = c->replay ? strcmp(c->replay, "yes") == 0 : c->image;
-	if (c->memory == 0) {
-		c->memory = sysinfo(&info) == 0 ? (uint64_t)info.totalram * info.mem_unit / 8 : 0;
-		if (c->memory < MEMORY_DEFAULT)
-			c->memory = MEMORY_DEFAULT;
-	}
+	choose_memory(c);
 	if (r == 0 && c->server && !c->pin && c->token) {
 		r = err_set(
 			err, -EINVAL,

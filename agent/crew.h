@@ -11,9 +11,10 @@ struct crew_work {
 	/* Called once, as soon as one has failed: make the others return soon.  From that one's thread. */
 	void (*stop)(void *ctx);
 	void *ctx;
+	unsigned need; /* without the first so many it is no use to begin; 0 and 1: one will do */
 };
 
-/* Run `workers` (1 to CREW_MAX) of them and wait for all.  The first error in time is the result; a
- * thread that cannot be started is no error as long as one runs, since the others take its share. */
+/* Run `workers` (1 to CREW_MAX) of them and wait for all.  The first error in time is the result; -EAGAIN: one of those that it needs cannot
+ * be started.  That another one cannot is no error, since the others take its share.  Number 0 is run by the caller's own thread. */
 int crew_run(const struct crew_work *work, unsigned workers, struct err *err) MUST_CHECK;
 #endif

@@ -60,22 +60,23 @@ enum claim flight_claim(struct flight *f, const struct id *id)
 	return c;
 }
 
-void flight_land(struct flight *f, const struct id *id)
+void flight_land(struct flight *f, const struct id *ids, size_t len)
 {
 	(void)pthread_mutex_lock(&f->lock);
-	idset_remove(&f->up, id);
-	idcache_add(&f->known, id);
+	for (size_t i = 0; i < len; i++) {
+		idset_remove(&f->up, &ids[i]);
+		idcache_add(&f->known, &ids[i]);
+	}
 	(void)pthread_cond_broadcast(&f->landed);
 	(void)pthread_mutex_unlock(&f->lock);
 }
 
+/* The last first: they land in about their order. */
 static bool any_up(const struct flight *f, const struct id *ids, size_t len)
 {
-	for (size_t i = 0; i < len; i++) {
-		if (idset_has(&f->up, &ids[i]))
-			return true;
-	}
-	return false;
+	while (len > 0 && !idset_has(&f->up, &ids[len - 1]))
+		len--;
+	return len > 0;
 }
 
 bool flight_is_up(struct flight *f, const struct id *ids, size_t len)

@@ -1,8 +1,8 @@
-/* flight.h - chunks on their way: several workers never send the same one twice, and none calls a window complete whose
- * chunk another one has not delivered yet.
+/* flight.h - chunks on their way: several workers never send the same one twice, and none calls a window complete of which a
+ * chunk has not been delivered yet, by whomever.
  *
- * A worker claims the ids of a batch.  What it got it must land: after the server said that it has the chunk, or
- * acknowledged it.  Only when it holds no claim itself may it wait for those of others: so no two wait for each other.
+ * A worker claims the ids of a window.  What it got is landed: when the server says that it has the chunk, or by the sender that was told that its pack
+ * is there.  A worker may wait for others only when all that it claimed is landed or with the senders: so no two wait for each other.
  * Thread-safe. */
 #ifndef AGENT_FLIGHT_H
 #define AGENT_FLIGHT_H
@@ -22,12 +22,12 @@ static inline void flight_freep(struct flight **f)
 }
 
 enum claim {
-	CLAIM_MINE, /* the caller's to ask for, send and land */
+	CLAIM_MINE, /* the caller's to ask for, and to send or land */
 	CLAIM_OTHER, /* on its way: flight_wait before relying on it (also the caller's own earlier claim) */
 	CLAIM_KNOWN, /* landed lately */
 };
 enum claim flight_claim(struct flight *f, const struct id *id);
-void flight_land(struct flight *f, const struct id *id);
+void flight_land(struct flight *f, const struct id *ids, size_t len);
 /* Is any of them still on its way? */
 bool flight_is_up(struct flight *f, const struct id *ids, size_t len);
 /* Until none of them is on its way; -ECANCELED after flight_abort. */

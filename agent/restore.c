@@ -226,7 +226,7 @@ static int check_root(const struct restore *r, struct err *err)
 static int run_pass(struct restore *r, int (*run)(void *ctx, unsigned worker, struct err *err),
 		    struct ledger **ledger, struct err *err)
 {
-	struct crew_work work = {run, stop_workers, r};
+	struct crew_work work = {run, stop_workers, r, 1};
 
 	ledger_free(*ledger);
 	*ledger = ledger_new(r->size);

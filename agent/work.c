@@ -31,43 +31,43 @@ void work_close_peers(struct work *w, struct crew_peers *p)
 	p->len = 0;
 }
 
-bool work_has_room(const struct work *w, uint64_t worker_size, uint64_t aside)
-{
-	return w->config->memory >= BASE_MEMORY + aside + worker_size;
-}
-
 unsigned work_count_workers(const struct work *w, uint64_t worker_size, uint64_t aside)
 {
-	uint64_t n = wanted_workers(w->config), fit;
+	const struct config *c = w->config;
+	uint64_t n = wanted_workers(c), taken = BASE_MEMORY + aside;
+	uint64_t fit = c->memory > taken ? (c->memory - taken) / worker_size : 0;
 
-	if (!work_has_room(w, worker_size, aside))
-		return 0;
-	fit = (w->config->memory - BASE_MEMORY - aside) / worker_size;
+	/* with lists as large as that, the limit is what counts, and not what would do for most */
+	if (fit == 0 && c->memory_max >= taken + worker_size)
+		fit = 1;
 	return (unsigned)(n < fit ? n : fit);
 }
 
-int work_open_peers(struct work *w, uint64_t worker_size, uint64_t aside, struct crew_peers *ret,
-		    struct err *err)
+int work_need_workers(struct work *w, uint64_t worker_size, uint64_t aside, unsigned *ret,
+		      struct err *err)
 {
-	uint64_t memory = w->config->memory;
 	unsigned n = work_count_workers(w, worker_size, aside);
-	int r = 0;
+	int r;
 
-	ret->len = 0;
-	if (n == 0) {
-		r = err_set(
-			err, -E2BIG,
-			"this job needs %" PRIu64 " MiB of memory, and only %" PRIu64
-			" MiB may be used: boot with more memory, or raise --memory (hoist.memory)",
-			(BASE_MEMORY + aside + worker_size) >> 20, memory >> 20);
-		return job_blame(w->job, "internal", r);
+	if (n > 0) {
+		*ret = n;
+		return 0;
 	}
-	for (; ret->len < n; ret->len++) {
+	r = err_set(err, -E2BIG,
+		    "this job needs %" PRIu64 " MiB of memory, and only %" PRIu64
+		    " MiB may be used: boot with more memory, or raise --memory (hoist.memory)",
+		    (BASE_MEMORY + aside + worker_size) >> 20, w->config->memory_max >> 20);
+	return job_blame(w->job, "internal", r);
+}
+
+int work_open_peers(struct work *w, unsigned len, struct crew_peers *ret, struct err *err)
+{
+	for (ret->len = 0; ret->len < len; ret->len++) {
 		ret->peers[ret->len] = peer_http_new(w->session, w->job, w->order);
 		if (!ret->peers[ret->len])
 			break;
 	}
-	if (ret->len < n) {
+	if (ret->len < len) {
 		work_close_peers(w, ret);
 		return job_blame(w->job, "internal", err_set(err, -ENOMEM, "out of memory"));
 	}

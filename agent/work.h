@@ -36,18 +36,19 @@ void work_run(struct work *w, struct outcome *ret);
 
 /* ---- for work_capture.c and work_restore.c */
 
-/* Connections for as many workers as there is reason and memory for, `aside` bytes put aside.  -E2BIG with the sentence when not even
- * one has room. */
+/* How many workers of that size there is reason and memory for, `aside` bytes put aside; 0: there is no room for one. */
+unsigned work_count_workers(const struct work *w, uint64_t worker_size, uint64_t aside);
+/* The same; none is -E2BIG with the sentence. */
+int work_need_workers(struct work *w, uint64_t worker_size, uint64_t aside, unsigned *ret,
+		      struct err *err) MUST_CHECK;
+
+/* `len` connections, which are interrupted when the job stops. */
 struct crew_peers {
 	struct peer *peers[JOB_PEERS_MAX];
 	unsigned len;
 };
-int work_open_peers(struct work *w, uint64_t worker_size, uint64_t aside, struct crew_peers *ret,
+int work_open_peers(struct work *w, unsigned len, struct crew_peers *ret,
 		    struct err *err) MUST_CHECK;
-/* Is there memory for one worker? */
-bool work_has_room(const struct work *w, uint64_t worker_size, uint64_t aside);
-/* For how many there is; as many as there is reason for at most. */
-unsigned work_count_workers(const struct work *w, uint64_t worker_size, uint64_t aside);
 void work_close_peers(struct work *w, struct crew_peers *p);
 
 int work_capture(struct work *w, struct err *err) MUST_CHECK;

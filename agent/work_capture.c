@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "agent/capture.h"
 #include "agent/console.h"
@@ -141,7 +142,7 @@ static int check_presence(struct work *w, const struct source_disk *s, struct er
 
 static int capture_one(struct work *w, uint32_t n, const struct source_disk *s,
 		       const struct survey_disk *survey, const struct crew_peers *peers,
-		       struct level *level, struct err *err)
+		       unsigned workers, struct level *level, struct err *err)
 {
 	struct source source;
 	struct capture_result result = {0};
@@ -150,7 +151,7 @@ static int capture_one(struct work *w, uint32_t n, const struct source_disk *s,
 		.disk = n,
 		.source = &source,
 		.peers = peers->peers,
-		.workers = peers->len,
+		.workers = workers,
 		.codec = w->codec,
 		.level = level,
 	};
@@ -179,7 +180,7 @@ static int capture_one(struct work *w, uint32_t n, const struct source_disk *s,
 
 static int capture_all(struct work *w, const struct source_disk *disks,
 		       const struct survey_disk *surveys, const struct crew_peers *peers,
-		       struct level *level, struct err *err)
+		       unsigned workers, struct level *level, struct err *err)
 {
 	uint64_t total = 0, size = 0;
 	int r = 0;
@@ -191,7 +192,7 @@ static int capture_all(struct work *w, const struct source_disk *disks,
 	job_set_skipped(w->job, size - total);
 	job_start_phase(w->job, PHASE_CAPTURE, total);
 	for (uint32_t n = 0; r == 0 && n < w->order->disks_len; n++)
-		r = capture_one(w, n, &disks[n], &surveys[n], peers, level, err);
+		r = capture_one(w, n, &disks[n], &surveys[n], peers, workers, level, err);
 	if (r == 0) {
 		job_start_phase(w->job, PHASE_FINISH, total);
 		job_add(w->job, total, 0, 0);
@@ -199,12 +200,17 @@ static int capture_all(struct work *w, const struct source_disk *disks,
 	return r;
 }
 
+static unsigned count_workers(const struct work *w, int level, uint64_t aside)
+{
+	return work_count_workers(w, capture_worker_memory(w->codec, level), aside);
+}
+
 /* The one ordered, or the highest below it for which there is memory. */
 static int fit_ordered(struct work *w, int wanted, uint64_t aside)
 {
 	int level = wanted;
 
-	while (level > 1 && !work_has_room(w, capture_worker_memory(level), aside))
+	while (level > 1 && count_workers(w, level, aside) == 0)
 		level--;
 	if (level < wanted) {
 		job_say(w->job, "compressing at level %d, since there is no memory for level %d",
@@ -213,13 +219,16 @@ static int fit_ordered(struct work *w, int wanted, uint64_t aside)
 	return level;
 }
 
-/* How high an adaptive one may go without fewer workers for it. */
+/* How high an adaptive one may go: as long as there is memory for a worker more than there are cores, or for no fewer of them than at level 1. */
 static int fit_adaptive(const struct work *w, uint64_t aside)
 {
+	long cores = sysconf(_SC_NPROCESSORS_ONLN);
+	unsigned need = count_workers(w, 1, aside);
 	int level = LEVEL_AUTO_MAX;
 
-	while (level > 1 && work_count_workers(w, capture_worker_memory(level), aside) <
-				    work_count_workers(w, capture_worker_memory(1), aside))
+	if (cores > 0 && need > (unsigned)cores + 1)
+		need = (unsigned)cores + 1;
+	while (level > 1 && count_workers(w, level, aside) < need)
 		level--;
 	return level;
 }
@@ -265,6 +274,7 @@ int work_capture(struct work *w, struct err *err)
 	uint64_t memory = 0; /* put aside: a ledger, and what is in use */
 	const struct survey_options options = {o->all_blocks, w->config->may_replay};
 	struct level level;
+	unsigned workers = 0;
 	int max, r;
 
 	if (!disks || !surveys) {
@@ -278,9 +288,12 @@ int work_capture(struct work *w, struct err *err)
 	if (r == 0) {
 		memory += survey_memory(surveys, o->disks_len);
 		max = choose_level(w, memory, &level);
-		r = work_open_peers(w, capture_worker_memory(max), memory, &peers, err);
+		r = work_need_workers(w, capture_worker_memory(w->codec, max), memory, &workers,
+				      err);
 		if (r == 0)
-			r = capture_all(w, disks, surveys, &peers, &level, err);
+			r = work_open_peers(w, workers + capture_senders(workers), &peers, err);
+		if (r == 0)
+			r = capture_all(w, disks, surveys, &peers, workers, &level, err);
 		w->levels = level_report(&level);
 		level_done(&level);
 	}

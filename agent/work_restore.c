@@ -159,6 +159,7 @@ int work_restore(struct work *w, struct err *err)
 	const struct order *o = w->order;
 	struct target_disk *t = calloc(o->disks_len, sizeof(*t));
 	struct crew_peers peers = {.len = 0};
+	unsigned workers = 0;
 	uint64_t ledgers = 0, ledger_max = 0, total = 0;
 	int r;
 
@@ -173,7 +174,10 @@ int work_restore(struct work *w, struct err *err)
 	}
 	r = check_all(w, t, err);
 	if (r == 0)
-		r = work_open_peers(w, RESTORE_WORKER_MEMORY, ledgers + ledger_max, &peers, err);
+		r = work_need_workers(w, RESTORE_WORKER_MEMORY, ledgers + ledger_max, &workers,
+				      err);
+	if (r == 0)
+		r = work_open_peers(w, workers, &peers, err);
 	if (r == 0)
 		r = write_all(w, t, &peers, total, err);
 	if (r == 0)

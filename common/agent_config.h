@@ -14,10 +14,11 @@ struct config {
 	char *server, *pin, *token, *token_file;
 	char *name, *hostname, *id;
 	struct setting_list disks;
-	uint64_t memory;  /* bytes; 0 until the agent has loaded all of it */
-	uint64_t workers; /* 0: as many as cores and memory allow */
-	char *level_text; /* what was said; then: */
-	int level;	  /* 0: adaptive */
+	uint64_t memory;     /* bytes; 0 until the agent has loaded all of it */
+	uint64_t memory_max; /* what may be used when that does not suffice; set with it */
+	uint64_t workers;    /* 0: as many as cores and memory allow */
+	char *level_text;    /* what was said; then: */
+	int level;	     /* 0: adaptive */
 	bool io_uring;
 	bool discovery;
 	uint64_t discovery_port;

@@ -142,11 +142,12 @@ static bool grow_out(struct pack_builder *b, size_t size)
 	return true;
 }
 
-static void write_header(struct pack_builder *b, enum codec codec, uint32_t body_size)
+static void write_header(const struct pack_builder *b, enum codec codec, uint32_t body_size,
+			 uint8_t *out, size_t head)
 {
 	struct writer w;
 
-	writer_init(&w, b->out, b->out_cap);
+	writer_init(&w, out, head);
 	writer_bytes(&w, MAGIC, 4);
 	writer_u8(&w, (uint8_t)b->kind);
 	writer_u8(&w, (uint8_t)codec);
@@ -161,9 +162,9 @@ static void write_header(struct pack_builder *b, enum codec codec, uint32_t body
 	assert(!w.bad);
 }
 
-int pack_builder_encode(struct pack_builder *b, struct codec_ctx *ctx, enum codec codec, int level,
-			const uint8_t **ret_data, size_t *ret_size, struct id *ret_pack_id,
-			struct err *err)
+int pack_builder_encode_to(const struct pack_builder *b, struct codec_ctx *ctx, enum codec codec,
+			   int level, uint8_t *out, size_t *ret_size, struct id *ret_pack_id,
+			   struct err *err)
 {
 	size_t head = PACK_HEADER + (size_t)b->count * PACK_ENTRY;
 	uint32_t worth = b->plain_size - b->plain_size / WORTH_PART;
@@ -171,14 +172,8 @@ int pack_builder_encode(struct pack_builder *b, struct codec_ctx *ctx, enum code
 	int64_t body = 0;
 
 	assert(b->count > 0);
-	if (!grow_out(b, head + b->plain_size)) {
-		return err_set(err, -ENOMEM, "encode a pack of %u bytes: out of memory",
-			       b->plain_size);
-	}
-	if (codec != CODEC_STORED) {
-		body = codec_compress(ctx, codec, level, plain, b->plain_size, b->out + head,
-				      worth);
-	}
+	if (codec != CODEC_STORED)
+		body = codec_compress(ctx, codec, level, plain, b->plain_size, out + head, worth);
 	if (body < 0) {
 		return err_set(err, (int)body, "compress a pack of %u bytes with %s: %s",
 			       b->plain_size, codec_name(codec),
@@ -187,13 +182,28 @@ int pack_builder_encode(struct pack_builder *b, struct codec_ctx *ctx, enum code
 	if (body == 0) {
 		codec = CODEC_STORED;
 		body = b->plain_size;
-		memcpy(b->out + head, plain, b->plain_size);
+		memcpy(out + head, plain, b->plain_size);
 	}
-	write_header(b, codec, (uint32_t)body);
-	*ret_data = b->out;
+	write_header(b, codec, (uint32_t)body, out, head);
 	*ret_size = head + (size_t)body;
-	*ret_pack_id = id_of(b->out, *ret_size);
+	*ret_pack_id = id_of(out, *ret_size);
 	return 0;
+}
+
+int pack_builder_encode(struct pack_builder *b, struct codec_ctx *ctx, enum codec codec, int level,
+			const uint8_t **ret_data, size_t *ret_size, struct id *ret_pack_id,
+			struct err *err)
+{
+	int r;
+
+	if (!grow_out(b, PACK_HEADER + (size_t)b->count * PACK_ENTRY + b->plain_size)) {
+		return err_set(err, -ENOMEM, "encode a pack of %u bytes: out of memory",
+			       b->plain_size);
+	}
+	r = pack_builder_encode_to(b, ctx, codec, level, b->out, ret_size, ret_pack_id, err);
+	if (r == 0)
+		*ret_data = b->out;
+	return r;
 }
 
 void pack_done(struct pack *p)

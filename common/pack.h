@@ -46,6 +46,10 @@ void pack_builder_reset(struct pack_builder *b);
 int pack_builder_encode(struct pack_builder *b, struct codec_ctx *ctx, enum codec codec, int level,
 			const uint8_t **ret_data, size_t *ret_size, struct id *ret_pack_id,
 			struct err *err) MUST_CHECK;
+/* The same as pack_builder_encode, into memory of the caller's: PACK_HEADER, PACK_ENTRY for each object, and their plain size. */
+int pack_builder_encode_to(const struct pack_builder *b, struct codec_ctx *ctx, enum codec codec,
+			   int level, uint8_t *out, size_t *ret_size, struct id *ret_pack_id,
+			   struct err *err) MUST_CHECK;
 
 /* ---- reading */
 struct pack {

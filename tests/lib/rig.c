@@ -59,9 +59,10 @@ void rig_init(struct rig *g, struct sink *sink, struct blk *blk, unsigned worker
 	g->workers = workers;
 	g->codec = CODEC_ZSTD;
 	g->level = 1;
-	for (unsigned i = 0; i < workers; i++)
+	g->peers_len = workers + capture_senders(workers);
+	for (unsigned i = 0; i < g->peers_len; i++)
 		g->peers[i] = sink_peer(sink);
-	job_set_peers(&g->job, g->peers, workers);
+	job_set_peers(&g->job, g->peers, g->peers_len);
 }
 
 int rig_capture(struct rig *g)
@@ -87,7 +88,7 @@ int rig_capture(struct rig *g)
 void rig_done(struct rig *g)
 {
 	job_set_peers(&g->job, NULL, 0);
-	for (unsigned i = 0; i < g->workers; i++)
+	for (unsigned i = 0; i < g->peers_len; i++)
 		peer_free(g->peers[i]);
 	source_done(&g->source);
 	used_done(&g->used);

@@ -19,8 +19,8 @@ struct rig {
 	struct job job;
 	struct source source;
 	struct used used;
-	struct peer *peers[RIG_WORKERS_MAX];
-	unsigned workers;
+	struct peer *peers[RIG_WORKERS_MAX + CAPTURE_SENDERS_MAX];
+	unsigned workers, peers_len;
 	enum codec codec; /* CODEC_ZSTD ... */
 	int level;	  /* ... and 1, unless changed; 0: adaptive */
 	struct capture_result result;

@@ -8,8 +8,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "common/bytes.h"
+#include "common/cond.h"
 #include "common/limits.h"
 #include "common/node.h"
 #include "common/pack.h"
@@ -46,6 +48,8 @@ struct sink {
 	struct sink_stats stats;
 	struct sink_plan plan;
 	unsigned counted, answers;
+	unsigned held; /* packs that wait now */
+	pthread_cond_t hold_changed;
 	char breach[256];
 };
 
@@ -125,16 +129,22 @@ static struct sink_peer *peer_of(struct peer *p)
 	return (struct sink_peer *)p;
 }
 
-/* Begin an operation: lock, and fail if that is planned. */
-static int begin_op(struct peer *p, unsigned op, struct err *err)
+static bool is_interrupted(struct peer *p)
 {
-	struct sink *s = peer_of(p)->sink;
 	bool interrupted;
 
 	(void)pthread_mutex_lock(&peer_of(p)->lock);
 	interrupted = peer_of(p)->interrupted;
 	(void)pthread_mutex_unlock(&peer_of(p)->lock);
-	if (interrupted)
+	return interrupted;
+}
+
+/* Begin an operation: lock, and fail if that is planned. */
+static int begin_op(struct peer *p, unsigned op, struct err *err)
+{
+	struct sink *s = peer_of(p)->sink;
+
+	if (is_interrupted(p))
 		return err_set(err, -ECANCELED, "interrupted");
 	(void)pthread_mutex_lock(&s->lock);
 	if (s->plan.nth > 0 && (op & (s->plan.ops ? s->plan.ops : SINK_ALL)) &&
@@ -146,6 +156,37 @@ static int begin_op(struct peer *p, unsigned op, struct err *err)
 		return err_set(err, code, "failed as planned");
 	}
 	return 0;
+}
+
+/* A pack is on its way until as many are as the plan says. */
+static void hold_pack(struct peer *p)
+{
+	struct sink *s = peer_of(p)->sink;
+
+	(void)pthread_mutex_lock(&s->lock);
+	if (++s->held >= s->plan.hold)
+		s->plan.hold = 0;
+	(void)pthread_cond_broadcast(&s->hold_changed);
+	while (s->plan.hold > 0 && !is_interrupted(p))
+		(void)pthread_cond_wait(&s->hold_changed, &s->lock);
+	s->held--;
+	(void)pthread_mutex_unlock(&s->lock);
+}
+
+bool sink_wait_held(struct sink *s, unsigned len, unsigned seconds)
+{
+	struct timespec until;
+	bool held;
+	int r = 0;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += seconds;
+	(void)pthread_mutex_lock(&s->lock);
+	while (s->held < len && r == 0)
+		r = pthread_cond_timedwait(&s->hold_changed, &s->lock, &until);
+	held = s->held >= len;
+	(void)pthread_mutex_unlock(&s->lock);
+	return held;
 }
 
 static int end_op(struct peer *p, int r)
@@ -235,8 +276,11 @@ static int sink_put_pack(struct peer *p, const struct id *pack_id, const void *d
 	struct id id = id_of(data, size);
 	uint8_t *plain = malloc(PACK_PLAIN_MAX);
 	struct err bad;
-	int r = begin_op(p, SINK_PACK, err);
+	int r;
 
+	if (size > 4 && ((const uint8_t *)data)[4] == PACK_CHUNKS)
+		hold_pack(p);
+	r = begin_op(p, SINK_PACK, err);
 	assert(ctx && plain);
 	if (r == 0) {
 		if (!id_equal(&id, pack_id))
@@ -494,6 +538,9 @@ static void sink_interrupt(struct peer *p)
 	(void)pthread_mutex_lock(&peer_of(p)->lock);
 	peer_of(p)->interrupted = true;
 	(void)pthread_mutex_unlock(&peer_of(p)->lock);
+	(void)pthread_mutex_lock(&peer_of(p)->sink->lock);
+	(void)pthread_cond_broadcast(&peer_of(p)->sink->hold_changed);
+	(void)pthread_mutex_unlock(&peer_of(p)->sink->lock);
 }
 
 static void sink_close(struct peer *p)
@@ -532,6 +579,7 @@ struct sink *sink_new(void)
 
 	assert(s);
 	(void)pthread_mutex_init(&s->lock, NULL);
+	cond_init(&s->hold_changed);
 	table_init(&s->chunks);
 	table_init(&s->nodes);
 	return s;
@@ -545,6 +593,7 @@ void sink_free(struct sink *s)
 	table_done(&s->nodes);
 	for (unsigned i = 0; i < DISKS; i++)
 		free(s->disks[i].ids);
+	(void)pthread_cond_destroy(&s->hold_changed);
 	(void)pthread_mutex_destroy(&s->lock);
 	free(s);
 }

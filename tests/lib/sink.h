@@ -35,6 +35,8 @@ struct sink_plan {
 	int code;     /* with this, or -EREMOTEIO */
 	unsigned
 		lose_after; /* after so many chunk packs forget a chunk of each of the last ones: a power cut; 0 = never */
+	unsigned
+		hold; /* packs of chunks are not taken in before so many are on their way at once, from then on as they come; 0 = never */
 	bool always_incomplete; /* every windows put is refused */
 	unsigned bend; /* the nth answer to get_nodes or get_chunks has one bit turned; 0 = none */
 	unsigned bend_bit;
@@ -45,6 +47,8 @@ struct sink;
 struct sink *sink_new(void);
 void sink_free(struct sink *s);
 void sink_set_plan(struct sink *s, const struct sink_plan *plan);
+/* Until so many packs of chunks are held on their way; false after that time. */
+bool sink_wait_held(struct sink *s, unsigned len, unsigned seconds);
 struct sink_stats sink_get_stats(struct sink *s);
 void sink_clear_stats(struct sink *s);
 /* Another peer of it; to be peer_free'd before the sink. */

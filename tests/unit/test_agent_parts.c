@@ -1,12 +1,14 @@
 /* The small parts of the agent: sets of ids, extents, what travels, waits, lines, settings, and whether a target may be overwritten. */
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
 #include "agent/config.h"
 #include "agent/console.h"
+#include "agent/crew.h"
 #include "agent/discover.h"
 #include "agent/extents.h"
 #include "agent/flight.h"
@@ -60,7 +62,7 @@ static void *land_later(void *arg)
 {
 	struct id id = id_number(1);
 
-	flight_land(arg, &id);
+	flight_land(arg, &id, 1);
 	return NULL;
 }
 
@@ -83,6 +85,44 @@ static void test_flight(void)
 	flight_abort(f);
 	ok(flight_wait(f, &a, 1, &err) == -ECANCELED, "an abort ends all waiting");
 	flight_free(f);
+}
+
+static int count_run(void *ctx, unsigned worker, struct err *err)
+{
+	(void)worker;
+	(void)err;
+	atomic_fetch_add((atomic_uint *)ctx, 1);
+	return 0;
+}
+
+static void count_stop(void *ctx)
+{
+	atomic_fetch_add((atomic_uint *)ctx, 100);
+}
+
+/* When no further thread can be started. */
+static void test_crew(void)
+{
+	atomic_uint count = 0;
+	struct crew_work work = {count_run, count_stop, &count, 3};
+	pthread_attr_t attr, before;
+	struct err err;
+
+	ok(crew_run(&work, 3, &err) == 0 && count == 3, "a crew of three");
+	(void)pthread_getattr_default_np(&before);
+	(void)pthread_attr_init(&attr);
+	(void)pthread_attr_setstacksize(&attr, (size_t)1 << 50);
+	ok(pthread_setattr_default_np(&attr) == 0, "stacks that cannot be had");
+	count = 0;
+	ok(crew_run(&work, 3, &err) == -EAGAIN && strstr(err.msg, "cannot be started") &&
+		   count == 100,
+	   "a crew that needs three does not begin with one");
+	count = 0;
+	work.need = 1;
+	ok(crew_run(&work, 3, &err) == 0 && count == 1, "one that needs one does its work");
+	(void)pthread_setattr_default_np(&before);
+	(void)pthread_attr_destroy(&attr);
+	(void)pthread_attr_destroy(&before);
 }
 
 static void test_extents(void)
@@ -416,9 +456,12 @@ static void test_config(void)
 	ok(config_load(&c, 0, NULL, warn, NULL, &err) == 0 && c.memory >= 64u << 20 &&
 		   c.discovery && c.level == 0,
 	   "what is not said has a value");
-	ok(sysinfo(&info) == 0 && (c.memory == 64u << 20 ||
-				   c.memory == (uint64_t)info.totalram * info.mem_unit / 8),
-	   "an eighth of the memory, and 64 MiB at least");
+	ok(sysinfo(&info) == 0 && c.memory <= c.memory_max &&
+		   (c.memory_max == 64u << 20 ||
+		    c.memory_max == (uint64_t)info.totalram * info.mem_unit / 8),
+	   "an eighth of the memory at most, and 64 MiB at least");
+	ok(sysconf(_SC_NPROCESSORS_ONLN) > 2 || c.memory == 64u << 20,
+	   "of which 64 MiB do for two cores");
 	ok(!c.may_replay, "no log is replayed outside the live image");
 	config_done(&c);
 	for (size_t i = 0; i < 4; i++) {
@@ -434,6 +477,7 @@ int main(void)
 {
 	test_idset();
 	test_flight();
+	test_crew();
 	test_extents();
 	test_wire();
 	test_pauses();

@@ -1,5 +1,6 @@
 /* The capture engine against a server in memory. */
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -57,6 +58,7 @@ static void test_whole(uint64_t size, uint32_t sector_size, unsigned workers)
 	ok(image_equals(s, b), "the image is the disk");
 	ok(id_equal(&g.result.root, &(struct id[]){sink_root(s, 0)}[0]), "the root is the image's");
 	ok(sink_get_stats(s).chunks_again == 0, "no chunk was sent twice");
+	ok(r < 0 || g.result.passes == 1, "no node came before its chunks");
 	p = job_get_progress(&g.job);
 	ok(p.done == size && p.data == g.result.data_bytes, "progress adds up");
 	ok(p.sent > 0 || g.result.data_bytes == 0, "what was sent is counted");
@@ -320,6 +322,72 @@ static void test_cancelled(void)
 	sink_free(s);
 }
 
+static void *capture(void *arg)
+{
+	(void)rig_capture(arg);
+	return NULL;
+}
+
+/* Packs are on their way side by side, and what is acknowledged in another order is as good. */
+static void test_senders(unsigned workers)
+{
+	struct sink *s = sink_new();
+	struct blk *b = disk_of(SIZE, 29, 512);
+	struct sink_plan plan = {.hold = capture_senders(workers)};
+	struct rig g;
+
+	sink_add_disk(s, 0, SIZE);
+	sink_set_plan(s, &plan);
+	rig_init(&g, s, b, workers);
+	ok(rig_capture(&g) == 0 && image_equals(s, b) && sink_breach(s)[0] == '\0' &&
+		   g.result.passes == 1,
+	   "as many packs at once as there are senders");
+	rig_done(&g);
+	blk_free(b);
+	sink_free(s);
+}
+
+/* A server that takes no pack: nothing counts as done, memory is not filled, and whatever ends the job ends it, though all wait. */
+static void test_stuck(unsigned workers, bool is_disk_gone)
+{
+	struct sink *s = sink_new();
+	/* in the third window, which is read before all wait */
+	struct blk_fault_plan fault = {.ops = is_disk_gone ? BLK_FAULT_READ : 0,
+				       .nth = is_disk_gone ? 10 : 0,
+				       .from_there = true,
+				       .code = -ENODEV};
+	struct blk *b = blk_fault_new(disk_of(SIZE, 31, 512), &fault);
+	struct sink_plan plan = {.hold = UINT32_MAX};
+	struct sink_stats stats;
+	struct rig g;
+	pthread_t t;
+
+	sink_add_disk(s, 0, SIZE);
+	sink_set_plan(s, &plan);
+	rig_init(&g, s, b, workers);
+	if (pthread_create(&t, NULL, capture, &g) != 0)
+		abort();
+	if (!is_disk_gone) {
+		ok(sink_wait_held(s, capture_senders(workers), 60), "all senders are stuck");
+		job_stop(&g.job, JOB_CANCELLED);
+	}
+	(void)pthread_join(t, NULL);
+	stats = sink_get_stats(s);
+	if (is_disk_gone) {
+		ok(g.err.code == -ENODEV && strcmp(g.code, "read_error") == 0,
+		   "a disk that goes away meanwhile is what is reported");
+	} else {
+		ok(g.err.code == -ECANCELED && g.code[0] == '\0', "and the job is cancelled");
+		ok(g.source.bytes_read <= (workers * 4 + 1ull) * WINDOW_SIZE,
+		   "the disk was not read far ahead");
+	}
+	ok(stats.chunks == 0 && stats.node_packs == 0 && job_get_progress(&g.job).sent == 0,
+	   "nothing was acknowledged, and nothing counts as sent");
+	rig_done(&g);
+	blk_free(b);
+	sink_free(s);
+}
+
 /* Blocks that are not in use are not read and count as zeros. */
 static void test_usage(void)
 {
@@ -536,6 +604,12 @@ int main(void)
 	test_bad_places(4096);
 	test_dead_disk();
 	test_cancelled();
+	test_senders(1);
+	test_senders(3);
+	test_senders(8);
+	test_stuck(1, false);
+	test_stuck(4, false);
+	test_stuck(3, true);
 	test_usage();
 	test_many_groups(3);
 	test_random_usage(false, 0);
