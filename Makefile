@@ -356,7 +356,7 @@ UNIT  := $(patsubst tests/unit/%.c,$(O)/tests/%,$(UNIT_SRC))
 FUZZ  := $(patsubst tests/fuzz/%.c,$(O)/fuzz/%,$(FUZZ_SRC))
 REPLAY := $(patsubst tests/fuzz/%.c,$(O)/replay/%,$(FUZZ_SRC))
 
-.PHONY: all bench check check-damage check-e2e check-fuzz-corpus check-qemu check-unit clean demo deps FORCE fuzz fuzz-http help install lint \
+.PHONY: all bench check check-damage check-e2e check-fuzz-corpus check-qemu check-unit check-xen clean demo deps FORCE fuzz fuzz-http help install lint \
 	list-tests man tests
 all: $(O)/libcommon.a $(O)/libstore.a $(O)/agent/hoist-agent $(O)/server/hoist-server $(O)/server/hoist
 
@@ -475,6 +475,7 @@ IMAGE_SRC := $(shell find initramfs -type f) kernel-config/modules.rules VERSION
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || stat -c %Y VERSION)
 
 GUEST     := build/guest/guest.img
+XENHOST   := build/xen/host.img
 
 NETBOOT   := build/netboot$(VARIANT)
 
@@ -534,6 +535,11 @@ $(GUEST): scripts/mkguest
 	$(call say,GUEST)
 	$(Q)scripts/mkguest $@
 
+# A Debian with Xen, for tests/xen: needs root.
+$(XENHOST): scripts/mkxenhost
+	$(call say,XENHOST)
+	$(Q)scripts/mkxenhost $@
+
 # ---- checks: TAP tests, run by scripts/run-tests; T=a,b picks those whose path holds a or b
 comma := ,
 pick = $(if $(T),$(foreach w,$(subst $(comma), ,$(T)),$(foreach f,$(1),$(if $(findstring $(w),$(f)),$(f)))),$(1))
@@ -543,6 +549,7 @@ UNIT_TESTS = $(UNIT) $(REPLAY) $(wildcard tests/unit/test_*.sh)
 E2E_TOOL  := $(patsubst tests/e2e/%.c,$(O)/e2e/%,$(wildcard tests/e2e/*.c))
 E2E_TESTS  = $(wildcard tests/e2e/*.sh)
 QEMU_TESTS = $(wildcard tests/qemu/*.sh)
+XEN_TESTS  = $(wildcard tests/xen/*.sh)
 
 check-unit: $(UNIT) $(REPLAY)
 	$(RUN_TESTS) $(call pick,$(UNIT_TESTS))
@@ -555,6 +562,9 @@ check-damage: all $(E2E_TOOL)
 	O=$(O) LAYOUTS=$(or $(N),20) RUNS=$(or $(RUNS),2000) scripts/run-tests --timeout 86400 tests/e2e/usage-damage.sh
 check-qemu: all iso netboot guest
 	$(RUN_TESTS) $(call pick,$(QEMU_TESTS))
+# Real Xen in QEMU, not part of check: half an hour where there is no KVM.
+check-xen: all iso netboot guest $(XENHOST)
+	$(RUN_TESTS) --timeout 7200 $(call pick,$(XEN_TESTS))
 # Everything, from a fresh machine on: installs, builds, tests; HACKING.md names the parts.
 check:
 	scripts/check
@@ -620,7 +630,7 @@ help:
 	@echo 'make netboot      build/netboot: the same for starting from the network'
 	@echo 'make install      programs, manual pages, unit and completion (DESTDIR=, PREFIX=)'
 	@echo 'make man          docs/man anew, after a change of options'
-	@echo 'make check-unit   also check-e2e, check-qemu, check-damage, check-fuzz-corpus, lint; T=word picks tests'
+	@echo 'make check-unit   also check-e2e, check-qemu, check-xen, check-damage, check-fuzz-corpus, lint; T=word picks tests'
 	@echo 'make bench        figures beside those of peers'
 	@echo 'make B=fuzz fuzz  fuzz targets in build/fuzz/fuzz'
 	@echo 'make fuzz-http    nonsense at every route of a running server, MINUTES=30 of it'
