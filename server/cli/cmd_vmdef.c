@@ -37,6 +37,23 @@ static void make_mac(const char *vm, size_t number, char ret[static VMDEF_MAC_SI
 		       id.b[2]);
 }
 
+/* RFC 9562, 5.8: version 8, made as one likes.  Made from the name too, so that a guest that is created anew is no new machine. */
+static void make_uuid(const char *vm, char ret[static VMDEF_UUID_SIZE])
+{
+	char text[NAME_MAX_LEN + 64];
+	int n = snprintf(text, sizeof(text), "hoist vmdef %s uuid", vm);
+	struct id id = id_of(text, (size_t)n);
+	size_t at = 0;
+
+	id.b[6] = (uint8_t)((id.b[6] & 0x0f) | 0x80);
+	id.b[8] = (uint8_t)((id.b[8] & 0x3f) | 0x80);
+	for (size_t i = 0; i < 16; i++) {
+		const char *dash = i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "";
+
+		at += (size_t)snprintf(ret + at, VMDEF_UUID_SIZE - at, "%s%02x", dash, id.b[i]);
+	}
+}
+
 static bool is_mac(const char *text)
 {
 	for (size_t i = 0; i < VMDEF_MAC_SIZE - 1; i++) {
@@ -234,6 +251,7 @@ int cmd_vmdef(struct ctx *c, struct err *err)
 	if (r < 0)
 		return r;
 	v.name = o->name ? o->name : ref.name;
+	make_uuid(v.name, v.uuid);
 	make_origin(manifest, &ref, origin, sizeof(origin));
 	r = json_get_object(manifest, "inventory", &inventory, err);
 	if (r == 0)

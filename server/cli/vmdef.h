@@ -9,8 +9,9 @@
 
 #include "common/limits.h"
 
-#define VMDEF_NICS_MAX 8u
-#define VMDEF_MAC_SIZE 18
+#define VMDEF_NICS_MAX	8u
+#define VMDEF_MAC_SIZE	18
+#define VMDEF_UUID_SIZE 37
 
 enum vm_type { VM_HVM, VM_PV, VM_PVH };
 
@@ -22,6 +23,7 @@ struct vm_disk {
 struct vm_def {
 	enum vm_type type;
 	const char *name;
+	char uuid[VMDEF_UUID_SIZE]; /* by which the machine is known: the same before and after */
 	const char *origin; /* of the image, a line for people, without control characters */
 	uint64_t memory;    /* MiB */
 	uint64_t vcpus;

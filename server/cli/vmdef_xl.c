@@ -82,10 +82,11 @@ static void print_boot(const struct vm_def *v, FILE *f)
 	if (v->type == VM_HVM) {
 		(void)fprintf(f, "firmware = \"%s\"\nboot = \"cd\"\n", v->uefi ? "uefi" : "bios");
 	} else if (!v->from_disk) {
-		(void)fprintf(f,
-			      "kernel = \"%s\"\nramdisk = \"%s\"\nextra = \"console=hvc0\"\n"
-			      "on_reboot = \"destroy\"\n",
-			      v->kernel, v->ramdisk);
+		(void)fprintf(
+			f,
+			"kernel = \"%s\"\nramdisk = \"%s\"\nextra = \"console=hvc0 quiet panic=60\"\n"
+			"on_reboot = \"destroy\"\n",
+			v->kernel, v->ramdisk);
 	} else if (v->type == VM_PV) {
 		(void)fprintf(f, "bootloader = \"pygrub\"\n");
 	} else {
@@ -114,7 +115,8 @@ static void print_disks(const struct vm_def *v, FILE *f)
 void vmdef_print_xl(const struct vm_def *v, FILE *f)
 {
 	print_head(v, f);
-	(void)fprintf(f, "name = \"%s\"\ntype = \"%s\"\n", v->name, type_names[v->type]);
+	(void)fprintf(f, "name = \"%s\"\nuuid = \"%s\"\ntype = \"%s\"\n", v->name, v->uuid,
+		      type_names[v->type]);
 	print_boot(v, f);
 	(void)fprintf(f, "memory = %" PRIu64 "\nvcpus = %" PRIu64 "\n", v->memory, v->vcpus);
 	print_disks(v, f);

@@ -38,9 +38,11 @@ is "$(cfg '.disk[2]')" "format=raw,vdev=hdd,access=ro,devtype=cdrom,target=/var/
 is "$(cfg '.vif | length')" "$(jq '[.nics | length, 1] | max | [., 8] | min' <<<"$inventory")" "its network cards"
 like "$(cfg '.vif[0]')" '^mac=00:16:3e:[0-7][0-9a-f](:[0-9a-f]{2}){2},bridge=xenbr0,model=e1000$' "with a MAC address of Xen's"
 mac=$(cfg '.vif[0]')
+uuid=$(cfg .uuid)
+like "$uuid" '^[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$' "a UUID"
 cli vmdef web1@1
 read_cfg
-is "$(cfg '.vif[0]')" "$mac" "the same at each call"
+is "$(cfg '.vif[0], .uuid' | tr '\n' ' ')" "$mac $uuid " "both the same at each call"
 like "$OUT" "#	truncate -s 20971520 '/var/lib/xen/images/web1-a.raw'" "how to make a disk"
 like "$OUT" "# Disk xvdb had sectors of 4096 bytes" "what a file cannot be"
 like "$OUT" "# An empty VM for image web1@1 \(machine 'src', captured 20" "what it is for"
@@ -50,13 +52,14 @@ read_cfg
 is "$(cfg '[.name, .type, .kernel, .ramdisk, .vcpus, .memory, .on_reboot] | map(tostring) | join(" ")')" "other pvh /k /r 3 700 destroy" "a PVH that is started with our kernel"
 is "$(cfg '.disk | join(" ")')" "format=raw,vdev=xvda,access=rw,target=/srv/x/other-a.raw format=raw,vdev=xvdb,access=rw,target=/srv/x/other-b.raw" "and no CD"
 unlike "$(cfg '.vif[0]')" "$mac" "another name, another MAC address"
+isnt "$(cfg .uuid)" "$uuid" "and another UUID"
 like "$(cfg '.vif[0]')" 'bridge=br7$' "the bridge, and no emulated card"
 like "$OUT" "#	cat initramfs.img settings.cpio >'/r'" "how to make the ramdisk"
 for type in pvh pv; do
 	cli vmdef web1 --type $type --from-disk
 	ok "$type from its disk is well-formed" read_cfg
 	like "$(cfg '[.kernel, .bootloader] | join(" ")')" '^(/usr/lib/grub-xen/grub-i386-xen_pvh.bin | pygrub)$' "by a boot loader"
-	is "$(cfg '.ramdisk')" null "and not our initramfs"
+	is "$(cfg '.ramdisk, .uuid' | tr '\n' ' ')" "null $uuid " "and not our initramfs; the same machine"
 done
 
 kept=$(jq -r '[.nics[] | .permanent_mac // .mac][0] // empty' <<<"$inventory")

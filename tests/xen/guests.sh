@@ -3,7 +3,7 @@
 # Real Xen: a Debian dom0 in QEMU, and in it one guest that is captured and three empty ones, HVM, PV and PVH, that receive its image.
 # What is done there is in dom0/steps; its TAP is this test's.
 . "$(dirname "$0")/../lib/tap.sh"
-requires qemu-system-x86_64 mke2fs debugfs
+requires qemu-system-x86_64 mke2fs e2fsck debugfs
 host=$TOP/build/xen/host
 bin=${HOIST_BIN:-$TOP/build/release}
 limit=${HOIST_XEN_SECONDS:-5400}
@@ -11,8 +11,9 @@ for file in "$host.img" "$TOP/build/guest/guest.img" "$TOP/build/hoist.iso" "$TO
 	[ -e "$file" ] || bail_out "no $file: make check-xen makes it"
 done
 
+cd "$TAP_TMP" || exit
 # The disk of the lab: what dom0 needs of this tree, and room.
-lab=$TAP_TMP/lab
+lab=lab
 mkdir -p "$lab/tests/xen" "$lab/build/release/server"
 cp -r "$TOP/tests/lib" "$lab/tests"
 cp -r "$TOP/tests/xen/dom0" "$lab/tests/xen"
@@ -21,13 +22,29 @@ cp "$bin/server/hoist" "$bin/server/hoist-server" "$lab/build/release/server"
 cp "$TOP/build/hoist.iso" "$lab/build"
 cp -r "$TOP/build/netboot" "$lab/build"
 cp --sparse=always "$TOP/build/guest/guest.img" "$lab/build/guest.img"
-truncate -s 16G "$TAP_TMP/lab.img"
-mke2fs -q -t ext4 -L lab -d "$lab" "$TAP_TMP/lab.img" || bail_out "no disk for the lab"
+# An emulated Xen moves a megabyte a second or two: what the guest does not need to start is left out, and its list of files follows.
+# Its journal is replayed here, not in minutes by the capture.  tests/qemu/migrate.sh has all of it.
+slim()
+{
+	local root_mib=1 root_mibs=1920
+	dd if="$1" of=root.img bs=1M skip=$root_mib count=$root_mibs conv=sparse status=none || return
+	e2fsck -fp root.img || [ $? = 1 ] || return
+	mkdir root && mount -o loop root.img root || return
+	cleanup_fn umount -q root
+	rm -r root/usr/lib/modules/*/kernel/* root/usr/share/{doc,locale,man}/* root/usr/lib/udev/hwdb*
+	grep -vE '  usr/(lib/modules/[^/]*/kernel|share/(doc|locale|man)|lib/udev/hwdb)' root/srv/MANIFEST.sha256 >list
+	cp list root/srv/MANIFEST.sha256
+	umount root && e2fsck -fp -E discard root.img && fallocate --dig-holes root.img || return
+	fallocate -p -o ${root_mib}MiB -l ${root_mibs}MiB "$1"
+	dd if=root.img of="$1" bs=1M seek=$root_mib conv=notrunc,sparse status=none && rm -r root root.img
+}
+slim "$lab/build/guest.img" >slim.log 2>&1 || bail_out "the guest's disk: $(tail -n 3 slim.log)"
+truncate -s 16G lab.img
+mke2fs -q -t ext4 -L lab -d "$lab" lab.img || bail_out "no disk for the lab"
 rm -r "$lab"
 
 # One processor, without what emulated Xen does not survive (SMAP, MWAIT) or loses in its guests (AVX).
 cpu=EPYC,-smap,-smep,-monitor,-rdtscp,-avx,-avx2,-f16c,-fma,-xsave,-misalignsse,-sha-ni,-rdseed
-cd "$TAP_TMP" || exit
 timeout -k 10 "$limit" qemu-system-x86_64 -nodefaults -M q35 -accel 'tcg,thread=multi' -cpu $cpu -smp 1 -m 4096 -display none -no-reboot \
 	-kernel "$host.xen" -append 'dom0_mem=1536M console=com1 com1=115200,8n1 mwait-idle=0 max_cstate=0' \
 	-initrd "$host.vmlinuz root=LABEL=xenhost rw console=hvc0 quiet init=/sbin/lab,$host.initrd" \
