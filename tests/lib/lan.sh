@@ -89,7 +89,7 @@ lan_wait_file()
 		lan_alive "$1" && alive=yes || alive=''
 		grep -aqE -- "$4" "$2" 2>/dev/null && return 0
 		[ -n "$alive" ] || break
-		sleep 0.2
+		sleep "${TAP_PACE:-0.2}"
 	done
 	if [ -n "$alive" ]; then
 		diag "$1: not seen in $3 seconds: $4"

@@ -31,7 +31,7 @@ machine_wait()
 	while [ $SECONDS -lt $end ]; do
 		id=$(hoist "$1" machines --json 2>/dev/null | jq -r "[.machines[] | select($3)][0].id // empty")
 		[ -z "$id" ] || { echo "$id"; return 0; }
-		sleep 0.5
+		sleep "${TAP_PACE:-0.5}"
 	done
 	diag "no machine fulfils $3: $(hoist "$1" machines 2>&1)"
 	return 1

@@ -16,6 +16,7 @@
 #	requires COMMAND...		skip_all unless all are there	requires_root
 #	cleanup_fn COMMAND...		run at exit, last one first, whatever happens
 #	wait_for SECONDS COMMAND...	until the command succeeds; 1 when the time is over
+#			(looks ten times a second; TAP_PACE=5 for where looking costs more than waiting)
 #	wait_line SECONDS FILE REGEX	until a line of FILE matches (grep -E); prints the first that does
 #
 # ok, nok, is, ... return 0 or 1 as the check went, so `is ... || diag ...` works.  A command whose check
@@ -167,7 +168,7 @@ wait_for()
 	while :; do
 		"$@" >"$TAP_TMP/.wait" 2>&1 && return 0
 		[ $SECONDS -lt $end ] || break
-		sleep 0.1
+		sleep "${TAP_PACE:-0.1}"
 	done
 	diag "no success within the time: $*"
 	diag "$(tail -n 5 "$TAP_TMP/.wait")"
