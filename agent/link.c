@@ -149,8 +149,12 @@ static int make_ready(struct link *l, unsigned *ret_wait_ms, struct err *err)
 	if (!connect_to(l, &t, &r, err))
 		return interrupted(err);
 	explicit_bzero(&t, sizeof(t));
-	if (r < 0 || registered)
+	if (r < 0)
 		return r;
+	if (registered) {
+		session_renew(l->session, l->http, l->generation);
+		return 0;
+	}
 	r = session_register(l->session, l->http, l->generation, err);
 	if (r == -EAGAIN || r == -ECANCELED || r == -ENOMEM)
 		return r;

@@ -17,9 +17,11 @@
 #include "common/cleanup.h"
 #include "common/id.h"
 
-#define PLACES_MAX 8u	  /* a server with so many addresses */
-#define REPEAT_MS  60000u /* the same trouble is mentioned again after that */
-#define OTHER_MS   10000u /* and another one */
+#define PLACES_MAX    8u     /* a server with so many addresses */
+#define REPEAT_MS     60000u /* the same trouble is mentioned again after that */
+#define OTHER_MS      10000u /* and another one */
+#define RENEW_AGAIN_S 60u    /* after a renewal that failed */
+#define RENEW_WHOLE_S 30u    /* longer it may not take: others wait to be sent */
 
 struct session {
 	struct session_setup setup; /* strings are heap; fixed */
@@ -29,8 +31,9 @@ struct session {
 	bool failed;			  /* there, at target.url */
 	char places[PLACES_MAX][URL_MAX]; /* that were offered and are to be tried after it */
 	size_t places_len;
-	bool registered, registering;
-	bool ready; /* up, and registered */
+	bool registered, registering; /* or renewing */
+	uint64_t renew_ms;	      /* when it is time for another secret; 0: never */
+	bool ready;		      /* up, and registered */
 	json_t *inventory;
 	unsigned poll_s;
 	bool up;
@@ -296,15 +299,24 @@ static bool begin_registering(struct session *s, unsigned generation, json_t **r
 	return mine;
 }
 
-static void end_registering(struct session *s, const char *secret, unsigned poll_s)
+/* The lock is held. */
+static void take_secret(struct session *s, const struct wire_registered *given)
 {
+	(void)snprintf(s->target.secret, sizeof(s->target.secret), "%s", given->secret);
+	s->renew_ms = given->renew_s ? clock_ms() + given->renew_s * 1000ull : 0;
+	s->generation++;
+}
+
+static void end_registering(struct session *s, const struct wire_registered *given)
+{
+	const char *secret = given->secret;
+
 	(void)pthread_mutex_lock(&s->lock);
 	s->registering = false;
 	if (secret) {
-		(void)snprintf(s->target.secret, sizeof(s->target.secret), "%s", secret);
+		take_secret(s, given);
 		s->registered = true;
-		s->poll_s = poll_s;
-		s->generation++;
+		s->poll_s = given->poll_s;
 		free_secret(s->setup.pairing); /* it has served */
 		s->setup.pairing = NULL;
 	}
@@ -317,7 +329,7 @@ int session_register(struct session *s, struct http *h, unsigned generation, str
 {
 	CLEANUP_JSON json_t *body = NULL, *answer = NULL;
 	struct http_call call = {"POST", "/v1/agent/register", NULL, 0};
-	struct wire_registered given = {NULL, WIRE_POLL_MAX};
+	struct wire_registered given = {NULL, WIRE_POLL_MAX, 0};
 	struct http_answer a = {0};
 	int r;
 
@@ -334,10 +346,56 @@ int session_register(struct session *s, struct http *h, unsigned generation, str
 		r = wire_registered_decode(answer, s->setup.machine_id, &given, err);
 	if (r == 0 && !answer)
 		r = err_set(err, -EPROTO, "the server's answer to the registration is empty");
-	end_registering(s, r == 0 ? given.secret : NULL, given.poll_s);
+	end_registering(s, &given);
 	if (r == -EREMOTEIO && strcmp(a.error.code, "forbidden") == 0 && s->setup.is_unknown)
 		s->setup.is_unknown(s->setup.ctx);
 	return r;
+}
+
+/* ---- renewing */
+
+static bool begin_renewing(struct session *s, unsigned generation)
+{
+	bool mine;
+
+	(void)pthread_mutex_lock(&s->lock);
+	mine = s->generation == generation && s->registered && !s->registering &&
+	       s->renew_ms != 0 && clock_ms() >= s->renew_ms;
+	s->registering = s->registering || mine;
+	(void)pthread_mutex_unlock(&s->lock);
+	return mine;
+}
+
+void session_renew(struct session *s, struct http *h, unsigned generation)
+{
+	const struct http_request q = {.method = "POST",
+				       .path = "/v1/agent/renew",
+				       .answer_max = 4096,
+				       .whole_s = RENEW_WHOLE_S};
+	struct wire_registered given = {NULL, WIRE_POLL_MAX, 0};
+	CLEANUP_JSON json_t *answer = NULL;
+	struct http_answer a = {0};
+	struct err err;
+	bool good;
+
+	if (!begin_renewing(s, generation))
+		return;
+	good = http_do(h, &q, &a, &err) == 0 &&
+	       json_parse((const char *)a.data, a.size, a.size, &answer, &err) == 0 &&
+	       wire_registered_decode(answer, s->setup.machine_id, &given, &err) == 0;
+	if (good &&
+	    s->setup.state_dir) /* first: whoever comes after a crash is to know a secret that is good */
+		save_secret(s, given.secret);
+	(void)pthread_mutex_lock(&s->lock);
+	s->registering = false;
+	good = good && s->registered; /* else it was refused meanwhile */
+	if (good)
+		take_secret(s, &given);
+	else
+		s->renew_ms = clock_ms() + RENEW_AGAIN_S * 1000;
+	(void)pthread_mutex_unlock(&s->lock);
+	if (good)
+		http_set_secret(h, given.secret);
 }
 
 /* ---- how it goes */

@@ -55,6 +55,9 @@ unsigned session_get(struct session *s, struct http_target *ret, bool *ret_regis
  * done.  Errors are http_json's; -EREMOTEIO: refused. */
 int session_register(struct session *s, struct http *h, unsigned generation,
 		     struct err *err) MUST_CHECK;
+/* Take another secret for the session, if it is time, by this connection, which has that of `generation`.  Nothing is lost when it fails: it
+ * is tried again later. */
+void session_renew(struct session *s, struct http *h, unsigned generation);
 /* The secret that generation `generation` carries is not accepted. */
 void session_refused(struct session *s, unsigned generation);
 bool session_is_at(struct session *s, const char *url);

@@ -12,19 +12,21 @@ int wire_registered_decode(const json_t *json, const char *machine_id, struct wi
 			   struct err *err)
 {
 	const char *machine = "", *secret = "";
-	uint64_t poll_s = WIRE_POLL_MAX;
+	uint64_t poll_s = WIRE_POLL_MAX, renew_s = 0;
 	int r = json_get_str(json, "secret", WIRE_SECRET_MAX, &secret, err);
 
 	if (r == 0)
 		r = json_get_str(json, "machine", 64, &machine, err);
 	if (r == 0)
 		r = json_opt_u64(json, "poll_s", 1, WIRE_POLL_MAX, &poll_s, err);
+	if (r == 0)
+		r = json_opt_u64(json, "renew_s", 1, WIRE_RENEW_MAX, &renew_s, err);
 	if (r < 0)
 		return err_prefix(err, "the server's answer to the registration");
 	if (strcmp(machine, machine_id) != 0 || strlen(secret) < 16)
 		return err_set(err, -EPROTO,
 			       "the server's answer to the registration makes no sense");
-	*ret = (struct wire_registered){secret, (unsigned)poll_s};
+	*ret = (struct wire_registered){secret, (unsigned)poll_s, (unsigned)renew_s};
 	return 0;
 }
 

@@ -18,11 +18,13 @@
 /* What a registration is answered with. */
 #define WIRE_SECRET_MAX 128u
 #define WIRE_POLL_MAX	30u
+#define WIRE_RENEW_MAX	86400u
 struct wire_registered {
 	const char *secret; /* borrowed from the JSON */
 	unsigned poll_s;
+	unsigned renew_s; /* 0: never */
 };
-/* {"machine", "secret", "poll_s"}, for the machine that asked.  -EPROTO. */
+/* {"machine", "secret", "poll_s"?, "renew_s"?}, for the machine that asked.  -EPROTO. */
 int wire_registered_decode(const json_t *json, const char *machine_id, struct wire_registered *ret,
 			   struct err *err) MUST_CHECK;
 

@@ -19,7 +19,7 @@ struct config {
 	char *name; /* NULL: the host's name */
 	char *log_level;
 	bool rebuild_index, print_fingerprint, version;
-	uint64_t poll_s, stall_s, away_s;
+	uint64_t poll_s, stall_s, away_s, renew_s;
 	uint64_t session_idle_s, session_life_s; /* of operators */
 	uint64_t connections, connections_per_peer, inactivity_s;
 	uint64_t reserve; /* bytes of the filesystem that stay free */

@@ -32,6 +32,7 @@
 
 #define OPERATOR_FILE	"operator.token"
 #define ADDRESS_FILE	"server.json"
+#define GRACE_S		120u
 #define OPERATOR_DIGITS 64u
 #define BOOT_MEMORY	(1u << 20) /* requests for boot files have no bodies */
 
@@ -250,6 +251,7 @@ static int open_fleet(struct server *s, struct err *err)
 		.poll_s = (unsigned)s->config->poll_s,
 		.stall_s = (unsigned)s->config->stall_s,
 		.away_s = (unsigned)s->config->away_s,
+		.grace_s = (unsigned)(s->config->renew_s < GRACE_S ? s->config->renew_s : GRACE_S),
 		.pairing = {.enabled = strcmp(s->config->pairing, "yes") == 0,
 			    .life_s = (unsigned)s->config->pairing_expiry_s,
 			    .max = (unsigned)s->config->pairings,

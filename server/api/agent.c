@@ -69,9 +69,28 @@ void api_register(struct call *c)
 		return;
 	}
 	call_answer(c, 200,
-		    json_pack("{s:s, s:s, s:I, s:I}", "machine", reg.machine, "secret", secret,
+		    json_pack("{s:s, s:s, s:I, s:I, s:I}", "machine", reg.machine, "secret", secret,
 			      "poll_s", (json_int_t)s->config->poll_s, "stall_s",
-			      (json_int_t)s->config->stall_s));
+			      (json_int_t)s->config->stall_s, "renew_s",
+			      (json_int_t)s->config->renew_s));
+	explicit_bzero(secret, sizeof(secret));
+}
+
+void api_renew(struct call *c)
+{
+	struct server *s = call_server(c);
+	struct session_proof proof = {.by_former = c->by_former};
+	char secret[SECRET_TEXT_SIZE];
+	struct err err;
+
+	memcpy(proof.machine, c->machine, sizeof(proof.machine));
+	if (fleet_renew(s->fleet, &proof, secret, &err) < 0) {
+		call_fail_err(c, &err);
+		return;
+	}
+	call_answer(c, 200,
+		    json_pack("{s:s, s:s, s:I}", "machine", proof.machine, "secret", secret,
+			      "renew_s", (json_int_t)s->config->renew_s));
 	explicit_bzero(secret, sizeof(secret));
 }
 

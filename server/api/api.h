@@ -41,6 +41,7 @@ int api_disk_number(struct call *c, uint64_t *ret, struct err *err) MUST_CHECK;
 void api_get_info(struct call *c);
 /* agent.c */
 void api_register(struct call *c);
+void api_renew(struct call *c);
 void api_poll(struct call *c);
 void api_progress(struct call *c);
 void api_done(struct call *c);

@@ -1,3 +1,5 @@
+#include <string.h>
+
 #include "common/limits.h"
 #include "server/api/api.h"
 
@@ -91,6 +93,8 @@ const struct route api_routes[] = {
 	{HTTP_DELETE, AUTH_ADMIN, "/v1/operators/{}", BODY_NONE, 0, api_remove_operator,
 	 "operator.remove"},
 	{HTTP_GET, AUTH_ADMIN, "/v1/audit", BODY_NONE, 0, api_list_audit, NULL},
+
+	{HTTP_POST, AUTH_AGENT, "/v1/agent/renew", BODY_NONE, 0, api_renew, NULL},
 };
 const size_t api_routes_len = sizeof(api_routes) / sizeof(api_routes[0]);
 
@@ -121,12 +125,22 @@ static int authorize_operator(struct call *c, const char *secret, struct err *er
 		       role_name(c->caller.role));
 }
 
+static int authorize_agent(struct call *c, const char *secret, struct err *err)
+{
+	struct session_proof proof = {.by_former = false};
+	int r = fleet_authorize(call_server(c)->fleet, secret, c->peer, &proof, err);
+
+	memcpy(c->machine, proof.machine, sizeof(c->machine));
+	c->by_former = proof.by_former;
+	return r;
+}
+
 int api_authorize(struct call *c, const char *secret, struct err *err)
 {
 	int r;
 
 	if (c->match.route->auth == AUTH_AGENT)
-		return fleet_authorize(call_server(c)->fleet, secret, c->machine, err);
+		return authorize_agent(c, secret, err);
 	r = authorize_operator(c, secret, err);
 	if (r == API_UNAUTHORIZED || r == API_FORBIDDEN)
 		api_refused(c, err);

@@ -30,9 +30,10 @@ struct job;
 struct fleet_config {
 	struct state *state;
 	struct store *store;
-	unsigned poll_s;		/* longest wait of an agent's poll */
-	unsigned stall_s;		/* without progress for so long a job is called stalled */
-	unsigned away_s;		/* without a word for so long a machine is called away */
+	unsigned poll_s;  /* longest wait of an agent's poll */
+	unsigned stall_s; /* without progress for so long a job is called stalled */
+	unsigned away_s;  /* without a word for so long a machine is called away */
+	unsigned grace_s; /* so long a renewed secret's former one is good beside it */
 	struct pairings_config pairing; /* all but poll_s and event */
 };
 
@@ -59,9 +60,17 @@ struct registration {
 /* -> the new session's secret.  API_FORBIDDEN */
 int fleet_register(struct fleet *f, const struct registration *reg,
 		   char ret_secret[static SECRET_TEXT_SIZE], struct err *err) MUST_CHECK;
+/* What a request has shown. */
+struct session_proof {
+	char machine[MACHINE_ID_SIZE];
+	bool by_former; /* by the secret before the present one, which may still be on its way */
+};
 /* Whose session is it?  API_UNAUTHORIZED */
-int fleet_authorize(struct fleet *f, const char *secret, char ret_machine[static MACHINE_ID_SIZE],
-		    struct err *err) MUST_CHECK;
+int fleet_authorize(struct fleet *f, const char *secret, const char *address,
+		    struct session_proof *ret, struct err *err) MUST_CHECK;
+/* Another secret for the same session.  API_CONFLICT: by one that has been replaced. */
+int fleet_renew(struct fleet *f, const struct session_proof *proof,
+		char ret_secret[static SECRET_TEXT_SIZE], struct err *err) MUST_CHECK;
 
 /* {"machines": [MACHINE...]} */
 int fleet_list_machines(struct fleet *f, json_t **ret, struct err *err) MUST_CHECK;

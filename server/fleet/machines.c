@@ -1,9 +1,4 @@
-/* Machines: sessions, who was heard when, the poll.
- *
- * A secret is looked for by its hash among all machines; the comparison is constant in time, though a hash that is compared tells an
- * attacker nothing that helps to guess the secret. */
-#include <gnutls/crypto.h>
-#include <gnutls/gnutls.h>
+/* Machines: registering, who was heard when, the poll.  Their secrets are in secrets.c. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -136,36 +131,6 @@ int machines_load(struct fleet *f, struct err *err)
 
 /* ---- registering */
 
-static struct id secret_hash(const char *secret)
-{
-	return id_of(secret, strlen(secret));
-}
-
-static bool same_secret(const struct id *a, const struct id *b)
-{
-	return gnutls_memcmp(a->b, b->b, ID_SIZE) == 0;
-}
-
-static int make_secret(char *ret, struct err *err)
-{
-	uint8_t bytes[32];
-
-	if (gnutls_rnd(GNUTLS_RND_KEY, bytes, sizeof(bytes)) < 0)
-		return err_set(err, API_INTERNAL, "The server has no random numbers.");
-	hex_encode(bytes, sizeof(bytes), ret);
-	gnutls_memset(bytes, 0, sizeof(bytes));
-	return 0;
-}
-
-/* By the secret of the last session, or of the one before if its agent never used the new one: the answer with that was lost. */
-static bool knows_secret(const struct machine *m, const char *secret)
-{
-	struct id hash = secret_hash(secret);
-
-	return (!id_is_zero(&m->row.secret_hash) && same_secret(&hash, &m->row.secret_hash)) ||
-	       (!id_is_zero(&m->former_hash) && same_secret(&hash, &m->former_hash));
-}
-
 /* May it come in?  By its former secret, a pairing that the operator confirmed, or a token. */
 static int admit(struct fleet *f, const struct machine *m, const struct registration *reg,
 		 struct err *err)
@@ -174,7 +139,7 @@ static int admit(struct fleet *f, const struct machine *m, const struct registra
 	struct err why;
 	int r;
 
-	if (reg->secret && m && knows_secret(m, reg->secret))
+	if (reg->secret && m && machine_knows_secret(m, reg->secret))
 		return 0;
 	if (reg->pairing) {
 		if (pairing_admits(f->pairings, reg->pairing, reg->machine))
@@ -219,7 +184,6 @@ static int register_locked(struct fleet *f, const struct registration *reg, cons
 {
 	struct machine *m = machine_find(f, reg->machine);
 	struct machine_row row = {.first_seen = fleet_now()};
-	struct id former = {{0}};
 	int r = admit(f, m, reg, err);
 
 	if (r < 0)
@@ -228,8 +192,8 @@ static int register_locked(struct fleet *f, const struct registration *reg, cons
 		row.first_seen = m->row.first_seen;
 	row.last_seen = fleet_now();
 	row.secret_hash = secret_hash(secret);
-	if (m && reg->secret && knows_secret(m, reg->secret))
-		former = secret_hash(reg->secret);
+	if (m && reg->secret && machine_knows_secret(m, reg->secret))
+		row.former_hash = secret_hash(reg->secret);
 	(void)snprintf(row.id, sizeof(row.id), "%s", reg->machine);
 	(void)snprintf(row.name, sizeof(row.name), "%s", reg->name);
 	(void)snprintf(row.agent_version, sizeof(row.agent_version), "%s", reg->agent_version);
@@ -244,7 +208,7 @@ static int register_locked(struct fleet *f, const struct registration *reg, cons
 		append(f, m);
 	}
 	m->row = row;
-	m->former_hash = former;
+	m->former_until_ms = 0;
 	json_decref(m->inventory);
 	m->inventory = json_incref((json_t *)reg->inventory);
 	m->sessions++;
@@ -258,7 +222,7 @@ int fleet_register(struct fleet *f, const struct registration *reg,
 		   char ret_secret[static SECRET_TEXT_SIZE], struct err *err)
 {
 	char secret[SECRET_TEXT_SIZE];
-	int r = make_secret(secret, err);
+	int r = secret_make(secret, err);
 
 	if (r < 0)
 		return r;
@@ -272,28 +236,8 @@ int fleet_register(struct fleet *f, const struct registration *reg,
 		fleet_event(f, "machine_registered", reg->machine, "", "%s at %s", reg->name,
 			    reg->address);
 	}
-	gnutls_memset(secret, 0, sizeof(secret));
+	explicit_bzero(secret, sizeof(secret));
 	return r;
-}
-
-int fleet_authorize(struct fleet *f, const char *secret, char ret_machine[static MACHINE_ID_SIZE],
-		    struct err *err)
-{
-	struct id hash = secret_hash(secret);
-	struct machine *found = NULL;
-	LOCK_FLEET(f);
-
-	for (struct machine *m = f->machines; m; m = m->next) {
-		if (!id_is_zero(&m->row.secret_hash) && same_secret(&m->row.secret_hash, &hash))
-			found = m;
-	}
-	if (!found)
-		return err_set(err, API_UNAUTHORIZED,
-			       "This session is not known (any more): register again.");
-	found->former_hash = (struct id){{0}};
-	machine_heard(f, found);
-	memcpy(ret_machine, found->row.id, MACHINE_ID_SIZE);
-	return 0;
 }
 
 /* ---- what operators see */
@@ -459,6 +403,21 @@ static int wait_for_news(struct fleet *f, struct machine *m, const char *job, st
 	return 0;
 }
 
+/* A secret that was copied shows so, and so does a machine that got another address. */
+static void note_address(struct fleet *f, struct machine *m, const char *address)
+{
+	uint64_t now = fleet_now_ms();
+
+	if (strcmp(m->row.address, address) == 0)
+		return;
+	if (m->moved_ms == 0 || now - m->moved_ms >= TOUCH_EVERY_MS) {
+		m->moved_ms = now;
+		fleet_event(f, "machine_moved", m->row.id, "", "%s: from %s to %s", m->row.name,
+			    m->row.address, address);
+	}
+	(void)snprintf(m->row.address, sizeof(m->row.address), "%s", address);
+}
+
 /* The lock is held; gives the present job with a reference, or NULL. */
 static int poll_locked(struct fleet *f, const char *machine, const char *address, const char *job,
 		       struct job **ret, bool *ret_cancel, struct err *err)
@@ -468,7 +427,7 @@ static int poll_locked(struct fleet *f, const char *machine, const char *address
 
 	if (!m)
 		return err_set(err, API_UNAUTHORIZED, "This machine is not known any more.");
-	(void)snprintf(m->row.address, sizeof(m->row.address), "%s", address);
+	note_address(f, m, address);
 	if (job && m->job && strcmp(m->job->row.id, job) == 0) {
 		m->job->heard_ms = fleet_now_ms();
 		r = job_start(f, m->job, err);

@@ -3,6 +3,7 @@
 #define SERVER_FLEET_PRIVATE_H
 #include <pthread.h>
 
+#include "common/cleanup.h"
 #include "server/fleet/fleet.h"
 #include "server/fleet/pace.h"
 
@@ -10,12 +11,16 @@
 #define JOBS_LISTED    200u
 #define TICK_MS	       1000u
 #define TOUCH_EVERY_MS 60000u
+#define STALE_KEPT     4u
 
 struct machine {
 	struct machine *next;
-	struct machine_row row;	       /* inventory NULL: it is parsed below */
-	json_t *inventory;	       /* never changed, only replaced */
-	struct id former_hash;	       /* see register_locked() */
+	struct machine_row row;	  /* inventory NULL: it is parsed below */
+	json_t *inventory;	  /* never changed, only replaced */
+	uint64_t former_until_ms; /* secrets.c: 0 for registering only, UINT64_MAX not yet known */
+	struct id stale[STALE_KEPT];   /* secrets before, to be recognised */
+	size_t stale_len;	       /* counts on */
+	uint64_t stale_ms, moved_ms;   /* when that was last told */
 	struct job *job;	       /* the present one, or NULL */
 	pthread_cond_t cond;	       /* job or its cancelling: for the agent's poll */
 	uint64_t heard_ms;	       /* monotonic; 0: not since the server's start */
@@ -94,6 +99,12 @@ int machines_load(struct fleet *f, struct err *err) MUST_CHECK;
 void machines_free(struct fleet *f);
 /* Write last_seen of those that spoke, now and then; without the lock. */
 void machines_touch(struct fleet *f, bool all);
+
+/* ---- secrets.c */
+struct id secret_hash(const char *secret);
+int secret_make(char ret[static SECRET_TEXT_SIZE], struct err *err) MUST_CHECK;
+/* By the secret of the last session, or of the one before if its agent never used the new one: the answer with that was lost. */
+bool machine_knows_secret(const struct machine *m, const char *secret);
 
 /* ---- jobs.c; the lock is held */
 struct job *job_new(void);

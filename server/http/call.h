@@ -45,6 +45,7 @@ struct call {
 	struct route_match match;
 	char peer[PEER_TEXT_SIZE];     /* numeric address */
 	char machine[MACHINE_ID_TEXT]; /* AUTH_AGENT: whose secret it was */
+	bool by_former;		       /* and whether it was the one before the present one */
 	struct caller caller;	       /* an operator's route: who asks */
 	char object
 		[CALL_OBJECT_SIZE]; /* what is done to, for the audit log; a handler may say it better */

@@ -9,20 +9,34 @@ void machine_row_done(struct machine_row *m)
 	*m = (struct machine_row){0};
 }
 
+static const struct id *or_null(const struct id *id)
+{
+	return id_is_zero(id) ? NULL : id;
+}
+
 int state_put_machine(struct state *s, const struct machine_row *m, struct err *err)
 {
-	const struct id *secret = id_is_zero(&m->secret_hash) ? NULL : &m->secret_hash;
 	LOCK_STATE(s);
 
 	return sql_run(s, err,
 		       "INSERT INTO machines(id, name, agent_version, address, first_seen,"
-		       " last_seen, secret_hash, inventory) VALUES(?,?,?,?,?,?,?,?)"
+		       " last_seen, secret_hash, inventory, former_hash) VALUES(?,?,?,?,?,?,?,?,?)"
 		       " ON CONFLICT(id) DO UPDATE SET name=excluded.name,"
 		       " agent_version=excluded.agent_version, address=excluded.address,"
 		       " last_seen=excluded.last_seen, secret_hash=excluded.secret_hash,"
-		       " inventory=excluded.inventory",
-		       "ttttiibt", m->id, m->name, m->agent_version, m->address, m->first_seen,
-		       m->last_seen, secret, m->inventory);
+		       " inventory=excluded.inventory, former_hash=excluded.former_hash",
+		       "ttttiibtb", m->id, m->name, m->agent_version, m->address, m->first_seen,
+		       m->last_seen, or_null(&m->secret_hash), m->inventory,
+		       or_null(&m->former_hash));
+}
+
+int state_put_secrets(struct state *s, const char *id, const struct id *secret,
+		      const struct id *former, struct err *err)
+{
+	LOCK_STATE(s);
+
+	return sql_run(s, err, "UPDATE machines SET secret_hash=?, former_hash=? WHERE id=?", "bbt",
+		       or_null(secret), or_null(former), id);
 }
 
 int state_touch_machine(struct state *s, const char *id, int64_t last_seen, const char *address,
@@ -53,10 +67,11 @@ int state_each_machine(struct state *s, state_machine_fn fn, void *arg, struct e
 {
 	CLEANUP_STMT sqlite3_stmt *st = NULL;
 	LOCK_STATE(s);
-	int r = sql_prepare(s, &st, err,
-			    "SELECT id, name, agent_version, address, first_seen, last_seen,"
-			    " secret_hash, inventory FROM machines ORDER BY first_seen, id",
-			    "");
+	int r = sql_prepare(
+		s, &st, err,
+		"SELECT id, name, agent_version, address, first_seen, last_seen,"
+		" secret_hash, inventory, former_hash FROM machines ORDER BY first_seen, id",
+		"");
 
 	if (r < 0)
 		return r;
@@ -70,6 +85,7 @@ int state_each_machine(struct state *s, state_machine_fn fn, void *arg, struct e
 		m.first_seen = sqlite3_column_int64(st, 4);
 		m.last_seen = sqlite3_column_int64(st, 5);
 		m.secret_hash = column_id(st, 6);
+		m.former_hash = column_id(st, 8);
 		if (!column_heap(st, 7, &m.inventory))
 			return err_set(err, -ENOMEM, "read the machines: out of memory");
 		r = fn(arg, &m);

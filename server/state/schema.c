@@ -85,7 +85,9 @@ static const char schema_3[] =
 	" - iif(OLD.refused, 10000, 100000) BEGIN"
 	" SELECT RAISE(ABORT, 'the audit log is kept'); END;";
 
-static const char *const schema[] = {schema_1, schema_2, schema_3};
+static const char schema_4[] = "ALTER TABLE machines ADD COLUMN former_hash BLOB;";
+
+static const char *const schema[] = {schema_1, schema_2, schema_3, schema_4};
 #define SCHEMA_VERSION ((int64_t)(sizeof(schema) / sizeof(schema[0])))
 
 static int read_number(struct state *s, const char *sql, int64_t *ret, struct err *err)

@@ -47,12 +47,15 @@ struct machine_row {
 	char address[ADDRESS_SIZE];
 	int64_t first_seen, last_seen;
 	struct id secret_hash; /* zero: none */
+	struct id former_hash; /* the one before, until its successor was used; zero: none */
 	char *inventory;       /* heap, JSON */
 };
 void machine_row_done(struct machine_row *m);
 
 /* Write all of it, be it there or not. */
 int state_put_machine(struct state *s, const struct machine_row *m, struct err *err) MUST_CHECK;
+int state_put_secrets(struct state *s, const char *id, const struct id *secret,
+		      const struct id *former, struct err *err) MUST_CHECK;
 /* Durable some time later. */
 int state_touch_machine(struct state *s, const char *id, int64_t last_seen, const char *address,
 			struct err *err) MUST_CHECK;

@@ -12,6 +12,7 @@ rights()
 	cat <<-'END'
 	ANYONE GET /v1/info
 	ANYONE POST /v1/agent/register
+	AGENT POST /v1/agent/renew
 	AGENT POST /v1/agent/poll
 	AGENT POST /v1/agent/jobs/{}/progress
 	AGENT POST /v1/agent/jobs/{}/done

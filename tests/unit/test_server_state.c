@@ -54,11 +54,11 @@ static void test_open(void)
 	state_close(s);
 	ok(state_open(path, &s, &is_new, &err) == 0 && !is_new, "and an old one");
 	state_close(s);
-	run_sql("PRAGMA user_version = 4");
+	run_sql("PRAGMA user_version = 5");
 	ok(state_open(path, &none, &is_new, &err) == -EPROTO && !none &&
-		   strstr(err.msg, "version 4") && strstr(err.msg, "newer"),
+		   strstr(err.msg, "version 5") && strstr(err.msg, "newer"),
 	   "a later version is refused, with a sentence");
-	run_sql("PRAGMA user_version = 3; PRAGMA application_id = 7");
+	run_sql("PRAGMA user_version = 4; PRAGMA application_id = 7");
 	ok(state_open(path, &none, &is_new, &err) == -EPROTO && strstr(err.msg, "another program"),
 	   "another program's is refused");
 	run_sql("PRAGMA application_id = 1215261043");
@@ -74,6 +74,7 @@ static void test_migration(void)
 	bool is_new = true;
 
 	run_sql("DROP TABLE audit; DROP TABLE credentials; DROP TABLE operators;"
+		"ALTER TABLE machines DROP COLUMN former_hash;"
 		"ALTER TABLE jobs DROP COLUMN all_blocks; ALTER TABLE jobs DROP COLUMN skipped;"
 		"INSERT INTO jobs VALUES(NULL, '00000000000000aa', 'capture', 'running', 'm', 'n',"
 		" 'web', 0, 1, 2, 0, 'stay', 3, 'capture', 4, 5, 6, 7, '', '', 8, NULL, NULL, NULL);"
@@ -99,6 +100,7 @@ static int last_machine(void *arg, const struct machine_row *m)
 	memcpy(ret->name, m->name, sizeof(m->name));
 	ret->last_seen = m->last_seen;
 	ret->secret_hash = m->secret_hash;
+	ret->former_hash = m->former_hash;
 	return strcmp(m->inventory, "{\"a\":1}") == 0 ? 0 : -EILSEQ;
 }
 
@@ -119,13 +121,18 @@ static void test_machines(void)
 	memcpy(m.name, "o", 2);
 	m.secret_hash = id_at(2);
 	ok(state_put_machine(s, &m, &err) == 0, "and again");
+	m.former_hash = id_at(1);
+	m.secret_hash = id_at(2);
+	ok(state_put_secrets(s, "aa", &m.secret_hash, &m.former_hash, &err) == 0,
+	   "and given another secret");
 	ok(state_touch_machine(s, "aa", 99, "::2", &err) == 0, "and touched");
 	s = reopen(s);
 	ok(state_each_machine(s, last_machine, &got, &err) == 0 && got.first_seen == 1000 &&
 		   strcmp(got.name, "o") == 0 && got.last_seen == 99,
 	   "it is there once, as it was last");
 	m.secret_hash = id_at(2);
-	ok(id_equal(&got.secret_hash, &m.secret_hash), "with its last secret");
+	ok(id_equal(&got.secret_hash, &m.secret_hash) && id_equal(&got.former_hash, &m.former_hash),
+	   "with its last secrets");
 	m.inventory = (char *)"{}";
 	ok(state_put_machine(s, &m, &err) == 0 &&
 		   state_each_machine(s, last_machine, &got, &err) == -EILSEQ,

@@ -1,0 +1,163 @@
+/* The secrets of machines' sessions.  One is looked for by its hash among all machines; the comparison is constant in time, though a hash that
+ * is compared tells an attacker nothing that helps to guess the secret.
+ *
+ * A secret is replaced by registering or by renewing.  The answer with the new one may be lost, so the former one stays good until the
+ * new one was used: after registering, for registering once more; after renewing, for everything, and for a while after that, since
+ * requests that were begun with it are still on their way.  Then it is worth nothing, and whoever uses it all the same is told of in an
+ * event: a machine does not do that, somebody with a copy does. */
+#include <gnutls/crypto.h>
+#include <gnutls/gnutls.h>
+#include <string.h>
+
+#include "common/log.h"
+#include "server/fleet/private.h"
+
+#define TOLD_EVERY_MS 60000u
+
+struct id secret_hash(const char *secret)
+{
+	return id_of(secret, strlen(secret));
+}
+
+static bool is_secret(const struct id *known, const struct id *hash)
+{
+	return !id_is_zero(known) && gnutls_memcmp(known->b, hash->b, ID_SIZE) == 0;
+}
+
+int secret_make(char ret[static SECRET_TEXT_SIZE], struct err *err)
+{
+	uint8_t bytes[(SECRET_TEXT_SIZE - 1) / 2];
+
+	if (gnutls_rnd(GNUTLS_RND_KEY, bytes, sizeof(bytes)) < 0)
+		return err_set(err, API_INTERNAL, "The server has no random numbers.");
+	hex_encode(bytes, sizeof(bytes), ret);
+	gnutls_memset(bytes, 0, sizeof(bytes));
+	return 0;
+}
+
+/* After a renewal whose new secret was used, for a while. */
+static bool is_over(const struct machine *m)
+{
+	return m->former_until_ms != 0 && m->former_until_ms <= fleet_now_ms();
+}
+
+bool machine_knows_secret(const struct machine *m, const char *secret)
+{
+	struct id hash = secret_hash(secret);
+
+	return is_secret(&m->row.secret_hash, &hash) ||
+	       (!is_over(m) && is_secret(&m->row.former_hash, &hash));
+}
+
+/* ---- requests */
+
+/* The lock is held. */
+static void forget_former(struct fleet *f, struct machine *m)
+{
+	struct err err;
+
+	m->stale[m->stale_len++ % STALE_KEPT] = m->row.former_hash;
+	m->row.former_hash = (struct id){{0}};
+	if (state_put_secrets(f->config.state, m->row.id, &m->row.secret_hash, &m->row.former_hash,
+			      &err) < 0)
+		log_event(LOG_WARN, "state_failed", "error=\"%s\"", err.msg);
+}
+
+/* The new one is used: its agent has it. */
+static void settle(struct fleet *f, struct machine *m)
+{
+	if (id_is_zero(&m->row.former_hash))
+		return;
+	if (m->former_until_ms == UINT64_MAX)
+		m->former_until_ms = fleet_now_ms() + f->config.grace_s * 1000ull;
+	else if (m->former_until_ms == 0 || is_over(m))
+		forget_former(f, m);
+}
+
+static void note_stale(struct fleet *f, const struct id *hash, const char *address)
+{
+	for (struct machine *m = f->machines; m; m = m->next) {
+		for (size_t i = 0; i < STALE_KEPT; i++) {
+			uint64_t now = fleet_now_ms();
+
+			if (!is_secret(&m->stale[i], hash) ||
+			    (m->stale_ms != 0 && now - m->stale_ms < TOLD_EVERY_MS))
+				continue;
+			m->stale_ms = now;
+			fleet_event(f, "secret_reused", m->row.id, "",
+				    "%s: a secret that was replaced long ago is used from %s",
+				    m->row.name, address);
+		}
+	}
+}
+
+int fleet_authorize(struct fleet *f, const char *secret, const char *address,
+		    struct session_proof *ret, struct err *err)
+{
+	struct id hash = secret_hash(secret);
+	struct machine *found = NULL;
+	bool by_former = false;
+	LOCK_FLEET(f);
+
+	for (struct machine *m = f->machines; m; m = m->next) {
+		if (is_secret(&m->row.secret_hash, &hash)) {
+			found = m;
+		} else if (m->former_until_ms != 0 && !is_over(m) &&
+			   is_secret(&m->row.former_hash, &hash)) {
+			found = m;
+			by_former = true;
+		}
+	}
+	if (!found) {
+		note_stale(f, &hash, address);
+		return err_set(err, API_UNAUTHORIZED,
+			       "This session is not known (any more): register again.");
+	}
+	if (!by_former)
+		settle(f, found);
+	machine_heard(f, found);
+	memcpy(ret->machine, found->row.id, MACHINE_ID_SIZE);
+	ret->by_former = by_former;
+	return 0;
+}
+
+/* ---- renewing */
+
+static int renew_locked(struct fleet *f, const struct session_proof *proof, const char *secret,
+			struct err *err)
+{
+	struct machine *m = machine_find(f, proof->machine);
+	struct id hash = secret_hash(secret), former;
+	int r;
+
+	if (!m)
+		return err_set(err, API_UNAUTHORIZED, "This machine is not known any more.");
+	/* else who has a copy of the former one could take the session over */
+	if (proof->by_former && m->former_until_ms != UINT64_MAX)
+		return err_set(err, API_CONFLICT, "This secret has been replaced already.");
+	former = proof->by_former ? m->row.former_hash : m->row.secret_hash;
+	r = state_put_secrets(f->config.state, m->row.id, &hash, &former, err);
+	if (r < 0)
+		return r;
+	m->row.secret_hash = hash;
+	m->row.former_hash = former;
+	m->former_until_ms = UINT64_MAX;
+	return 0;
+}
+
+int fleet_renew(struct fleet *f, const struct session_proof *proof,
+		char ret_secret[static SECRET_TEXT_SIZE], struct err *err)
+{
+	char secret[SECRET_TEXT_SIZE];
+	int r = secret_make(secret, err);
+
+	if (r < 0)
+		return r;
+	(void)pthread_mutex_lock(&f->lock);
+	r = renew_locked(f, proof, secret, err);
+	(void)pthread_mutex_unlock(&f->lock);
+	if (r == 0)
+		memcpy(ret_secret, secret, sizeof(secret));
+	explicit_bzero(secret, sizeof(secret));
+	return r;
+}
