@@ -101,6 +101,9 @@ COMMON_SRC := \
 	common/medium.c \
 	common/medium_settings.c \
 	common/message.c \
+	common/netconf.c \
+	common/netconf_parse.c \
+	common/netconf_print.c \
 	common/node.c \
 	common/pack.c \
 	common/pairing.c \

@@ -7,6 +7,7 @@
 
 #include "common/http.h"
 #include "common/limits.h"
+#include "common/netconf.h"
 
 #define ALL	   (SETTING_ARGV | SETTING_KERNEL | SETTING_FILE)
 #define MEMORY_MIN (48ull << 20)
@@ -69,6 +70,25 @@ static int check_replay(const char *text, struct err *err)
 	return err_set(err, -EINVAL, "it is 'yes' or 'no'");
 }
 
+#define CHECK_NET(key)                                            \
+	static int check_##key(const char *text, struct err *err) \
+	{                                                         \
+		return netconf_check_line(#key, text, err);       \
+	}
+CHECK_NET(ip)
+CHECK_NET(vlan)
+CHECK_NET(bond)
+CHECK_NET(nameserver)
+CHECK_NET(route)
+CHECK_NET(ifname)
+
+/* The network's, which `hoist-agent network` sets up.  On the kernel line they also stand without "hoist.", as dracut has them. */
+#define NET(key_text, field, value_text, help_text, check)                                    \
+	{                                                                                     \
+		key_text, SETTING_LIST, SETTING_KERNEL | SETTING_FILE, AT(field), 0, 0, NULL, \
+			value_text, help_text, check                                          \
+	}
+
 #define AT(field) offsetof(struct config, field)
 
 static const struct setting settings[] = {
@@ -115,6 +135,19 @@ static const struct setting settings[] = {
 	{"state", SETTING_TEXT, ALL, AT(state), 0, 0, NULL, "DIR",
 	 "folder for the session's secret and the server that was paired with, so that a restart needs neither token nor code",
 	 NULL},
+	NET("ip", ip, "INTERFACE:METHOD",
+	    "addresses of the live image: dhcp, INTERFACE:dhcp, or "
+	    "ADDRESS::GATEWAY:NETMASK:HOSTNAME:INTERFACE:none, as dracut.cmdline(7) has it",
+	    check_ip),
+	NET("vlan", vlan, "NAME:DEVICE",
+	    "VLAN of the live image, such as eth0.5:eth0 or vlan5:bond0", check_vlan),
+	NET("bond", bond, "NAME:SLAVES:OPTIONS",
+	    "bond of the live image, such as bond0:eth0,eth1:mode=802.3ad", check_bond),
+	NET("nameserver", nameserver, "ADDRESS", "name server of the live image", check_nameserver),
+	NET("route", route, "NET/NETMASK:GATEWAY[:INTERFACE]",
+	    "route of the live image; rd.route= on the kernel line", check_route),
+	NET("ifname", ifname, "NAME:MAC", "name for the card with this hardware address",
+	    check_ifname),
 	{"settings", SETTING_TEXT, SETTING_ARGV, AT(settings), 0, 0, NULL, "FILE",
 	 "read settings from FILE, lines of key=value", NULL},
 	{"cmdline", SETTING_TEXT, SETTING_ARGV, AT(cmdline), 0, 0, NULL, "TEXT",

@@ -24,6 +24,7 @@ struct config {
 	uint64_t discovery_port;
 	struct setting_list interfaces;
 	struct setting_list consoles;
+	struct setting_list ip, vlan, bond, nameserver, route, ifname; /* common/netconf.h */
 	char *state;
 	char *settings, *cmdline; /* where the other settings come from */
 	bool image, once, shell;

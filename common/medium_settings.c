@@ -8,6 +8,7 @@
 #include "common/agent_config.h"
 #include "common/cleanup.h"
 #include "common/medium.h"
+#include "common/netconf.h"
 
 #define LISTED_MAX 512u /* lines on a medium */
 
@@ -88,6 +89,31 @@ void medium_settings_each(const json_t *settings,
 			fn(arg, key, json_string_value(one));
 		}
 	}
+}
+
+struct network {
+	struct netconf *plan;
+	struct err *err;
+	int r;
+};
+
+static void add_to_plan(void *arg, const char *key, const char *value)
+{
+	struct network *n = arg;
+
+	if (n->r == 0 && netconf_is_key(key))
+		n->r = netconf_add(n->plan, key, value, n->err);
+}
+
+int medium_settings_check_network(const json_t *settings, struct err *err)
+{
+	CLEANUP_FREE struct netconf *plan = calloc(1, sizeof(*plan));
+	struct network n = {plan, err, 0};
+
+	if (!plan)
+		return err_set(err, -ENOMEM, "out of memory");
+	medium_settings_each(settings, add_to_plan, &n);
+	return n.r == -E2BIG ? err->code = -EINVAL : n.r;
 }
 
 static void write_line(void *arg, const char *key, const char *value)

@@ -323,9 +323,8 @@ static void note_error(int *first, int r, struct err *ret_err, const struct err 
 }
 
 /* Cuts the next word out of *at as the kernel does (lib/cmdline.c, next_arg): blanks part words except between
- * double quotes; quotes around the word or around its value are not part of them.  `ret_value` is NULL for a
- * word without '='.  False at the end. */
-static bool next_word(char **at, char **ret_key, char **ret_value)
+ * double quotes; quotes around the word or around its value are not part of them. */
+bool setting_next_word(char **at, char **ret_key, char **ret_value)
 {
 	char *p = *at, *word, *end, *equals = NULL;
 	bool in_quotes = false, quoted;
@@ -381,7 +380,7 @@ static int parse_words(const struct setting_table *t, void *config, char *text, 
 	char *key, *value;
 	int first = 0;
 
-	while (next_word(&text, &key, &value)) {
+	while (setting_next_word(&text, &key, &value)) {
 		struct err e = {0};
 
 		if (strncmp(key, "hoist.", 6) == 0)

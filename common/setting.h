@@ -60,6 +60,9 @@ int settings_parse_argv(const struct setting_table *t, void *config, int argc, c
  * A bad one does not stop the rest: the first error is reported after all were read. */
 int settings_parse_cmdline(const struct setting_table *t, void *config, const char *text,
 			   struct err *err) MUST_CHECK;
+/* Cuts the next word out of the kernel line at *at, in place, as the kernel does; `ret_value` is NULL for a word without '='.  False at the
+ * end. */
+bool setting_next_word(char **at, char **ret_key, char **ret_value);
 /* key=VALUE lines, '#' comments, blank lines; at most 64 KiB.  As above for errors, with the line number. */
 int settings_parse_file(const struct setting_table *t, void *config, const char *text, size_t size,
 			struct err *err) MUST_CHECK;

@@ -133,7 +133,8 @@ static int read_settings(const json_t *body, json_t *settings, struct err *err)
 		if (r < 0)
 			return r;
 	}
-	return 0;
+	r = medium_settings_check_network(settings, err);
+	return r == -EINVAL ? err->code = API_BAD_REQUEST : r;
 }
 
 static int personalise(struct call *c, struct media_file *f, struct err *err)

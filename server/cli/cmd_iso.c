@@ -45,6 +45,34 @@ static int add_given(struct ctx *c, json_t *settings, struct err *err)
 	return 0;
 }
 
+/* --ip and its like: one key, several values. */
+static int add_list(const struct setting_list *l, const char *key, json_t *settings,
+		    struct err *err)
+{
+	for (size_t i = 0; i < l->len; i++) {
+		int r = medium_settings_add(settings, key, l->items[i], err);
+
+		if (r == 0)
+			r = medium_settings_check(key, l->items[i], err);
+		if (r < 0)
+			return err_prefix(err, "--%s", key);
+	}
+	return 0;
+}
+
+static int add_network(struct ctx *c, json_t *settings, struct err *err)
+{
+	int r = add_list(&c->o.bond, "bond", settings, err);
+
+	if (r == 0)
+		r = add_list(&c->o.vlan, "vlan", settings, err);
+	if (r == 0)
+		r = add_list(&c->o.ip, "ip", settings, err);
+	if (r == 0)
+		r = add_list(&c->o.route, "route", settings, err);
+	return r == 0 ? add_list(&c->o.nameserver, "nameserver", settings, err) : r;
+}
+
 static int add_target(struct ctx *c, json_t *settings, struct err *err)
 {
 	int r = target_find(c, err);
@@ -108,7 +136,11 @@ static int gather(struct ctx *c, json_t *settings, struct err *err)
 	int r = add_target(c, settings, err);
 
 	if (r == 0)
+		r = add_network(c, settings, err);
+	if (r == 0)
 		r = add_given(c, settings, err);
+	if (r == 0)
+		r = medium_settings_check_network(settings, err);
 	if (r == 0)
 		r = add_token(c, settings, err);
 	if (r == 0 && json_object_size(settings) == 0)

@@ -350,6 +350,12 @@ static const struct setting vmdef_options[] = {
 		"pv, pvh: the initramfs with the personalised settings behind it, both from the netboot folder"),
 };
 
+/* The agent's own table judges the values when they are added. */
+#define NET_OPTION(key_text, field, value_text, help_text)                                       \
+	{                                                                                        \
+		.key = (key_text), .type = SETTING_LIST, ARGV, AT(field), .value = (value_text), \
+		.help = (help_text)                                                              \
+	}
 static const struct setting iso_options[] = {
 	{.key = "in",
 	 .type = SETTING_TEXT,
@@ -375,6 +381,13 @@ static const struct setting iso_options[] = {
 	 AT(set),
 	 .value = "KEY=VALUE",
 	 .help = "Any further setting of the live image, as on its kernel line without 'hoist.'"},
+	NET_OPTION("ip", ip, "SPEC",
+		   "Addresses of the live image, as dracut.cmdline(7) has them: eth0:dhcp, or "
+		   "ADDRESS::GATEWAY:NETMASK::INTERFACE:none; may be repeated, as the next four"),
+	NET_OPTION("vlan", vlan, "NAME:DEVICE", "A VLAN: vlan5:eth0"),
+	NET_OPTION("bond", bond, "NAME:SLAVES:OPTIONS", "A bond: bond0:eth0,eth1:mode=802.3ad"),
+	NET_OPTION("nameserver", nameserver, "ADDRESS", "A name server"),
+	NET_OPTION("route", route, "NET/NETMASK:GATEWAY", "A route"),
 	{.key = "add",
 	 .type = SETTING_LIST,
 	 ARGV,

@@ -50,6 +50,18 @@ HOIST_DATA='' cli iso --in same.iso --out same.iso --set name=c
 is "$STATUS_CLI:$(settings same.iso)" "0:name=c" "onto itself as well"
 is "$(find . -name '*.iso.*' | wc -l)" 0 "nothing is left lying around"
 
+HOIST_DATA='' cli iso --in base.iso --out net.iso --set name=n --bond bond0:eth0,eth1:mode=802.3ad --vlan bond0.5:bond0 --vlan vlan6:eth2 \
+	--ip '[fd00::5]::[fd00::1]:64::bond0.5:none' --ip vlan6:dhcp --nameserver fd00::1 --route 10.9.0.0/16:10.0.0.1:vlan6 --set ifname=lan0:52:54:00:12:34:56
+is "$STATUS_CLI:$(settings net.iso)" "0:bond=bond0:eth0,eth1:mode=802.3ad
+vlan=bond0.5:bond0
+vlan=vlan6:eth2
+ip=[fd00::5]::[fd00::1]:64::bond0.5:none
+ip=vlan6:dhcp
+route=10.9.0.0/16:10.0.0.1:vlan6
+nameserver=fd00::1
+name=n
+ifname=lan0:52:54:00:12:34:56" "the network's settings" || diag "$ERR"
+
 # ---- show, reset
 cli iso --show my.iso
 is "$STATUS_CLI:$(tail -n 2 <<<"$OUT")" "0:memory=100M
@@ -90,6 +102,10 @@ refused 2 "64 hexadecimal digits" --in base.iso --out bad.iso --set pin=12
 refused 2 "takes no setting 'wrong-one' from its medium" --in base.iso --out bad.iso --set wrong-one=1
 refused 2 "takes no setting 'shell'" --in base.iso --out bad.iso --set shell=1
 refused 2 "from 1 to 65535" --in base.iso --out bad.iso --set discovery-port=70000
+refused 2 "'10.0.0.300' is not an IP address" --in base.iso --out bad.iso --ip 10.0.0.300:::24::eth0:none
+refused 2 "'dchp' is not one of dhcp" --in base.iso --out bad.iso --set ip=eth0:dchp
+refused 2 "is not the name of a VLAN" --in base.iso --out bad.iso --vlan five:eth0
+refused 2 "belongs to bond0" --in base.iso --out bad.iso --bond bond0:eth0,eth1 --set ip=eth1:dhcp
 refused 2 "nothing to write" --in base.iso --out bad.iso
 refused 2 "exclude each other" --in base.iso --out bad.iso --token a --new-token --server x --pin "$(printf 'ab%.0s' {1..32})"
 refused 2 "one of these" --in base.iso --show my.iso

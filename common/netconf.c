@@ -1,0 +1,584 @@
+/* A line is cut at its colons, but not within brackets, which IPv6 addresses stand in.  What the fields mean follows from the first one: an
+ * address, or nothing, begins the long form of ip=; a name the short one.  Each line is judged against those before it, so that a caller who
+ * passes over what is refused has a plan without contradictions. */
+#include "common/netconf.h"
+
+#include <arpa/inet.h>
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "common/netconf_parse.h"
+
+#define FIELDS_MAX 24u
+#define TEXT_MAX   600u
+
+#define METHODS "dhcp, on, any, auto6, either6, link6, none, off"
+
+struct line {
+	char text[TEXT_MAX]; /* cut up */
+	char *fields[FIELDS_MAX];
+	size_t len;
+};
+
+static int split(struct line *l, const char *value, struct err *err)
+{
+	unsigned depth = 0;
+
+	for (const char *p = value; *p; p++) {
+		if (*p <= 0x20 || *p > 0x7e)
+			return err_set(err, -EINVAL,
+				       "it holds a character that is not printable ASCII");
+	}
+	if (strlen(value) >= sizeof(l->text))
+		return err_set(err, -EINVAL, "it is longer than %u characters", TEXT_MAX - 1);
+	(void)snprintf(l->text, sizeof(l->text), "%s", value);
+	l->fields[0] = l->text;
+	l->len = 1;
+	for (char *p = l->text; *p; p++) {
+		depth += *p == '[';
+		depth -= *p == ']' && depth > 0;
+		if (*p != ':' || depth > 0)
+			continue;
+		if (l->len == FIELDS_MAX)
+			return err_set(err, -EINVAL, "it has too many fields");
+		*p = '\0';
+		l->fields[l->len++] = p + 1;
+	}
+	return depth ? err_set(err, -EINVAL, "a bracket is not closed") : 0;
+}
+
+/* "" for a field that is not there. */
+static const char *field(const struct line *l, size_t i)
+{
+	return i < l->len ? l->fields[i] : "";
+}
+
+/* A hardware address as the last field of ip=: its colons have cut it into six, or it has dashes and is one. */
+static int parse_last_mac(const struct line *l, size_t from, uint8_t *ret, bool *ret_set,
+			  struct err *err)
+{
+	char text[24];
+
+	if (l->len <= from || (l->len == from + 1 && !*l->fields[from]))
+		return 0;
+	if (l->len == from + 6) {
+		(void)snprintf(text, sizeof(text), "%.3s:%.3s:%.3s:%.3s:%.3s:%.3s", l->fields[from],
+			       l->fields[from + 1], l->fields[from + 2], l->fields[from + 3],
+			       l->fields[from + 4], l->fields[from + 5]);
+	} else if (l->len == from + 1) {
+		(void)snprintf(text, sizeof(text), "%.20s", l->fields[from]);
+	} else {
+		return err_set(err, -EINVAL, "it has too many fields");
+	}
+	*ret_set = true;
+	return netconf_parse_mac(text, ret, err);
+}
+
+/* ---- ip= */
+
+static int parse_method(const char *text, struct netconf_ip *ip, struct err *err)
+{
+	static const struct {
+		const char *name;
+		enum netconf_method method;
+	} methods[] = {
+		{"dhcp", NETCONF_DHCP},	  {"on", NETCONF_DHCP},	      {"any", NETCONF_DHCP},
+		{"auto6", NETCONF_AUTO6}, {"either6", NETCONF_AUTO6}, {"link6", NETCONF_LINK6},
+		{"none", NETCONF_NONE},	  {"off", NETCONF_NONE},
+	};
+
+	for (size_t i = 0; i < sizeof(methods) / sizeof(*methods); i++) {
+		if (strcmp(text, methods[i].name) == 0) {
+			ip->method = methods[i].method;
+			return 0;
+		}
+	}
+	if (strcmp(text, "dhcp6") == 0)
+		return err_set(err, -EINVAL,
+			       "DHCP of IPv6 is not part of this image: auto6, or a fixed address");
+	return err_set(err, -EINVAL,
+		       "'%.40s' is not one of " METHODS " (IPv6 addresses stand in brackets)",
+		       text);
+}
+
+static bool looks_like_address(const char *text)
+{
+	return *text == '[' || (strchr(text, '.') && strspn(text, "0123456789./") == strlen(text));
+}
+
+/* ip=METHOD, ip=INTERFACE:METHOD[:[MTU][:MAC]] */
+static int parse_short(const struct line *l, struct netconf_ip *ip, struct err *err)
+{
+	int r;
+
+	if (l->len == 1) {
+		ip->is_any = true;
+		return parse_method(l->fields[0], ip, err);
+	}
+	r = netconf_parse_port(l->fields[0], &ip->port, err);
+	if (r == 0)
+		r = parse_method(l->fields[1], ip, err);
+	if (r == 0)
+		r = netconf_parse_mtu(field(l, 2), &ip->mtu, err);
+	return r == 0 ? parse_last_mac(l, 3, ip->mac, &ip->sets_mac, err) : r;
+}
+
+/* What follows the method: name servers, or MTU and hardware address. */
+static int parse_tail(const struct line *l, struct netconf_ip *ip, struct err *err)
+{
+	int r = 0;
+
+	if (!looks_like_address(field(l, 7)) && !looks_like_address(field(l, 8))) {
+		r = netconf_parse_mtu(field(l, 7), &ip->mtu, err);
+		return r == 0 ? parse_last_mac(l, 8, ip->mac, &ip->sets_mac, err) : r;
+	}
+	if (l->len > 9)
+		return err_set(err, -EINVAL, "there are more than two name servers in it");
+	for (size_t i = 0; i < 2 && r == 0; i++) {
+		if (*field(l, 7 + i))
+			r = netconf_parse_address(field(l, 7 + i), &ip->dns[i], err);
+	}
+	return r;
+}
+
+static int check_host_name(const char *text, struct err *err)
+{
+	size_t n = strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-");
+
+	if (text[n] == '\0' && n <= 64 && text[0] != '.' && text[0] != '-')
+		return 0;
+	return err_set(err, -EINVAL, "'%.80s' is not a host name", text);
+}
+
+/* Addresses: what there is must fit together. */
+static int parse_client(const struct line *l, struct netconf_ip *ip, struct err *err)
+{
+	int r = netconf_parse_address(l->fields[0], &ip->client, err);
+
+	if (r == 0 && *field(l, 1))
+		r = netconf_parse_net(field(l, 1), &ip->peer, err);
+	if (r == 0 && *field(l, 2))
+		r = netconf_parse_address(field(l, 2), &ip->gateway, err);
+	if (r == 0 && !*field(l, 3))
+		r = err_set(err, -EINVAL, "the netmask is missing, as 255.255.255.0 or 24");
+	if (r == 0)
+		r = netconf_parse_mask(field(l, 3), &ip->client, err);
+	if (r < 0)
+		return r;
+	if ((ip->peer.family && ip->peer.family != ip->client.family) ||
+	    (ip->gateway.family && ip->gateway.family != ip->client.family))
+		return err_set(err, -EINVAL, "it mixes IPv4 and IPv6");
+	if (!netconf_is_host(&ip->client))
+		return err_set(err, -EINVAL, "'%.60s' is not the address of one machine",
+			       l->fields[0]);
+	if (ip->gateway.family && !netconf_is_host(&ip->gateway))
+		return err_set(err, -EINVAL, "'%.60s' is not the address of a gateway",
+			       field(l, 2));
+	return 0;
+}
+
+/* ip=CLIENT:[PEER]:GATEWAY:NETMASK:HOSTNAME:INTERFACE:METHOD[:...] */
+static int parse_long(const struct line *l, struct netconf_ip *ip, struct err *err)
+{
+	int r = 0;
+
+	if (*field(l, 6))
+		r = parse_method(field(l, 6), ip, err);
+	if (r == 0 && *l->fields[0]) {
+		if (ip->method != NETCONF_NONE)
+			return err_set(
+				err, -EINVAL,
+				"it has a fixed address and '%s': an address goes with 'none'",
+				field(l, 6));
+		r = parse_client(l, ip, err);
+	} else if (r == 0 && (*field(l, 1) || *field(l, 2) || *field(l, 3))) {
+		r = err_set(err, -EINVAL,
+			    "it has a peer, gateway or netmask, but no address of its own");
+	}
+	if (r == 0)
+		r = check_host_name(field(l, 4), err);
+	if (r < 0)
+		return r;
+	(void)snprintf(ip->host_name, sizeof(ip->host_name), "%.64s", field(l, 4));
+	if (*field(l, 5)) {
+		r = netconf_parse_port(field(l, 5), &ip->port, err);
+	} else if (!ip->client.family) {
+		ip->is_any = true;
+	}
+	return r == 0 ? parse_tail(l, ip, err) : r;
+}
+
+/* Two lines of one interface must not get into each other's way. */
+static int check_beside(const struct netconf_ip *a, const struct netconf_ip *b, struct err *err)
+{
+	bool same = a->is_any ? b->is_any : !b->is_any && netconf_port_is_same(&a->port, &b->port);
+
+	if (!same)
+		return 0;
+	if (a->is_any || (a->method == b->method && a->method != NETCONF_NONE))
+		return err_set(err, -EINVAL, "another line says how already");
+	if ((a->client.family == AF_INET && b->method == NETCONF_DHCP) ||
+	    (b->client.family == AF_INET && a->method == NETCONF_DHCP))
+		return err_set(err, -EINVAL,
+			       "the same interface has a fixed IPv4 address and DHCP");
+	if (a->sets_mac && b->sets_mac && memcmp(a->mac, b->mac, sizeof(a->mac)) != 0)
+		return err_set(err, -EINVAL, "another line gives it another hardware address");
+	if (a->mtu && b->mtu && a->mtu != b->mtu)
+		return err_set(err, -EINVAL, "another line gives it another MTU");
+	return 0;
+}
+
+static int check_ip(const struct netconf *n, const struct netconf_ip *ip, struct err *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < n->ips_len && r == 0; i++)
+		r = check_beside(&n->ips[i], ip, err);
+	for (size_t i = 0; i < n->bonds_len && r == 0 && netconf_port_is_set(&ip->port); i++) {
+		for (size_t k = 0; k < n->bonds[i].slaves_len; k++) {
+			if (netconf_port_is_same(&n->bonds[i].slaves[k], &ip->port))
+				r = err_set(err, -EINVAL,
+					    "the interface belongs to %s, which has the addresses",
+					    n->bonds[i].name);
+		}
+	}
+	for (size_t i = 0; i < n->names_len && r == 0 && ip->sets_mac; i++) {
+		if (strcmp(n->names[i].name, ip->port.name) == 0)
+			r = err_set(err, -EINVAL,
+				    "ifname= names the interface by its hardware address, so that "
+				    "cannot be changed");
+	}
+	return r;
+}
+
+static int add_ip(struct netconf *n, const struct line *l, struct err *err)
+{
+	struct netconf_ip ip = {.is_any = false};
+	bool is_long = looks_like_address(l->fields[0]) || (!*l->fields[0] && l->len > 1);
+	int r = is_long ? parse_long(l, &ip, err) : parse_short(l, &ip, err);
+
+	if (r == 0)
+		r = check_ip(n, &ip, err);
+	if (r == 0)
+		n->ips[n->ips_len++] = ip;
+	return r;
+}
+
+/* ---- vlan= */
+
+/* vlan0005, vlan5, eth0.0005, eth0.5: what follows is its number, what precedes a '.' the device. */
+static int parse_vlan_name(const char *name, struct netconf_vlan *v, struct err *err)
+{
+	const char *dot = strrchr(name, '.'), *digits = NULL;
+	unsigned long id = 0;
+	int r = netconf_parse_name(name, v->name, err);
+
+	if (r < 0)
+		return r;
+	if (dot && dot > name)
+		digits = dot + 1;
+	else if (strncmp(name, "vlan", 4) == 0)
+		digits = name + 4;
+	if (digits && isdigit((unsigned char)*digits) &&
+	    strspn(digits, "0123456789") == strlen(digits) && strlen(digits) <= 4)
+		id = strtoul(digits, NULL, 10);
+	if (id < 1 || id > 4094)
+		return err_set(err, -EINVAL,
+			       "'%s' is not the name of a VLAN: vlan5, vlan0005, eth0.5 or "
+			       "eth0.0005, the number from 1 to 4094",
+			       name);
+	v->id = (uint16_t)id;
+	return 0;
+}
+
+static int add_vlan(struct netconf *n, const struct line *l, struct err *err)
+{
+	struct netconf_vlan v = {.id = 0};
+	const char *dot = strrchr(l->fields[0], '.');
+	size_t stem = dot ? (size_t)(dot - l->fields[0]) : 0;
+	int r;
+
+	if (l->len != 2)
+		return err_set(err, -EINVAL, "it is not of the form NAME:DEVICE");
+	r = parse_vlan_name(l->fields[0], &v, err);
+	if (r == 0)
+		r = netconf_parse_port(l->fields[1], &v.device, err);
+	if (r < 0)
+		return r;
+	if (stem && !v.device.by_mac &&
+	    (strncmp(v.device.name, v.name, stem) != 0 || v.device.name[stem] != '\0'))
+		return err_set(err, -EINVAL,
+			       "'%s' is on '%s' by its name and on '%s' by what follows", v.name,
+			       v.name, v.device.name);
+	if (!v.device.by_mac && strcmp(v.name, v.device.name) == 0)
+		return err_set(err, -EINVAL, "'%s' cannot be on itself", v.name);
+	r = netconf_check_new_name(n, v.name, err);
+	if (r == 0)
+		n->vlans[n->vlans_len++] = v;
+	return r;
+}
+
+/* ---- bond= */
+
+static int parse_slaves(char *text, struct netconf_bond *b, struct err *err)
+{
+	char *one;
+
+	while ((one = strsep(&text, ","))) {
+		struct netconf_port *p = &b->slaves[b->slaves_len];
+		int r;
+
+		if (b->slaves_len == NETCONF_SLAVES_MAX)
+			return err_set(err, -EINVAL, "it has more than %u slaves",
+				       NETCONF_SLAVES_MAX);
+		r = netconf_parse_port(one, p, err);
+		if (r < 0)
+			return r;
+		for (size_t i = 0; i < b->slaves_len; i++) {
+			if (netconf_port_is_same(&b->slaves[i], p))
+				return err_set(err, -EINVAL, "'%.40s' stands there twice", one);
+		}
+		if (strcmp(p->name, b->name) == 0)
+			return err_set(err, -EINVAL, "'%s' cannot be its own slave", b->name);
+		b->slaves_len++;
+	}
+	return 0;
+}
+
+static int parse_options(char *text, struct netconf_bond *b, struct err *err)
+{
+	char *one;
+
+	while ((one = strsep(&text, ","))) {
+		int r = netconf_parse_bond_option(one, b, err);
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* Whether another line wants something else of a slave. */
+static int check_slaves(const struct netconf *n, const struct netconf_bond *b, struct err *err)
+{
+	for (size_t i = 0; i < b->slaves_len; i++) {
+		const struct netconf_port *p = &b->slaves[i];
+
+		for (size_t k = 0; k < n->ips_len; k++) {
+			if (netconf_port_is_set(p) && netconf_port_is_same(p, &n->ips[k].port))
+				return err_set(err, -EINVAL,
+					       "a line ip= is for one of its slaves: the bond has "
+					       "the addresses");
+		}
+		for (size_t k = 0; k < n->bonds_len; k++) {
+			for (size_t m = 0; m < n->bonds[k].slaves_len; m++) {
+				if (netconf_port_is_same(p, &n->bonds[k].slaves[m]))
+					return err_set(err, -EINVAL,
+						       "one of its slaves belongs to %s",
+						       n->bonds[k].name);
+			}
+		}
+	}
+	return 0;
+}
+
+static int add_bond(struct netconf *n, const struct line *l, struct err *err)
+{
+	struct netconf_bond b = {.mode = "balance-rr"};
+	char fallback[] = "eth0,eth1";
+	int r;
+
+	if (l->len > 4)
+		return err_set(err, -EINVAL, "it is not of the form NAME[:SLAVES[:OPTIONS[:MTU]]]");
+	r = netconf_parse_name(l->fields[0], b.name, err);
+	if (r == 0)
+		r = parse_slaves(l->len > 1 ? l->fields[1] : fallback, &b, err);
+	if (r == 0 && *field(l, 2))
+		r = parse_options(l->fields[2], &b, err);
+	if (r == 0)
+		r = netconf_parse_mtu(field(l, 3), &b.mtu, err);
+	if (r == 0)
+		r = netconf_check_new_name(n, b.name, err);
+	if (r == 0)
+		r = check_slaves(n, &b, err);
+	if (r == 0)
+		n->bonds[n->bonds_len++] = b;
+	return r;
+}
+
+/* ---- the others */
+
+static int add_nameserver(struct netconf *n, const char *value, struct err *err)
+{
+	struct netconf_address a = {0};
+	int r = netconf_parse_address(value, &a, err);
+
+	if (r == 0)
+		n->dns[n->dns_len++] = a;
+	return r;
+}
+
+static int add_route(struct netconf *n, const struct line *l, struct err *err)
+{
+	struct netconf_route route = {.port = {.by_mac = false}};
+	int r;
+
+	if (l->len < 2 || l->len > 3 || !*l->fields[0] || !(*l->fields[1] || *field(l, 2)))
+		return err_set(err, -EINVAL,
+			       "it is not of the form NET/NETMASK:GATEWAY[:INTERFACE]");
+	r = netconf_parse_net(l->fields[0], &route.net, err);
+	if (r == 0 && *l->fields[1])
+		r = netconf_parse_address(l->fields[1], &route.gateway, err);
+	if (r == 0 && *field(l, 2))
+		r = netconf_parse_port(l->fields[2], &route.port, err);
+	if (r < 0)
+		return r;
+	if (route.gateway.family && route.gateway.family != route.net.family)
+		return err_set(err, -EINVAL, "it mixes IPv4 and IPv6");
+	if (route.gateway.family && !netconf_is_host(&route.gateway))
+		return err_set(err, -EINVAL, "'%.60s' is not the address of a gateway",
+			       l->fields[1]);
+	n->routes[n->routes_len++] = route;
+	return 0;
+}
+
+static bool is_kernels_name(const char *name)
+{
+	return strncmp(name, "eth", 3) == 0 && name[3] &&
+	       strspn(name + 3, "0123456789") == strlen(name + 3);
+}
+
+static int add_ifname(struct netconf *n, const char *value, struct err *err)
+{
+	const char *colon = strchr(value, ':');
+	struct netconf_name name = {.name = ""};
+	char text[IFNAMSIZ + 1];
+	int r;
+
+	if (!colon)
+		return err_set(err, -EINVAL, "it is not of the form NAME:MAC");
+	(void)snprintf(text, sizeof(text), "%.*s",
+		       (int)(colon - value > IFNAMSIZ ? IFNAMSIZ : colon - value), value);
+	r = netconf_parse_name(text, name.name, err);
+	if (r == 0 && is_kernels_name(name.name))
+		r = err_set(
+			err, -EINVAL,
+			"'%s' is a name that the kernel gives, perhaps to another card: call it "
+			"lan0, say",
+			name.name);
+	if (r == 0)
+		r = netconf_parse_mac(colon + 1, name.mac, err);
+	if (r == 0)
+		r = netconf_check_new_name(n, name.name, err);
+	for (size_t i = 0; i < n->names_len && r == 0; i++) {
+		if (memcmp(n->names[i].mac, name.mac, sizeof(name.mac)) == 0)
+			r = err_set(err, -EINVAL, "that card is called '%s' already",
+				    n->names[i].name);
+	}
+	for (size_t i = 0; i < n->ips_len && r == 0; i++) {
+		if (n->ips[i].sets_mac && strcmp(n->ips[i].port.name, name.name) == 0)
+			r = err_set(err, -EINVAL,
+				    "a line ip= changes the hardware address that it is known by");
+	}
+	if (r == 0)
+		n->names[n->names_len++] = name;
+	return r;
+}
+
+/* ---- all of them */
+
+enum key { KEY_IP, KEY_VLAN, KEY_BOND, KEY_NAMESERVER, KEY_ROUTE, KEY_IFNAME, KEY_NONE };
+
+static enum key find_key(const char *key)
+{
+	static const char *const names[] = {"ip", "vlan", "bond", "nameserver", "route", "ifname"};
+
+	for (unsigned i = 0; i < KEY_NONE; i++) {
+		if (strcmp(key, names[i]) == 0)
+			return (enum key)i;
+	}
+	return strcmp(key, "rd.route") == 0 ? KEY_ROUTE : KEY_NONE;
+}
+
+bool netconf_is_key(const char *key)
+{
+	return find_key(key) != KEY_NONE;
+}
+
+static bool is_full(const struct netconf *n, enum key key)
+{
+	switch (key) {
+	case KEY_IP:
+		return n->ips_len == NETCONF_LINES_MAX;
+	case KEY_VLAN:
+		return n->vlans_len == NETCONF_LINES_MAX;
+	case KEY_BOND:
+		return n->bonds_len == NETCONF_BONDS_MAX;
+	case KEY_NAMESERVER:
+		return n->dns_len == NETCONF_DNS_MAX;
+	case KEY_ROUTE:
+		return n->routes_len == NETCONF_LINES_MAX;
+	case KEY_IFNAME:
+		return n->names_len == NETCONF_LINES_MAX;
+	case KEY_NONE:
+		break;
+	}
+	return false;
+}
+
+static int add(struct netconf *n, enum key key, const char *value, struct err *err)
+{
+	struct line l = {.len = 0};
+	int r = split(&l, value, err);
+
+	if (r < 0)
+		return r;
+	switch (key) {
+	case KEY_IP:
+		return add_ip(n, &l, err);
+	case KEY_VLAN:
+		return add_vlan(n, &l, err);
+	case KEY_BOND:
+		return add_bond(n, &l, err);
+	case KEY_NAMESERVER:
+		return add_nameserver(n, value, err);
+	case KEY_ROUTE:
+		return add_route(n, &l, err);
+	case KEY_IFNAME:
+		return add_ifname(n, value, err);
+	case KEY_NONE:
+		break;
+	}
+	return 0;
+}
+
+int netconf_add(struct netconf *n, const char *key, const char *value, struct err *err)
+{
+	enum key k = find_key(key);
+	int r;
+
+	if (k == KEY_NONE)
+		return err_set(err, -ENOENT, "'%.40s' is not a setting of the network", key);
+	if (is_full(n, k))
+		return err_set(err, -E2BIG, "%s=: there are too many of them", key);
+	r = add(n, k, value, err);
+	return r < 0 ? err_prefix(err, "%s=%.120s", key, value) : 0;
+}
+
+int netconf_check_line(const char *key, const char *value, struct err *err)
+{
+	struct netconf *n = calloc(1, sizeof(*n));
+	enum key k = find_key(key);
+	int r;
+
+	if (!n)
+		return err_set(err, -ENOMEM, "out of memory");
+	r = k == KEY_NONE ? err_set(err, -ENOENT, "'%.40s' is not a setting of the network", key)
+			  : add(n, k, value, err);
+	free(n);
+	return r;
+}
