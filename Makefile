@@ -203,6 +203,16 @@ CLI_SRC := \
 	server/cli/resolve.c \
 	server/cli/vmdef_xl.c
 
+# the live image's network: hoist-agent network
+AGENT_SRC += \
+	agent/network/address.c \
+	agent/network/build.c \
+	agent/network/dhcp.c \
+	agent/network/engine.c \
+	agent/network/network_main.c \
+	agent/network/rtnl.c \
+	agent/network/sources.c
+
 # what of a disk is in use: hoist-agent map, and what a capture reads
 AGENT_SRC += \
 	agent/usage/btrfs.c \

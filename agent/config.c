@@ -16,18 +16,15 @@
 #include "common/http.h"
 #include "common/limits.h"
 
-#define FILE_SIZE_MAX  (64u << 10)
-#define MEMORY_LEAST   (64ull << 20)
-#define MEMORY_BASE    (32ull << 20)
-#define MEMORY_CORE    (16ull << 20)
-#define IMAGE_SETTINGS "/hoist.d/settings"
-#define IMAGE_CMDLINE  "/proc/cmdline"
-#define IMAGE_STATE    "/run/hoist"
+#define FILE_SIZE_MAX (64u << 10)
+#define MEMORY_LEAST  (64ull << 20)
+#define MEMORY_BASE   (32ull << 20)
+#define MEMORY_CORE   (16ull << 20)
+#define IMAGE_STATE   "/run/hoist"
 
 _Static_assert(CONFIG_LEVEL_MAX == LEVEL_MOST, "one limit");
 
-/* The whole of a small file, heap, NUL-terminated. */
-static int read_file(const char *path, char **ret, size_t *ret_size, struct err *err)
+int config_read_file(const char *path, char **ret, size_t *ret_size, struct err *err)
 {
 	CLEANUP_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
 	CLEANUP_FREE char *text = malloc(FILE_SIZE_MAX + 1);
@@ -52,7 +49,7 @@ static int load_file(struct config *c, const char *path, struct err *err)
 {
 	CLEANUP_FREE char *text = NULL;
 	size_t size = 0;
-	int r = read_file(path, &text, &size, err);
+	int r = config_read_file(path, &text, &size, err);
 
 	if (r < 0 || !text)
 		return r;
@@ -71,7 +68,7 @@ static int load_cmdline(struct config *c, const char *cmdline, struct err *err)
 
 	if (cmdline)
 		return settings_parse_cmdline(&agent_config_table, c, cmdline, err);
-	r = read_file(IMAGE_CMDLINE, &text, &size, err);
+	r = config_read_file(CONFIG_IMAGE_CMDLINE, &text, &size, err);
 	if (r == 0)
 		r = settings_parse_cmdline(&agent_config_table, c, text, err);
 	return r < 0 ? err_prefix(err, "kernel line") : 0;
@@ -88,8 +85,8 @@ static int load_others(struct config *c, const struct config *first,
 		r = load_file(c, first->settings, err);
 		if (r == -ENOENT && first->settings && access(first->settings, F_OK) < 0)
 			return r; /* asked for, and not there */
-	} else if (first->image && access(IMAGE_SETTINGS, F_OK) == 0) {
-		r = load_file(c, IMAGE_SETTINGS, err);
+	} else if (first->image && access(CONFIG_IMAGE_SETTINGS, F_OK) == 0) {
+		r = load_file(c, CONFIG_IMAGE_SETTINGS, err);
 	}
 	if (r < 0)
 		warn(ctx, err->msg);
@@ -109,7 +106,7 @@ static int load_token(struct config *c, struct err *err)
 {
 	CLEANUP_FREE char *text = NULL;
 	size_t size;
-	int r = read_file(c->token_file, &text, &size, err);
+	int r = config_read_file(c->token_file, &text, &size, err);
 
 	if (r < 0 || !text)
 		return err_prefix(err, "--token-file");

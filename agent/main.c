@@ -5,6 +5,7 @@
 
 #include "agent/inventory.h"
 #include "agent/man.h"
+#include "agent/network/network.h"
 #include "agent/run.h"
 #include "agent/usage/map.h"
 
@@ -15,6 +16,7 @@ static const struct command {
 } commands[] = {
 	{"inventory", inventory_main, "list this machine's disks, firmware and network cards"},
 	{"run", run_main, "wait for orders: capture this machine's disks, or restore onto them"},
+	{"network", network_main, "set up the live image's network"},
 	{"map", map_main, "print what a capture would copy of a disk, and why"},
 };
 

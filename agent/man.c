@@ -2,6 +2,7 @@
 
 #include "agent/config.h"
 #include "agent/inventory.h"
+#include "agent/network/network.h"
 #include "agent/usage/map.h"
 #include "common/man.h"
 
@@ -25,6 +26,12 @@ static const struct man_part parts[] = {
 	 "Prints what a capture would copy of the disks (devices or plain files), and why. Nothing is written "
 	 "to any disk. All disks of a volume group or array are to be named together.",
 	 &map_table},
+	{"hoist-agent network",
+	 "Sets up the network of the live image, and keeps it so: DHCP on every wired card, or what the lines ip, "
+	 "vlan, bond, nameserver, route and ifname say, on the kernel line or in the settings of the medium. "
+	 "docs/image.md has their syntax, which is that of dracut.cmdline(7). Whatever fails is tried again for as "
+	 "long as it takes. At SIGHUP everything is read anew.",
+	 &network_table},
 	{"EXAMPLE",
 	 "Plain files in place of disks, without privileges:\n"
 	 "  hoist-agent run --server https://127.0.0.1:4647 --pin FINGERPRINT \\\n"

@@ -1,0 +1,183 @@
+/* dhcp.c - one udhcpc for each interface, in the foreground, for ever.  It asks again by itself; what it learns, its script puts into force. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "agent/clock.h"
+#include "agent/network/engine.h"
+#include "common/cleanup.h"
+
+#define BUSYBOX	   "/bin/busybox"
+#define RESTART_MS 2000u
+
+/* `argv` is ours, except for names of interfaces and the host name, which are checked.  0: it could not be started. */
+static pid_t spawn(const struct engine *e, const char *path, const char *const argv[],
+		   const char *interface)
+{
+	char state[PATH_MAX], name[IFNAMSIZ + 16];
+	char path_variable[] = "PATH=/bin:/sbin:/usr/bin:/usr/sbin", home[] = "HOME=/root";
+	char *envp[] = {path_variable, home, state, name, NULL};
+	posix_spawn_file_actions_t actions;
+	posix_spawnattr_t attr;
+	sigset_t none;
+	pid_t pid = 0;
+	int r;
+
+	(void)snprintf(state, sizeof(state), "HOIST_NET_STATE=%s", e->state);
+	(void)snprintf(name, sizeof(name), "interface=%s", interface);
+	(void)sigemptyset(&none);
+	(void)posix_spawnattr_init(&attr);
+	(void)posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK);
+	(void)posix_spawnattr_setsigmask(&attr, &none);
+	(void)posix_spawn_file_actions_init(&actions);
+	for (int fd = 0; fd < 3; fd++)
+		(void)posix_spawn_file_actions_addopen(&actions, fd, "/dev/null", O_RDWR, 0);
+	r = posix_spawn(&pid, path, &actions, &attr, (char *const *)argv, envp);
+	(void)posix_spawn_file_actions_destroy(&actions);
+	(void)posix_spawnattr_destroy(&attr);
+	errno = r;
+	return r == 0 ? pid : 0;
+}
+
+void engine_note(const struct engine *e, const char *name, const char *suffix, const char *text)
+{
+	char path[PATH_MAX];
+	int fd;
+
+	(void)snprintf(path, sizeof(path), "%s/%s.%s", e->state, name, suffix);
+	if (!text) {
+		(void)unlink(path);
+		return;
+	}
+	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	if (fd >= 0) {
+		(void)!write(fd, text, strlen(text));
+		(void)close(fd);
+	}
+}
+
+void engine_start_client(struct engine *e, struct port *p)
+{
+	char host[80] = "hostname:", pid[24], subject[40];
+	const char *const argv[] = {
+		"udhcpc", "-f",	 "-i", p->name,	 "-s", e->script, "-t", "4",
+		"-T",	  "3",	 "-A", "8",	 "-V", "hoist",	  "-O", "staticroutes",
+		"-O",	  "mtu", "-O", "search", "-x", host,	  NULL};
+
+	(void)gethostname(host + strlen(host), sizeof(host) - strlen(host) - 1);
+	p->client = spawn(e, BUSYBOX, argv, p->name);
+	if (p->client == 0) {
+		(void)snprintf(subject, sizeof(subject), "DHCP on %s", p->name);
+		engine_complain(e, subject, strerrordesc_np(errno), 0);
+		p->client_after_ms = clock_ms() + RESTART_MS;
+		e->is_pending = true;
+		return;
+	}
+	(void)snprintf(pid, sizeof(pid), "%d\n", (int)p->client);
+	engine_note(e, p->name, "pid", pid);
+}
+
+/* SIGCHLD is blocked; whose it is does not matter. */
+static void end_client(pid_t pid)
+{
+	struct timespec limit = {.tv_sec = 1};
+	sigset_t set;
+
+	(void)sigemptyset(&set);
+	(void)sigaddset(&set, SIGCHLD);
+	(void)kill(pid, SIGTERM);
+	for (unsigned i = 0; i < 3; i++) {
+		if (waitpid(pid, NULL, WNOHANG) != 0)
+			return;
+		(void)sigtimedwait(&set, NULL, &limit);
+	}
+	(void)kill(pid, SIGKILL);
+	(void)waitpid(pid, NULL, 0);
+}
+
+void engine_stop_client(struct engine *e, struct port *p)
+{
+	if (p->client == 0)
+		return;
+	end_client(p->client);
+	p->client = 0;
+	engine_note(e, p->name, "pid", NULL);
+}
+
+void engine_kick_client(const struct port *p)
+{
+	if (p->client > 0)
+		(void)kill(p->client, SIGUSR1);
+}
+
+void engine_reap(struct engine *e)
+{
+	for (size_t i = 0; i < PORTS_MAX; i++) {
+		struct port *p = &e->ports[i];
+
+		if (!p->index || p->client == 0 || waitpid(p->client, NULL, WNOHANG) != p->client)
+			continue;
+		p->client = 0;
+		p->client_after_ms = clock_ms() + RESTART_MS;
+		engine_note(e, p->name, "pid", NULL);
+	}
+}
+
+void engine_run_script(const struct engine *e, const char *word, const char *interface)
+{
+	const char *const argv[] = {e->script, word, NULL};
+	pid_t pid = spawn(e, e->script, argv, interface);
+
+	if (pid > 0)
+		(void)waitpid(pid, NULL, 0);
+}
+
+/* Is it a client of ours?  Numbers of processes are used again. */
+static bool is_client(long pid)
+{
+	char path[64], line[8] = "";
+	CLEANUP_CLOSE int fd = -1;
+
+	(void)snprintf(path, sizeof(path), "/proc/%ld/cmdline", pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	return fd >= 0 && read(fd, line, sizeof(line) - 1) > 0 && strcmp(line, "udhcpc") == 0;
+}
+
+static void kill_stray(const char *path)
+{
+	CLEANUP_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
+	char text[24] = "";
+	long pid;
+
+	if (fd < 0 || read(fd, text, sizeof(text) - 1) <= 0)
+		return;
+	pid = strtol(text, NULL, 10);
+	if (pid > 1 && is_client(pid))
+		(void)kill((pid_t)pid, SIGTERM);
+	(void)unlink(path);
+}
+
+void engine_kill_strays(struct engine *e)
+{
+	DIR *dir = opendir(e->state);
+	const struct dirent *d;
+
+	while (dir && (d = readdir(dir))) {
+		char path[PATH_MAX + 256];
+		size_t len = strlen(d->d_name);
+
+		if (len < 5 || strcmp(d->d_name + len - 4, ".pid") != 0)
+			continue;
+		(void)snprintf(path, sizeof(path), "%s/%s", e->state, d->d_name);
+		kill_stray(path);
+	}
+	if (dir)
+		(void)closedir(dir);
+}

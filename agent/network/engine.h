@@ -1,0 +1,95 @@
+/* engine.h - brings the machine's interfaces to what a plan says, and keeps them there. */
+#ifndef AGENT_NETWORK_ENGINE_H
+#define AGENT_NETWORK_ENGINE_H
+#include <limits.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "agent/network/rtnl.h"
+#include "common/netconf.h"
+
+#define PORTS_MAX      512u
+#define COMPLAINTS_MAX 64u
+
+/* What is known of an interface that is looked after. */
+struct port {
+	int index; /* 0: free */
+	char name[IFNAMSIZ];
+	bool is_seen; /* in this pass */
+	bool has_addresses;
+	bool has_role; /* a line is for it: its link is told of */
+	int carrier;   /* -1: not known yet */
+	pid_t client;  /* of DHCP, or 0 */
+	uint64_t client_after_ms;
+};
+
+/* What is wrong, so that it is said once. */
+struct complaint {
+	char subject[40], text[200]; /* subject "": free */
+	uint64_t since_ms;
+	bool is_said;
+};
+
+struct engine {
+	struct rtnl rtnl;
+	char state[PATH_MAX - 64], script[PATH_MAX];
+	const struct netconf *plan; /* not owned */
+	struct port ports[PORTS_MAX];
+	struct complaint complaints[COMPLAINTS_MAX];
+	int first
+		[NETCONF_LINES_MAX]; /* of ip= lines without an interface: the index of that which took it */
+	int bonds[NETCONF_BONDS_MAX]; /* index of a bond whose options are set */
+	struct rtnl_link *links;      /* as they were at the beginning of the pass; heap */
+	size_t links_len;
+	bool is_pending; /* something is to be tried again soon */
+};
+
+/* Its state is `state`/NAME.*, which the DHCP client's script shares. */
+int engine_open(struct engine *e, const char *state, const char *script,
+		struct err *err) MUST_CHECK;
+/* Clients end; addresses and links stay. */
+void engine_close(struct engine *e);
+/* Undo what the present plan made, and go on with this one. */
+void engine_set_plan(struct engine *e, const struct netconf *plan);
+/* Do what is to be done now.  Whatever fails is said once and tried again in a later pass. */
+void engine_pass(struct engine *e);
+/* Milliseconds until the next pass at the latest; -1: when something happens. */
+int engine_wait_ms(const struct engine *e);
+/* Clients that have ended. */
+void engine_reap(struct engine *e);
+
+/* ---- among its parts */
+
+/* A line for the console. */
+void engine_say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* `subject` cannot be done; said if it is new and `after_ms` have passed with it.  NULL: it is fine. */
+void engine_complain(struct engine *e, const char *subject, const char *text, uint64_t after_ms);
+
+const struct rtnl_link *engine_find_name(const struct engine *e, const char *name);
+const struct rtnl_link *engine_find_port(const struct engine *e, const struct netconf_port *p);
+bool engine_is_card(const struct rtnl_link *l);
+struct port *engine_port(struct engine *e, const struct rtnl_link *l); /* NULL: too many */
+/* Its client ends, its addresses by DHCP go. */
+void engine_release(struct engine *e, struct port *p);
+
+/* build.c: names, bonds, VLANs. */
+void engine_build(struct engine *e);
+void engine_unbuild(struct engine *e);
+/* address.c: one link, as the lines that are for it say.  `ips` of `len`; `is_dhcp`: of what no line names. */
+void engine_look_after(struct engine *e, const struct rtnl_link *l,
+		       const struct netconf_ip *const *ips, size_t len, bool is_dhcp);
+void engine_set_routes(struct engine *e);
+void engine_clear_addresses(struct engine *e);
+void engine_set_host(struct engine *e);
+/* dhcp.c */
+void engine_start_client(struct engine *e, struct port *p);
+void engine_stop_client(struct engine *e, struct port *p);
+void engine_kick_client(const struct port *p);
+/* The script with one word, and wait for it. */
+void engine_run_script(const struct engine *e, const char *word, const char *interface);
+/* Of a run before this one. */
+void engine_kill_strays(struct engine *e);
+/* `state`/NAME.SUFFIX with this text; NULL removes it. */
+void engine_note(const struct engine *e, const char *name, const char *suffix, const char *text);
+#endif

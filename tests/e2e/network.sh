@@ -1,0 +1,144 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+# hoist-agent network on virtual cables in a network namespace, with the live image's own DHCP script: what of it needs no other kernel.
+# Bonds, VLANs and real cards are in tests/qemu/network.sh.
+. "$(dirname "$0")/../lib/tap.sh"
+. "$(dirname "$0")/../lib/lan.sh"
+requires_root
+requires ip dnsmasq busybox
+agent=$TOP/${O:-build/release}/agent/hoist-agent
+ok "a LAN" lan_up lan
+guest=hoist-$$-guest
+ip netns add "$guest"
+guest_down()
+{
+	local pids
+	pids=$(ip netns pids "$guest")
+	# shellcheck disable=SC2086 # a list
+	[ -z "$pids" ] || kill $pids 2>/dev/null
+	ip netns del "$guest"
+}
+cleanup_fn guest_down
+inside() { ip netns exec "$guest" "$@"; }
+inside sysctl -qw net.ipv6.conf.default.accept_dad=0
+cable() # NAME: an interface of the guest whose other end is in the LAN
+{
+	ip -n "$(lan_ns lan)" link add "far-$1" type veth peer name "$1" netns "$guest" && ip -n "$(lan_ns lan)" link set "far-$1" master br0 up
+}
+# The script as it is, but for where it writes.
+sed -e "s|^\. /lib/hoist/functions|say() { echo \"hoist: \$*\" >>'$TAP_TMP/engine.log'; }|" -e "s|/etc/resolv.conf|$TAP_TMP/resolv.conf|g" \
+	"$TOP/initramfs/rootfs/lib/hoist/udhcpc" >"$TAP_TMP/script"
+chmod +x "$TAP_TMP/script"
+engine=
+start()
+{
+	ip netns exec "$guest" "$agent" network --settings "$TAP_TMP/settings" --state "$TAP_TMP/state" --script "$TAP_TMP/script" >>"$TAP_TMP/engine.log" 2>&1 &
+	engine=$!
+}
+log() { wait_line "${2:-30}" "$TAP_TMP/engine.log" "$1"; }
+said() { grep -cE "$1" "$TAP_TMP/engine.log"; }
+has() { [[ $(inside ip -o addr show dev "$1") == *"$2"* ]]; }
+has_not() { ! has "$@"; }
+route() { [[ $(inside ip "$1" route show) == *"$2"* ]]; }
+reload() { inside "$agent" network --reload "$TAP_TMP/new" --state "$TAP_TMP/state"; }
+
+for name in e0 e1 e2; do cable $name; done
+mac=$(inside cat /sys/class/net/e2/address)
+cat >"$TAP_TMP/settings" <<END
+# a medium's settings hold more than the network's
+name=box
+ip=10.77.1.5::10.77.1.1:255.255.255.0::e0:none:1400
+ip=[fd00:77::5]::[fd00:77::1]:64::e0:none
+  ip = e1:dhcp
+nameserver=10.77.1.99
+route=10.200.0.0/16:10.77.1.2
+route=[fd00:200::]/32:[fd00:77::2]:e0
+ifname=third:$mac
+ip=third:link6
+END
+start
+ok "a fixed address" log '^hoist: e0: address 10\.77\.1\.5/24, gateway 10\.77\.1\.1$'
+ok "one of IPv6" log '^hoist: e0: address fd00:77::5/64, gateway fd00:77::1$'
+ok "DHCP" log '^hoist: e1: address 10\.77\.1\.[0-9]+/24 by DHCP from 10\.77\.1\.1$'
+ok "all in force" eval 'has e0 "10.77.1.5/24 brd 10.77.1.255" && has e0 fd00:77::5/64 && has e1 10.77.1.'
+ok "the MTU too" grep -qx 1400 <(inside cat /sys/class/net/e0/mtu)
+ok "the default route" route -4 'default via 10.77.1.1 dev e0 proto static metric 1'
+ok "that of IPv6" route -6 'default via fd00:77::1 dev e0 proto static metric 1'
+ok "a route by a gateway that is known" wait_for 10 route -4 '10.200.0.0/16 via 10.77.1.2 dev e0'
+ok "a route on an interface" route -6 'fd00:200::/32 via fd00:77::2 dev e0'
+is "$(head -n 1 "$TAP_TMP/resolv.conf")" "nameserver 10.77.1.99" "the name server that was named comes first"
+ok "that of DHCP after it" wait_for 10 grep -qx 'nameserver 10.77.1.1' "$TAP_TMP/resolv.conf"
+ok "a card gets its name" log '^hoist: third: the card that was e2$'
+ok "and only what is within the link" wait_for 10 has third fe80:
+is "$(inside cat /proc/sys/net/ipv6/conf/third/accept_ra)" 0 "no router is asked there"
+ok "the server is reached" inside bash -c "exec 3<>/dev/tcp/10.77.1.1/53"
+
+# ---- links that go and come, and interfaces
+ip -n "$(lan_ns lan)" link set far-e1 down
+ok "a link that goes" log '^hoist: e1: no link$'
+count=$(said '^hoist: e1: link up')
+ip -n "$(lan_ns lan)" link set far-e1 up
+ok "and comes" wait_for 20 eval '[ "$(said "^hoist: e1: link up")" -gt '"$count"' ]'
+ip -n "$(lan_ns lan)" link del far-e0
+ok "an interface that goes" log '^hoist: e0: gone$'
+cable e0
+ok "is as it was when it comes back" wait_for 20 eval 'has e0 10.77.1.5/24 && has e0 fd00:77::5/64 && route -4 "default via 10.77.1.1 dev e0"'
+
+# ---- it ends badly: the next one takes over
+kill -9 $engine
+wait $engine 2>/dev/null
+old=$(cat "$TAP_TMP/state/e1.pid")
+ok "its client goes on" kill -0 "$old"
+start
+ok "a new one has another" wait_for 20 eval '[ -s "$TAP_TMP/state/e1.pid" ] && [ "$(cat "$TAP_TMP/state/e1.pid")" != '"$old"' ]'
+ok "and has ended the old" wait_for 10 eval "! grep -q . /proc/$old/cmdline"
+ok "the address is there again" wait_for 30 has e1 10.77.1.
+"$agent" network --settings "$TAP_TMP/settings" --state "$TAP_TMP/state" >"$TAP_TMP/second.log" 2>&1
+like "$?:$(cat "$TAP_TMP/second.log")" "^1:.*another 'hoist-agent network' runs" "there is one of it at a time"
+
+# ---- told anew
+echo 'ip=10.77.1.300:::24::e0:none' >"$TAP_TMP/new"
+reload 2>"$TAP_TMP/reload.log"
+like "$?:$(cat "$TAP_TMP/reload.log")" "^1:.*'10\.77\.1\.300' is not an IP address" "a wrong file is refused"
+ok "and nothing has changed" eval 'has e0 10.77.1.5/24 && has e1 10.77.1.'
+printf 'ip=e0:dhcp\nip=10.77.1.6:::24::e1:none\n' >"$TAP_TMP/new"
+ok "a right one is taken" reload
+ok "DHCP where there was an address" wait_for 30 has e0 10.77.1.1
+ok "which is gone" eval 'has_not e0 10.77.1.5/ && has_not e0 fd00:77::5'
+ok "and an address where there was DHCP" wait_for 10 has e1 10.77.1.6/24
+is "$(inside ip -4 -o addr show dev e1 | wc -l)" 1 "alone"
+nok "without the client" test -e "$TAP_TMP/state/e1.pid"
+nok "no route is left over" route -4 'default via 10.77.1.1 dev e0 proto static metric 1 '
+nok "nor one of those named" route -4 10.200.0.0/16
+
+# ---- what fails is said once and tried again
+inside sysctl -qw net.ipv6.conf.e1.disable_ipv6=1
+printf 'ip=[fd00:77::7]:::64::e1:none\n' >"$TAP_TMP/new"
+ok "an address that the kernel will not have" reload
+ok "is complained of" log '^hoist: e1: give it the address fd00:77::7/64: .*; it is tried again for as long as it takes$'
+cable e3 # something happens
+cable e4
+inside sysctl -qw net.ipv6.conf.e1.disable_ipv6=0
+ok "and there once it can be" wait_for 20 has e1 fd00:77::7/64
+is "$(said 'give it the address fd00:77::7/64: ')" 1 "said once"
+cp "$TAP_TMP/settings" "$TAP_TMP/new"
+rm "$TAP_TMP/state/lines"
+kill -HUP $engine
+ok "the signal alone reads the first lines again" wait_for 30 has e0 10.77.1.5/24
+kill $engine
+wait $engine
+is $? 0 "it ends when told to"
+nok "with its clients" pgrep -f "udhcpc -f -i e1 -s $TAP_TMP/script"
+
+# ---- the plan alone
+is "$("$agent" network --check --cmdline 'quiet ip=eth0:dhcp hoist.nameserver=10.0.0.1 route=x bond=bond0:eth1,eth2:mode=1')" \
+	"bond0: bond of eth1, eth2, mode active-backup
+eth0: DHCP
+name server 10.0.0.1" "the kernel line: dracut's words, and ours"
+is "$("$agent" network --check --cmdline 'quiet hoist.name=x' --settings "$TAP_TMP/settings" | head -n 2)" \
+	"third: the card $mac
+e0: address 10.77.1.5/24, gateway 10.77.1.1, MTU 1400" "without such words the settings count"
+is "$("$agent" network --check --cmdline 'ip=off' --settings "$TAP_TMP/settings")" "whatever no other line names: nothing" "with one they do not"
+"$agent" network >"$TAP_TMP/bare.log" 2>&1
+is $? 2 "without a word of what to set up it does nothing"
+done_testing
