@@ -9,6 +9,7 @@
 #	lan_start office server hoist-server --data "$TAP_TMP/data"
 #						a program in it, in the background; its output in $TAP_TMP/server.log
 #	lan_stop server				ends it
+#	lan_stop dhcp-office; lan_dhcp office 10.77.1	stops its DHCP and DNS, starts them again
 #	lan_wait server 30 REGEX		waits for a line of that output; fails at once when the program has ended
 #
 #	vm_start source office --iso build/hoist.iso --disk a.img,ide,serial=S1
@@ -50,6 +51,13 @@ lan_up()
 		ip -n "$ns" link add br0 type bridge stp_state 0 forward_delay 0 &&
 		ip -n "$ns" addr add "$net.1/24" broadcast "$net.255" dev br0 &&
 		ip -n "$ns" link set br0 up || return
+	lan_dhcp "$1" "$net"
+}
+
+# lan_dhcp NAME NET: its DHCP and DNS, which lan_up starts; after a lan_stop dhcp-NAME.
+lan_dhcp()
+{
+	local net=$2
 	lan_start "$1" "dhcp-$1" dnsmasq --no-daemon --conf-file=/dev/null --user= --group= --pid-file= --interface=br0 --bind-interfaces \
 		--no-resolv --no-hosts --domain=hoist.test --host-record="server.hoist.test,$net.1" \
 		--dhcp-range="$net.100,$net.200,255.255.255.0,1h" --dhcp-leasefile="$TAP_TMP/leases-$1" --log-dhcp

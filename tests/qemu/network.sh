@@ -1,0 +1,97 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Networks that DHCP on every card does not do for: VLANs only, a trunk (802.3ad), fixed addresses where nobody speaks DHCP, active-backup,
+# IPv6 alone with a link that comes late, and a wrong line.  Each machine reaches "registered".
+. "$(dirname "$0")/../lib/tap.sh"
+. "$(dirname "$0")/../lib/lan.sh"
+. "$(dirname "$0")/../lib/migration.sh"
+requires_root
+requires qemu-system-x86_64 ip dnsmasq jq python3 busybox
+net=$TOP/build/netboot
+[ -e "$net/vmlinuz" ] || bail_out "no build/netboot: make netboot"
+quiet='console=tty0 console=ttyS0,115200 quiet'
+
+ok "a LAN" lan_up lan
+# The announcement is to be heard by IPv4 at first.
+lan_run lan sysctl -qw net.ipv6.conf.br0.disable_ipv6=1
+ok "in which nobody speaks DHCP" lan_stop dhcp-lan
+ok "a server" server_up lan
+ok "its tap" lan_tap lan trunk
+lan_start lan switch "$TOP/tests/lib/switch" trunk 7001,7002,tag=5 7003 7004 7005 7006
+ok "a switch" lan_wait switch 20 switching
+
+# card CABLE: options for a card on that cable of the switch; its address ends in the cable's last digit
+card() { echo -netdev "socket,id=n$1,udp=127.0.0.1:$1,localaddr=127.0.0.1:$(($1 + 1000))" -device "e1000,netdev=n$1,mac=52:54:00:77:aa:0${1: -1}"; }
+# start NAME APPEND CABLE...
+start()
+{
+	local name=$1 append=$2 cards=()
+	shift 2
+	for cable; do read -ra card < <(card "$cable"); cards+=("${card[@]}"); done
+	cat "$net/initramfs.img" "$TAP_TMP/$name.cpio" >"$TAP_TMP/initrd"
+	lan_vms[$name]=lan
+	mkdir -p "$(vm_dir "$name")"
+	cleanup_fn vm_stop "$name"
+	lan_start lan "$name" "$TOP/scripts/run-qemu" --run "$(vm_dir "$name")" --kernel "$net/vmlinuz" --initrd "$TAP_TMP/initrd" --append "$append" \
+		--mem 512 -- "${cards[@]}"
+	wait_for 30 test -S "$(vm_dir "$name")/qmp.sock"
+}
+pull() { vm_qmp "$1" set_link "{\"name\":\"n$2\",\"up\":false}" >/dev/null; }
+plug() { vm_qmp "$1" set_link "{\"name\":\"n$2\",\"up\":true}" >/dev/null; }
+answers() { lan_run lan busybox ping -c 1 -W 2 "$1"; }
+
+# ---- a medium's settings: a VLAN on a trunk, a fixed address; the server is found by broadcast
+ok "settings" hoist lan iso --in "$net/settings.cpio" --out "$TAP_TMP/first.cpio" --new-token --bond bond0:eth0,eth1:mode=802.3ad,lacp_rate=fast \
+	--vlan bond0.5:bond0 --ip 10.77.1.50::10.77.1.1:255.255.255.0:tagged:bond0.5:none --nameserver 10.77.1.1
+ok "started" start first "$quiet hoist.shell" 7001 7002 7003 7004
+id=$(machine_wait lan 400 '.state == "idle" and .address == "10.77.1.50"')
+isnt "$id" '' "registered by its fixed address"
+ok "through the trunk's one cable" lan_wait switch 10 'cable 7001 carries by LACP'
+ok "and the other" lan_wait switch 10 'cable 7002 carries by LACP'
+said() { ok "$1: '$2'" grep -qaE "$2" "$(vm_log "$1")"; }
+said first 'hoist: bond0: bond, mode 802\.3ad'
+said first 'hoist: bond0\.5: VLAN 5 on bond0'
+said first 'hoist: bond0\.5: address 10\.77\.1\.50/24, gateway 10\.77\.1\.1'
+nok "a card that no line names is left alone" grep -qaE 'hoist: eth[23]:' "$(vm_log first)"
+pull first 7001
+ok "a cable less is no harm" wait_for 60 answers 10.77.1.50
+# shellcheck disable=SC2016 # the machine expands what is typed
+vm_type first 'echo "is $(hostname) $(cat /proc/net/bonding/bond0 | grep -c "Partner Mac Address: 02:00:00:00:00:01") $(head -n 1 /etc/resolv.conf)"'
+ok "its host name, its partner, its name server" vm_wait first 30 '^is tagged 1 nameserver 10\.77\.1\.1'
+
+# ---- told anew: active-backup of cards named by their addresses, DHCP
+ok "DHCP" lan_dhcp lan 10.77.1
+vm_type first 'printf "bond=bond1:52-54-00-77-aa-03,enx52540077aa04:mode=active-backup\nip=bond1:dhcp\n" >/tmp/n; hoist-agent network --reload /tmp/n'
+# It would notice by itself, after the minute that a connection may be silent.
+# shellcheck disable=SC2016
+vm_type first 'for p in $(pidof hoist-agent); do grep -q run /proc/$p/cmdline && kill $p; done'
+ok "told anew" vm_wait first 120 'hoist: bond1: address 10\.77\.1\.1[0-9]+/24 by DHCP'
+address=$(sed -n 's/.*bond1: address \([0-9.]*\).*/\1/p' "$(vm_log first)" | tail -n 1)
+is "$(machine_wait lan 120 ".state == \"idle\" and .address == \"$address\"")" "$id" "registered by the other bond"
+vm_type first 'ip -o link | grep -c bond0; cat /sys/class/net/bond1/bonding/active_slave'
+ok "the first is gone" vm_wait first 30 '^0.?$'
+pull first 7003
+ok "the other cable takes over" wait_for 60 answers "$address"
+ok "seen there" lan_wait switch 10 'address .* on cable 7004'
+lan_stop dhcp-lan
+vm_stop first
+
+# ---- IPv6 alone, to a server by its address, over a link that comes late; and a line that is wrong
+lan_run lan sysctl -qw net.ipv6.conf.br0.disable_ipv6=0
+ok "the LAN has IPv6" lan_run lan ip addr add fd00:77::1/64 dev br0
+ok "settings" hoist lan iso --in "$net/settings.cpio" --out "$TAP_TMP/second.cpio" --new-token --server 'https://[fd00:77::1]:4647' --set discovery=no
+ok "started" start second "$quiet ip=[fd00:77::60]::[fd00:77::1]:64::eth0:none ip=eth1:dchp" 7005 7006
+ok "the link that is to come late" pull second 7005
+ok "the wrong line is named" vm_wait second 400 "hoist: ip=eth1:dchp: 'dchp' is not one of dhcp, .*; this line is passed over, and DHCP is tried on every card"
+ok "the link that is not there too" vm_wait second 120 'hoist: eth0: no link'
+ok "DHCP is asked for where nobody answers" vm_wait second 120 'hoist: eth1: no answer by DHCP yet, still asking'
+ok "the server is not reached" vm_wait second 120 'https://\[fd00:77::1\]:4647/v1/agent/register: .*trying again'
+pull second 7006 # on the same network: answers could come this way
+plug second 7005
+ok "the link comes" vm_wait second 60 'hoist: eth0: link up'
+isnt "$(machine_wait lan 180 '.state == "idle" and .address == "fd00:77::60"')" '' "registered by IPv6"
+ok "DHCP comes" lan_dhcp lan 10.77.1
+plug second 7006
+ok "and is heard after all" vm_wait second 120 'hoist: eth1: address 10\.77\.1\.[0-9]+/24 by DHCP'
+vm_stop second
+done_testing
