@@ -102,6 +102,7 @@ COMMON_SRC := \
 	common/medium_settings.c \
 	common/message.c \
 	common/netconf.c \
+	common/netconf_ip.c \
 	common/netconf_parse.c \
 	common/netconf_print.c \
 	common/node.c \

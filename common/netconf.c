@@ -1,9 +1,7 @@
-/* A line is cut at its colons, but not within brackets, which IPv6 addresses stand in.  What the fields mean follows from the first one: an
- * address, or nothing, begins the long form of ip=; a name the short one.  Each line is judged against those before it, so that a caller who
+/* A line is cut at its colons, but not within brackets, which IPv6 addresses stand in.  Each line is judged against those before it, so that a caller who
  * passes over what is refused has a plan without contradictions. */
 #include "common/netconf.h"
 
-#include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
@@ -12,261 +10,6 @@
 #include <sys/socket.h>
 
 #include "common/netconf_parse.h"
-
-#define FIELDS_MAX 24u
-#define TEXT_MAX   600u
-
-#define METHODS "dhcp, on, any, auto6, either6, link6, none, off"
-
-struct line {
-	char text[TEXT_MAX]; /* cut up */
-	char *fields[FIELDS_MAX];
-	size_t len;
-};
-
-static int split(struct line *l, const char *value, struct err *err)
-{
-	unsigned depth = 0;
-
-	for (const char *p = value; *p; p++) {
-		if (*p <= 0x20 || *p > 0x7e)
-			return err_set(err, -EINVAL,
-				       "it holds a character that is not printable ASCII");
-	}
-	if (strlen(value) >= sizeof(l->text))
-		return err_set(err, -EINVAL, "it is longer than %u characters", TEXT_MAX - 1);
-	(void)snprintf(l->text, sizeof(l->text), "%s", value);
-	l->fields[0] = l->text;
-	l->len = 1;
-	for (char *p = l->text; *p; p++) {
-		depth += *p == '[';
-		depth -= *p == ']' && depth > 0;
-		if (*p != ':' || depth > 0)
-			continue;
-		if (l->len == FIELDS_MAX)
-			return err_set(err, -EINVAL, "it has too many fields");
-		*p = '\0';
-		l->fields[l->len++] = p + 1;
-	}
-	return depth ? err_set(err, -EINVAL, "a bracket is not closed") : 0;
-}
-
-/* "" for a field that is not there. */
-static const char *field(const struct line *l, size_t i)
-{
-	return i < l->len ? l->fields[i] : "";
-}
-
-/* A hardware address as the last field of ip=: its colons have cut it into six, or it has dashes and is one. */
-static int parse_last_mac(const struct line *l, size_t from, uint8_t *ret, bool *ret_set,
-			  struct err *err)
-{
-	char text[24];
-
-	if (l->len <= from || (l->len == from + 1 && !*l->fields[from]))
-		return 0;
-	if (l->len == from + 6) {
-		(void)snprintf(text, sizeof(text), "%.3s:%.3s:%.3s:%.3s:%.3s:%.3s", l->fields[from],
-			       l->fields[from + 1], l->fields[from + 2], l->fields[from + 3],
-			       l->fields[from + 4], l->fields[from + 5]);
-	} else if (l->len == from + 1) {
-		(void)snprintf(text, sizeof(text), "%.20s", l->fields[from]);
-	} else {
-		return err_set(err, -EINVAL, "it has too many fields");
-	}
-	*ret_set = true;
-	return netconf_parse_mac(text, ret, err);
-}
-
-/* ---- ip= */
-
-static int parse_method(const char *text, struct netconf_ip *ip, struct err *err)
-{
-	static const struct {
-		const char *name;
-		enum netconf_method method;
-	} methods[] = {
-		{"dhcp", NETCONF_DHCP},	  {"on", NETCONF_DHCP},	      {"any", NETCONF_DHCP},
-		{"auto6", NETCONF_AUTO6}, {"either6", NETCONF_AUTO6}, {"link6", NETCONF_LINK6},
-		{"none", NETCONF_NONE},	  {"off", NETCONF_NONE},
-	};
-
-	for (size_t i = 0; i < sizeof(methods) / sizeof(*methods); i++) {
-		if (strcmp(text, methods[i].name) == 0) {
-			ip->method = methods[i].method;
-			return 0;
-		}
-	}
-	if (strcmp(text, "dhcp6") == 0)
-		return err_set(err, -EINVAL,
-			       "DHCP of IPv6 is not part of this image: auto6, or a fixed address");
-	return err_set(err, -EINVAL,
-		       "'%.40s' is not one of " METHODS " (IPv6 addresses stand in brackets)",
-		       text);
-}
-
-static bool looks_like_address(const char *text)
-{
-	return *text == '[' || (strchr(text, '.') && strspn(text, "0123456789./") == strlen(text));
-}
-
-/* ip=METHOD, ip=INTERFACE:METHOD[:[MTU][:MAC]] */
-static int parse_short(const struct line *l, struct netconf_ip *ip, struct err *err)
-{
-	int r;
-
-	if (l->len == 1) {
-		ip->is_any = true;
-		return parse_method(l->fields[0], ip, err);
-	}
-	r = netconf_parse_port(l->fields[0], &ip->port, err);
-	if (r == 0)
-		r = parse_method(l->fields[1], ip, err);
-	if (r == 0)
-		r = netconf_parse_mtu(field(l, 2), &ip->mtu, err);
-	return r == 0 ? parse_last_mac(l, 3, ip->mac, &ip->sets_mac, err) : r;
-}
-
-/* What follows the method: name servers, or MTU and hardware address. */
-static int parse_tail(const struct line *l, struct netconf_ip *ip, struct err *err)
-{
-	int r = 0;
-
-	if (!looks_like_address(field(l, 7)) && !looks_like_address(field(l, 8))) {
-		r = netconf_parse_mtu(field(l, 7), &ip->mtu, err);
-		return r == 0 ? parse_last_mac(l, 8, ip->mac, &ip->sets_mac, err) : r;
-	}
-	if (l->len > 9)
-		return err_set(err, -EINVAL, "there are more than two name servers in it");
-	for (size_t i = 0; i < 2 && r == 0; i++) {
-		if (*field(l, 7 + i))
-			r = netconf_parse_address(field(l, 7 + i), &ip->dns[i], err);
-	}
-	return r;
-}
-
-static int check_host_name(const char *text, struct err *err)
-{
-	size_t n = strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-");
-
-	if (text[n] == '\0' && n <= 64 && text[0] != '.' && text[0] != '-')
-		return 0;
-	return err_set(err, -EINVAL, "'%.80s' is not a host name", text);
-}
-
-/* Addresses: what there is must fit together. */
-static int parse_client(const struct line *l, struct netconf_ip *ip, struct err *err)
-{
-	int r = netconf_parse_address(l->fields[0], &ip->client, err);
-
-	if (r == 0 && *field(l, 1))
-		r = netconf_parse_net(field(l, 1), &ip->peer, err);
-	if (r == 0 && *field(l, 2))
-		r = netconf_parse_address(field(l, 2), &ip->gateway, err);
-	if (r == 0 && !*field(l, 3))
-		r = err_set(err, -EINVAL, "the netmask is missing, as 255.255.255.0 or 24");
-	if (r == 0)
-		r = netconf_parse_mask(field(l, 3), &ip->client, err);
-	if (r < 0)
-		return r;
-	if ((ip->peer.family && ip->peer.family != ip->client.family) ||
-	    (ip->gateway.family && ip->gateway.family != ip->client.family))
-		return err_set(err, -EINVAL, "it mixes IPv4 and IPv6");
-	if (!netconf_is_host(&ip->client))
-		return err_set(err, -EINVAL, "'%.60s' is not the address of one machine",
-			       l->fields[0]);
-	if (ip->gateway.family && !netconf_is_host(&ip->gateway))
-		return err_set(err, -EINVAL, "'%.60s' is not the address of a gateway",
-			       field(l, 2));
-	return 0;
-}
-
-/* ip=CLIENT:[PEER]:GATEWAY:NETMASK:HOSTNAME:INTERFACE:METHOD[:...] */
-static int parse_long(const struct line *l, struct netconf_ip *ip, struct err *err)
-{
-	int r = 0;
-
-	if (*field(l, 6))
-		r = parse_method(field(l, 6), ip, err);
-	if (r == 0 && *l->fields[0]) {
-		if (ip->method != NETCONF_NONE)
-			return err_set(
-				err, -EINVAL,
-				"it has a fixed address and '%s': an address goes with 'none'",
-				field(l, 6));
-		r = parse_client(l, ip, err);
-	} else if (r == 0 && (*field(l, 1) || *field(l, 2) || *field(l, 3))) {
-		r = err_set(err, -EINVAL,
-			    "it has a peer, gateway or netmask, but no address of its own");
-	}
-	if (r == 0)
-		r = check_host_name(field(l, 4), err);
-	if (r < 0)
-		return r;
-	(void)snprintf(ip->host_name, sizeof(ip->host_name), "%.64s", field(l, 4));
-	if (*field(l, 5)) {
-		r = netconf_parse_port(field(l, 5), &ip->port, err);
-	} else if (!ip->client.family) {
-		ip->is_any = true;
-	}
-	return r == 0 ? parse_tail(l, ip, err) : r;
-}
-
-/* Two lines of one interface must not get into each other's way. */
-static int check_beside(const struct netconf_ip *a, const struct netconf_ip *b, struct err *err)
-{
-	bool same = a->is_any ? b->is_any : !b->is_any && netconf_port_is_same(&a->port, &b->port);
-
-	if (!same)
-		return 0;
-	if (a->is_any || (a->method == b->method && a->method != NETCONF_NONE))
-		return err_set(err, -EINVAL, "another line says how already");
-	if ((a->client.family == AF_INET && b->method == NETCONF_DHCP) ||
-	    (b->client.family == AF_INET && a->method == NETCONF_DHCP))
-		return err_set(err, -EINVAL,
-			       "the same interface has a fixed IPv4 address and DHCP");
-	if (a->sets_mac && b->sets_mac && memcmp(a->mac, b->mac, sizeof(a->mac)) != 0)
-		return err_set(err, -EINVAL, "another line gives it another hardware address");
-	if (a->mtu && b->mtu && a->mtu != b->mtu)
-		return err_set(err, -EINVAL, "another line gives it another MTU");
-	return 0;
-}
-
-static int check_ip(const struct netconf *n, const struct netconf_ip *ip, struct err *err)
-{
-	int r = 0;
-
-	for (size_t i = 0; i < n->ips_len && r == 0; i++)
-		r = check_beside(&n->ips[i], ip, err);
-	for (size_t i = 0; i < n->bonds_len && r == 0 && netconf_port_is_set(&ip->port); i++) {
-		for (size_t k = 0; k < n->bonds[i].slaves_len; k++) {
-			if (netconf_port_is_same(&n->bonds[i].slaves[k], &ip->port))
-				r = err_set(err, -EINVAL,
-					    "the interface belongs to %s, which has the addresses",
-					    n->bonds[i].name);
-		}
-	}
-	for (size_t i = 0; i < n->names_len && r == 0 && ip->sets_mac; i++) {
-		if (strcmp(n->names[i].name, ip->port.name) == 0)
-			r = err_set(err, -EINVAL,
-				    "ifname= names the interface by its hardware address, so that "
-				    "cannot be changed");
-	}
-	return r;
-}
-
-static int add_ip(struct netconf *n, const struct line *l, struct err *err)
-{
-	struct netconf_ip ip = {.is_any = false};
-	bool is_long = looks_like_address(l->fields[0]) || (!*l->fields[0] && l->len > 1);
-	int r = is_long ? parse_long(l, &ip, err) : parse_short(l, &ip, err);
-
-	if (r == 0)
-		r = check_ip(n, &ip, err);
-	if (r == 0)
-		n->ips[n->ips_len++] = ip;
-	return r;
-}
 
 /* ---- vlan= */
 
@@ -286,34 +29,38 @@ static int parse_vlan_name(const char *name, struct netconf_vlan *v, struct err 
 	if (digits && isdigit((unsigned char)*digits) &&
 	    strspn(digits, "0123456789") == strlen(digits) && strlen(digits) <= 4)
 		id = strtoul(digits, NULL, 10);
-	if (id < 1 || id > 4094)
+	if (id < 1 || id > 4094) {
 		return err_set(err, -EINVAL,
 			       "'%s' is not the name of a VLAN: vlan5, vlan0005, eth0.5 or "
 			       "eth0.0005, the number from 1 to 4094",
 			       name);
+	}
 	v->id = (uint16_t)id;
 	return 0;
 }
 
-static int add_vlan(struct netconf *n, const struct line *l, struct err *err)
+static int add_vlan(struct netconf *n, const struct netconf_line *l, struct err *err)
 {
 	struct netconf_vlan v = {.id = 0};
-	const char *dot = strrchr(l->fields[0], '.');
-	size_t stem = dot ? (size_t)(dot - l->fields[0]) : 0;
+	const char *dot;
+	size_t stem;
 	int r;
 
 	if (l->len != 2)
 		return err_set(err, -EINVAL, "it is not of the form NAME:DEVICE");
-	r = parse_vlan_name(l->fields[0], &v, err);
+	dot = strrchr(netconf_field(l, 0), '.');
+	stem = dot ? (size_t)(dot - netconf_field(l, 0)) : 0;
+	r = parse_vlan_name(netconf_field(l, 0), &v, err);
 	if (r == 0)
-		r = netconf_parse_port(l->fields[1], &v.device, err);
+		r = netconf_parse_port(netconf_field(l, 1), &v.device, err);
 	if (r < 0)
 		return r;
 	if (stem && !v.device.by_mac &&
-	    (strncmp(v.device.name, v.name, stem) != 0 || v.device.name[stem] != '\0'))
+	    (strncmp(v.device.name, v.name, stem) != 0 || v.device.name[stem] != '\0')) {
 		return err_set(err, -EINVAL,
 			       "'%s' is on '%s' by its name and on '%s' by what follows", v.name,
 			       v.name, v.device.name);
+	}
 	if (!v.device.by_mac && strcmp(v.name, v.device.name) == 0)
 		return err_set(err, -EINVAL, "'%s' cannot be on itself", v.name);
 	r = netconf_check_new_name(n, v.name, err);
@@ -369,24 +116,23 @@ static int check_slaves(const struct netconf *n, const struct netconf_bond *b, s
 		const struct netconf_port *p = &b->slaves[i];
 
 		for (size_t k = 0; k < n->ips_len; k++) {
-			if (netconf_port_is_set(p) && netconf_port_is_same(p, &n->ips[k].port))
+			if (netconf_port_is_set(p) && netconf_port_is_same(p, &n->ips[k].port)) {
 				return err_set(err, -EINVAL,
 					       "a line ip= is for one of its slaves: the bond has "
 					       "the addresses");
+			}
 		}
 		for (size_t k = 0; k < n->bonds_len; k++) {
-			for (size_t m = 0; m < n->bonds[k].slaves_len; m++) {
-				if (netconf_port_is_same(p, &n->bonds[k].slaves[m]))
-					return err_set(err, -EINVAL,
-						       "one of its slaves belongs to %s",
-						       n->bonds[k].name);
+			if (netconf_bond_has(&n->bonds[k], p)) {
+				return err_set(err, -EINVAL, "one of its slaves belongs to %s",
+					       n->bonds[k].name);
 			}
 		}
 	}
 	return 0;
 }
 
-static int add_bond(struct netconf *n, const struct line *l, struct err *err)
+static int add_bond(struct netconf *n, const struct netconf_line *l, struct err *err)
 {
 	struct netconf_bond b = {.mode = "balance-rr"};
 	char fallback[] = "eth0,eth1";
@@ -397,10 +143,10 @@ static int add_bond(struct netconf *n, const struct line *l, struct err *err)
 	r = netconf_parse_name(l->fields[0], b.name, err);
 	if (r == 0)
 		r = parse_slaves(l->len > 1 ? l->fields[1] : fallback, &b, err);
-	if (r == 0 && *field(l, 2))
+	if (r == 0 && *netconf_field(l, 2))
 		r = parse_options(l->fields[2], &b, err);
 	if (r == 0)
-		r = netconf_parse_mtu(field(l, 3), &b.mtu, err);
+		r = netconf_parse_mtu(netconf_field(l, 3), &b.mtu, err);
 	if (r == 0)
 		r = netconf_check_new_name(n, b.name, err);
 	if (r == 0)
@@ -422,18 +168,18 @@ static int add_nameserver(struct netconf *n, const char *value, struct err *err)
 	return r;
 }
 
-static int add_route(struct netconf *n, const struct line *l, struct err *err)
+static int add_route(struct netconf *n, const struct netconf_line *l, struct err *err)
 {
 	struct netconf_route route = {.port = {.by_mac = false}};
 	int r;
 
-	if (l->len < 2 || l->len > 3 || !*l->fields[0] || !(*l->fields[1] || *field(l, 2)))
+	if (l->len < 2 || l->len > 3 || !*l->fields[0] || !(*l->fields[1] || *netconf_field(l, 2)))
 		return err_set(err, -EINVAL,
 			       "it is not of the form NET/NETMASK:GATEWAY[:INTERFACE]");
 	r = netconf_parse_net(l->fields[0], &route.net, err);
 	if (r == 0 && *l->fields[1])
 		r = netconf_parse_address(l->fields[1], &route.gateway, err);
-	if (r == 0 && *field(l, 2))
+	if (r == 0 && *netconf_field(l, 2))
 		r = netconf_parse_port(l->fields[2], &route.port, err);
 	if (r < 0)
 		return r;
@@ -464,12 +210,13 @@ static int add_ifname(struct netconf *n, const char *value, struct err *err)
 	(void)snprintf(text, sizeof(text), "%.*s",
 		       (int)(colon - value > IFNAMSIZ ? IFNAMSIZ : colon - value), value);
 	r = netconf_parse_name(text, name.name, err);
-	if (r == 0 && is_kernels_name(name.name))
+	if (r == 0 && is_kernels_name(name.name)) {
 		r = err_set(
 			err, -EINVAL,
 			"'%s' is a name that the kernel gives, perhaps to another card: call it "
 			"lan0, say",
 			name.name);
+	}
 	if (r == 0)
 		r = netconf_parse_mac(colon + 1, name.mac, err);
 	if (r == 0)
@@ -532,14 +279,14 @@ static bool is_full(const struct netconf *n, enum key key)
 
 static int add(struct netconf *n, enum key key, const char *value, struct err *err)
 {
-	struct line l = {.len = 0};
-	int r = split(&l, value, err);
+	struct netconf_line l = {.len = 0};
+	int r = netconf_split(&l, value, err);
 
 	if (r < 0)
 		return r;
 	switch (key) {
 	case KEY_IP:
-		return add_ip(n, &l, err);
+		return netconf_add_ip(n, &l, err);
 	case KEY_VLAN:
 		return add_vlan(n, &l, err);
 	case KEY_BOND:

@@ -12,6 +12,48 @@
 
 #define MTU_MIN 68ul /* of IPv4, RFC 791 */
 
+int netconf_split(struct netconf_line *l, const char *value, struct err *err)
+{
+	unsigned depth = 0;
+
+	for (const char *p = value; *p; p++) {
+		if (*p <= 0x20 || *p > 0x7e)
+			return err_set(err, -EINVAL,
+				       "it holds a character that is not printable ASCII");
+	}
+	if (strlen(value) >= sizeof(l->text))
+		return err_set(err, -EINVAL, "it is longer than %u characters",
+			       NETCONF_TEXT_MAX - 1);
+	(void)snprintf(l->text, sizeof(l->text), "%s", value);
+	l->fields[0] = l->text;
+	l->len = 1;
+	for (char *p = l->text; *p; p++) {
+		depth += *p == '[';
+		depth -= *p == ']' && depth > 0;
+		if (*p != ':' || depth > 0)
+			continue;
+		if (l->len == NETCONF_FIELDS_MAX)
+			return err_set(err, -EINVAL, "it has too many fields");
+		*p = '\0';
+		l->fields[l->len++] = p + 1;
+	}
+	return depth ? err_set(err, -EINVAL, "a bracket is not closed") : 0;
+}
+
+const char *netconf_field(const struct netconf_line *l, size_t i)
+{
+	return i < l->len && l->fields[i] ? l->fields[i] : "";
+}
+
+bool netconf_bond_has(const struct netconf_bond *b, const struct netconf_port *p)
+{
+	for (size_t i = 0; i < b->slaves_len; i++) {
+		if (netconf_port_is_same(&b->slaves[i], p))
+			return true;
+	}
+	return false;
+}
+
 int netconf_parse_name(const char *text, char ret[static IFNAMSIZ], struct err *err)
 {
 	static const char *const others[] = {".", "..", "lo", "all", "default"};
@@ -23,11 +65,12 @@ int netconf_parse_name(const char *text, char ret[static IFNAMSIZ], struct err *
 	}
 	if (len == 0 || len >= IFNAMSIZ ||
 	    strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") !=
-		    len)
+		    len) {
 		return err_set(err, -EINVAL,
 			       "'%.40s' is not the name of an interface: 1 to 15 letters, digits, "
 			       "'.', '_' or '-'",
 			       text);
+	}
 	memcpy(ret, text, len + 1);
 	return 0;
 }
@@ -54,11 +97,12 @@ int netconf_parse_mac(const char *text, uint8_t ret[static NETCONF_MAC_SIZE], st
 {
 	uint8_t mac[NETCONF_MAC_SIZE];
 
-	if (!read_mac(text, ':', mac) && !read_mac(text, '-', mac))
+	if (!read_mac(text, ':', mac) && !read_mac(text, '-', mac)) {
 		return err_set(err, -EINVAL,
 			       "'%.40s' is not the hardware address of a card, such as "
 			       "52:54:00:12:34:56",
 			       text);
+	}
 	memcpy(ret, mac, sizeof(mac));
 	return 0;
 }
@@ -107,7 +151,7 @@ int netconf_parse_address(const char *text, struct netconf_address *ret, struct 
 		a.prefix = 128;
 	}
 	if (len < sizeof(plain))
-		memcpy(plain, text, len);
+		(void)snprintf(plain, sizeof(plain), "%.*s", (int)len, text);
 	if (a.prefix == 32 && inet_pton(AF_INET, plain, a.bytes) == 1) {
 		a.family = AF_INET;
 	} else if (inet_pton(AF_INET6, plain, a.bytes) == 1) {
@@ -141,11 +185,12 @@ int netconf_parse_mask(const char *text, struct netconf_address *a, struct err *
 	if (strchr(text, '.') && a->family == AF_INET)
 		v = mask_length(text);
 	else if (*text && strspn(text, "0123456789") == strlen(text) && strlen(text) <= 3)
-		v = atoi(text);
-	if (v < 0 || v > most)
+		v = (int)strtol(text, NULL, 10);
+	if (v < 0 || v > most) {
 		return err_set(err, -EINVAL,
 			       "'%.40s' is not a netmask: a number of bits from 0 to %d%s", text,
 			       most, most == 32 ? ", or such as 255.255.255.0" : "");
+	}
 	a->prefix = (uint8_t)v;
 	return 0;
 }

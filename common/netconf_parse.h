@@ -3,6 +3,23 @@
 #define COMMON_NETCONF_PARSE_H
 #include "common/netconf.h"
 
+#define NETCONF_FIELDS_MAX 24u
+#define NETCONF_TEXT_MAX   600u
+
+/* A line cut at its colons, but not within brackets. */
+struct netconf_line {
+	char text[NETCONF_TEXT_MAX]; /* cut up */
+	char *fields[NETCONF_FIELDS_MAX];
+	size_t len;
+};
+
+int netconf_split(struct netconf_line *l, const char *value, struct err *err) MUST_CHECK;
+/* "" for a field that is not there. */
+const char *netconf_field(const struct netconf_line *l, size_t i);
+/* The line ip=, of netconf_ip.c. */
+int netconf_add_ip(struct netconf *n, const struct netconf_line *l, struct err *err) MUST_CHECK;
+bool netconf_bond_has(const struct netconf_bond *b, const struct netconf_port *p);
+
 /* An interface's name, which becomes part of paths. */
 int netconf_parse_name(const char *text, char ret[static IFNAMSIZ], struct err *err) MUST_CHECK;
 /* A name, or a hardware address as enx525400123456 or 52-54-00-12-34-56. */

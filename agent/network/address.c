@@ -279,7 +279,8 @@ void engine_set_host(struct engine *e)
 		const char *name = e->plan->ips[i].host_name;
 
 		if (*name && sethostname(name, strlen(name)) < 0)
-			engine_say("the host name cannot be set to %s: %s", name, strerror(errno));
+			engine_say("the host name cannot be set to %s: %s", name,
+				   strerrordesc_np(errno));
 	}
 	set_name_servers(e);
 }

@@ -23,7 +23,7 @@ static bool report(struct engine *e, const char *subject, int r, const struct er
 static bool is_there(struct engine *e, const char *who, const struct netconf_port *p,
 		     const struct rtnl_link *l)
 {
-	char subject[64], text[64] = "";
+	char subject[40], text[20] = "";
 
 	if (!p->by_mac)
 		(void)snprintf(text, sizeof(text), "%s", p->name);

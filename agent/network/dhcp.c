@@ -164,20 +164,24 @@ static void kill_stray(const char *path)
 	(void)unlink(path);
 }
 
+static int is_pid_file(const struct dirent *d)
+{
+	size_t len = strlen(d->d_name);
+
+	return len > 4 && strcmp(d->d_name + len - 4, ".pid") == 0;
+}
+
 void engine_kill_strays(struct engine *e)
 {
-	DIR *dir = opendir(e->state);
-	const struct dirent *d;
+	struct dirent **names = NULL;
+	int n = scandir(e->state, &names, is_pid_file, NULL);
 
-	while (dir && (d = readdir(dir))) {
+	for (int i = 0; i < n; i++) {
 		char path[PATH_MAX + 256];
-		size_t len = strlen(d->d_name);
 
-		if (len < 5 || strcmp(d->d_name + len - 4, ".pid") != 0)
-			continue;
-		(void)snprintf(path, sizeof(path), "%s/%s", e->state, d->d_name);
+		(void)snprintf(path, sizeof(path), "%s/%s", e->state, names[i]->d_name);
 		kill_stray(path);
+		free(names[i]);
 	}
-	if (dir)
-		(void)closedir(dir);
+	free(names);
 }

@@ -304,12 +304,13 @@ static void report_missing(struct engine *e)
 
 		if (!netconf_port_is_set(p))
 			continue;
-		if (p->by_mac)
+		if (p->by_mac) {
 			(void)snprintf(subject, sizeof(subject),
 				       "card %02x:%02x:%02x:%02x:%02x:%02x", p->mac[0], p->mac[1],
 				       p->mac[2], p->mac[3], p->mac[4], p->mac[5]);
-		else
+		} else {
 			(void)snprintf(subject, sizeof(subject), "interface %s", p->name);
+		}
 		if (engine_find_port(e, p)) {
 			engine_complain(e, subject, NULL, 0);
 			continue;

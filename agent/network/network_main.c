@@ -180,7 +180,7 @@ static int open_signals(struct err *err)
 	(void)sigaddset(&set, SIGHUP);
 	(void)sigaddset(&set, SIGTERM);
 	(void)sigaddset(&set, SIGINT);
-	(void)sigprocmask(SIG_BLOCK, &set, NULL);
+	(void)pthread_sigmask(SIG_BLOCK, &set, NULL);
 	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	return fd < 0 ? err_set(err, -errno, "wait for signals: %m") : fd;
 }
@@ -254,10 +254,11 @@ static int run(const struct options *o, struct err *err)
 	struct plans p = {calloc(1, sizeof(struct netconf)), calloc(1, sizeof(struct netconf))};
 	CLEANUP_FREE struct engine *e = calloc(1, sizeof(*e));
 	CLEANUP_CLOSE int lock = -1, signals = -1;
-	int r = p.now && p.next && e ? 0 : err_set(err, -ENOMEM, "out of memory");
+	int r;
 
-	if (r == 0)
-		r = take_lock(o, &lock, err);
+	if (!p.now || !p.next || !e)
+		return err_set(err, -ENOMEM, "out of memory");
+	r = take_lock(o, &lock, err);
 	if (r == 0)
 		r = signals = open_signals(err);
 	if (r < 0)

@@ -1,4 +1,5 @@
-/* rtnl.c - one request at a time, acknowledged.  Where the kernel says in words what is wrong (NETLINK_EXT_ACK), those are the reason given. */
+/* rtnl.c - one request at a time, acknowledged.  Where the kernel says in words what is wrong (NETLINK_EXT_ACK), those are the reason given.
+ * Long, because all of it is one protocol and most of it is one message each. */
 #include "agent/network/rtnl.h"
 
 #include <errno.h>
@@ -170,8 +171,11 @@ static int send_request(struct rtnl *r, struct request *q, const char *what, str
 static int talk(struct rtnl *r, struct request *q, const char *what, struct err *err)
 {
 	CLEANUP_FREE char *buf = malloc(ANSWER_SIZE);
-	int result = buf ? send_request(r, q, what, err) : err_set(err, -ENOMEM, "out of memory");
+	int result;
 
+	if (!buf)
+		return err_set(err, -ENOMEM, "out of memory");
+	result = send_request(r, q, what, err);
 	while (result == 0) {
 		ssize_t n = recv(r->fd, buf, ANSWER_SIZE, 0);
 		int left = (int)n;
@@ -300,9 +304,10 @@ int rtnl_links(struct rtnl *r, struct rtnl_link **ret, size_t *ret_len, struct e
 	struct request q;
 	int result;
 
+	if (!buf)
+		return err_set(err, -ENOMEM, "out of memory");
 	begin(&q, RTM_GETLINK, NLM_F_DUMP, &body, sizeof(body));
-	result = buf ? send_request(r, &q, "list the network's links", err)
-		     : err_set(err, -ENOMEM, "out of memory");
+	result = send_request(r, &q, "list the network's links", err);
 	while (result == 0)
 		result = take_links(r, buf, &list, err);
 	if (result < 0) {
