@@ -168,6 +168,19 @@ static int send_request(struct rtnl *r, struct request *q, const char *what, str
 	return 0;
 }
 
+/* The message at *at of a datagram, which is moved behind it; NULL at the end. */
+static const struct nlmsghdr *next_message(const char *buf, size_t size, size_t *at)
+{
+	const struct nlmsghdr *h = (const struct nlmsghdr *)(buf + *at);
+	size_t left = size - *at, step;
+
+	if (left < sizeof(*h) || h->nlmsg_len < sizeof(*h) || h->nlmsg_len > left)
+		return NULL;
+	step = NLMSG_ALIGN(h->nlmsg_len);
+	*at = step < left ? *at + step : size;
+	return h;
+}
+
 static int talk(struct rtnl *r, struct request *q, const char *what, struct err *err)
 {
 	CLEANUP_FREE char *buf = malloc(ANSWER_SIZE);
@@ -178,14 +191,14 @@ static int talk(struct rtnl *r, struct request *q, const char *what, struct err 
 	result = send_request(r, q, what, err);
 	while (result == 0) {
 		ssize_t n = recv(r->fd, buf, ANSWER_SIZE, 0);
-		int left = (int)n;
+		const struct nlmsghdr *h;
+		size_t at = 0;
 
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
 			return err_set(err, -errno, "%s: %m", what);
-		for (struct nlmsghdr *h = (struct nlmsghdr *)buf; NLMSG_OK(h, left);
-		     h = NLMSG_NEXT(h, left)) {
+		while ((h = next_message(buf, (size_t)n, &at))) {
 			if (h->nlmsg_seq == r->seq && h->nlmsg_type == NLMSG_ERROR)
 				return read_ack(h, what, err);
 		}
@@ -276,14 +289,15 @@ static int add_link(struct link_list *list, const struct nlmsghdr *h, struct err
 static int take_links(struct rtnl *r, char *buf, struct link_list *list, struct err *err)
 {
 	ssize_t n = recv(r->fd, buf, ANSWER_SIZE, 0);
-	int left = (int)n, result = 0;
+	const struct nlmsghdr *h;
+	size_t at = 0;
+	int result = 0;
 
 	if (n < 0 && errno == EINTR)
 		return 0;
 	if (n < 0)
 		return err_set(err, -errno, "list the network's links: %m");
-	for (struct nlmsghdr *h = (struct nlmsghdr *)buf; NLMSG_OK(h, left) && result == 0;
-	     h = NLMSG_NEXT(h, left)) {
+	while (result == 0 && (h = next_message(buf, (size_t)n, &at))) {
 		if (h->nlmsg_seq != r->seq)
 			continue;
 		if (h->nlmsg_type == NLMSG_DONE)

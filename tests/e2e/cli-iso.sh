@@ -103,7 +103,7 @@ refused 2 "takes no setting 'wrong-one' from its medium" --in base.iso --out bad
 refused 2 "takes no setting 'shell'" --in base.iso --out bad.iso --set shell=1
 refused 2 "from 1 to 65535" --in base.iso --out bad.iso --set discovery-port=70000
 refused 2 "'10.0.0.300' is not an IP address" --in base.iso --out bad.iso --ip 10.0.0.300:::24::eth0:none
-refused 2 "'dchp' is not one of dhcp" --in base.iso --out bad.iso --set ip=eth0:dchp
+refused 2 "'dhxp' is not one of dhcp" --in base.iso --out bad.iso --set ip=eth0:dhxp
 refused 2 "is not the name of a VLAN" --in base.iso --out bad.iso --vlan five:eth0
 refused 2 "belongs to bond0" --in base.iso --out bad.iso --bond bond0:eth0,eth1 --set ip=eth1:dhcp
 refused 2 "nothing to write" --in base.iso --out bad.iso

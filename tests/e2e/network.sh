@@ -39,6 +39,8 @@ log() { wait_line "${2:-30}" "$TAP_TMP/engine.log" "$1"; }
 said() { grep -cE "$1" "$TAP_TMP/engine.log"; }
 has() { [[ $(inside ip -o addr show dev "$1") == *"$2"* ]]; }
 has_not() { ! has "$@"; }
+more_links_up() { [ "$(said '^hoist: e1: link up')" -gt "$1" ]; }
+has_other_client() { [ -s "$TAP_TMP/state/e1.pid" ] && [ "$(cat "$TAP_TMP/state/e1.pid")" != "$1" ]; }
 route() { [[ $(inside ip "$1" route show) == *"$2"* ]]; }
 reload() { inside "$agent" network --reload "$TAP_TMP/new" --state "$TAP_TMP/state"; }
 
@@ -78,7 +80,7 @@ ip -n "$(lan_ns lan)" link set far-e1 down
 ok "a link that goes" log '^hoist: e1: no link$'
 count=$(said '^hoist: e1: link up')
 ip -n "$(lan_ns lan)" link set far-e1 up
-ok "and comes" wait_for 20 eval '[ "$(said "^hoist: e1: link up")" -gt '"$count"' ]'
+ok "and comes" wait_for 20 more_links_up "$count"
 ip -n "$(lan_ns lan)" link del far-e0
 ok "an interface that goes" log '^hoist: e0: gone$'
 cable e0
@@ -90,7 +92,7 @@ wait $engine 2>/dev/null
 old=$(cat "$TAP_TMP/state/e1.pid")
 ok "its client goes on" kill -0 "$old"
 start
-ok "a new one has another" wait_for 20 eval '[ -s "$TAP_TMP/state/e1.pid" ] && [ "$(cat "$TAP_TMP/state/e1.pid")" != '"$old"' ]'
+ok "a new one has another" wait_for 20 has_other_client "$old"
 ok "and has ended the old" wait_for 10 eval "! grep -q . /proc/$old/cmdline"
 ok "the address is there again" wait_for 30 has e1 10.77.1.
 "$agent" network --settings "$TAP_TMP/settings" --state "$TAP_TMP/state" >"$TAP_TMP/second.log" 2>&1

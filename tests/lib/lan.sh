@@ -14,7 +14,8 @@
 #
 #	vm_start source office --iso build/hoist.iso --disk a.img,ide,serial=S1
 #						options of scripts/run-qemu; its card is on the LAN ('-' for none);
-#						VM_NIC=virtio-net-pci and VM_MAC=52:54:... before it choose the card
+#						VM_NIC=virtio-net-pci and VM_MAC=52:54:... before it choose the card;
+#						VM_NIC=none: in that network, but with no card
 #	vm_wait source 120 REGEX		waits for a line on its serial console; fails at once when it is off
 #	vm_type source poweroff			types on its serial console
 #	vm_screen source			what stands on its VGA screen
@@ -153,7 +154,7 @@ vm_start()
 		mv "$log" "$log.$n"
 	fi
 	rm -f "$(vm_dir "$name")"/*.sock
-	if [ "$lan" != - ]; then
+	if [ "$lan" != - ] && [ "${VM_NIC:-}" != none ]; then
 		lan_taps=$((lan_taps + 1))
 		lan_tap "$lan" "tap$lan_taps" || return
 		nic=(--nic "tap$lan_taps,${VM_NIC:-e1000},${VM_MAC:-$(printf '52:54:00:77:%02x:%02x' $((RANDOM % 256)) $lan_taps)}")

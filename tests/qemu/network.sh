@@ -29,12 +29,7 @@ start()
 	shift 2
 	for cable; do read -ra card < <(card "$cable"); cards+=("${card[@]}"); done
 	cat "$net/initramfs.img" "$TAP_TMP/$name.cpio" >"$TAP_TMP/initrd"
-	lan_vms[$name]=lan
-	mkdir -p "$(vm_dir "$name")"
-	cleanup_fn vm_stop "$name"
-	lan_start lan "$name" "$TOP/scripts/run-qemu" --run "$(vm_dir "$name")" --kernel "$net/vmlinuz" --initrd "$TAP_TMP/initrd" --append "$append" \
-		--mem 512 -- "${cards[@]}"
-	wait_for 30 test -S "$(vm_dir "$name")/qmp.sock"
+	VM_NIC=none vm_start "$name" lan --kernel "$net/vmlinuz" --initrd "$TAP_TMP/initrd" --append "$append" --mem 512 -- "${cards[@]}"
 }
 pull() { vm_qmp "$1" set_link "{\"name\":\"n$2\",\"up\":false}" >/dev/null; }
 plug() { vm_qmp "$1" set_link "{\"name\":\"n$2\",\"up\":true}" >/dev/null; }
@@ -80,9 +75,9 @@ vm_stop first
 lan_run lan sysctl -qw net.ipv6.conf.br0.disable_ipv6=0
 ok "the LAN has IPv6" lan_run lan ip addr add fd00:77::1/64 dev br0
 ok "settings" hoist lan iso --in "$net/settings.cpio" --out "$TAP_TMP/second.cpio" --new-token --server 'https://[fd00:77::1]:4647' --set discovery=no
-ok "started" start second "$quiet ip=[fd00:77::60]::[fd00:77::1]:64::eth0:none ip=eth1:dchp" 7005 7006
+ok "started" start second "$quiet ip=[fd00:77::60]::[fd00:77::1]:64::eth0:none ip=eth1:dhxp" 7005 7006
 ok "the link that is to come late" pull second 7005
-ok "the wrong line is named" vm_wait second 400 "hoist: ip=eth1:dchp: 'dchp' is not one of dhcp, .*; this line is passed over, and DHCP is tried on every card"
+ok "the wrong line is named" vm_wait second 400 "hoist: ip=eth1:dhxp: 'dhxp' is not one of dhcp, .*; this line is passed over, and DHCP is tried on every card"
 ok "the link that is not there too" vm_wait second 120 'hoist: eth0: no link'
 ok "DHCP is asked for where nobody answers" vm_wait second 120 'hoist: eth1: no answer by DHCP yet, still asking'
 ok "the server is not reached" vm_wait second 120 'https://\[fd00:77::1\]:4647/v1/agent/register: .*trying again'

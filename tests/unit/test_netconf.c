@@ -161,7 +161,7 @@ static const struct {
 	{"ip=", "'' is not one of dhcp"},
 	{"ip=dhcp6", "DHCP of IPv6 is not part of this image"},
 	{"ip=eth0:dhcp6", "DHCP of IPv6"},
-	{"ip=dchp", "'dchp' is not one of dhcp, on"},
+	{"ip=dhxp", "'dhxp' is not one of dhcp, on"},
 	{"ip=eth0", "'eth0' is not one of dhcp"},
 	{"ip=eth0:ibft", "'ibft' is not one of"},
 	{"ip=2001:db8::5:64", "IPv6 addresses stand in brackets"},
