@@ -65,6 +65,29 @@ ok "the target is the source, byte for byte" cmp src.img dst.img
 is "$(field '.report.disks[0].kept_bytes > 14000000')" true "what was there was not written again"
 is "$(field '.report.disks[0] | .fetched_bytes < .size - 14000000')" true "nor fetched"
 
+# ---- several packs on their way at once when the server dies, and the agent after it
+truncate -s 96M many.img
+fill many.img 0 $((96 << 20))
+start_agent many --workers 4 --disk many.img
+ok "a machine with several workers appears" wait_for 30 machine_is_idle many
+before=$(find "$DATA/store/packs" -type f | wc -l)
+ok "its capture is ordered" order_held many '{"kind":"capture","machine":"many","image":"many"}'
+ok "some packs arrive" valve "$(agent_pid many)" 60 packs_at_least $((before + 12))
+stop_server KILL
+kill -CONT "$(agent_pid many)"
+ok "the agent notices that the server is gone" wait_line 60 many.log 'trying again'
+up
+ok "more packs arrive" valve "$(agent_pid many)" 120 packs_at_least $((before + 40))
+stop_agent many KILL
+start_agent many --workers 4 --disk many.img
+ok "started again it ends" job_wait 180
+is "$(field .state)" "done" "well" || diag "$BODY"
+is "$(field '.report.wire_bytes < 72000000')" true "without sending again what was there ($(field .report.wire_bytes))"
+ok "the image is verified" order '{"kind":"verify","image":"many"}'
+ok "it ends" job_wait 120
+is "$(field .state)" "done" "well" || diag "$BODY"
+stop_agent many
+
 # ---- a disk that is finished already is read again, in case the machine was elsewhere meanwhile
 truncate -s 1M tiny.img
 fill tiny.img 0 500000
