@@ -577,7 +577,7 @@ check-damage: all $(E2E_TOOL)
 	O=$(O) LAYOUTS=$(or $(N),20) RUNS=$(or $(RUNS),2000) scripts/run-tests --timeout 86400 tests/e2e/usage-damage.sh
 check-qemu: all iso netboot guest
 	$(RUN_TESTS) $(call pick,$(QEMU_TESTS))
-# Real Xen in QEMU, not part of check: half an hour where there is no KVM.
+# Real Xen in QEMU, without KVM, so not part of check: half an hour on a quiet machine.
 check-xen: all iso netboot guest $(XENHOST)
 	$(RUN_TESTS) --timeout 7200 $(call pick,$(XEN_TESTS))
 # Everything, from a fresh machine on: installs, builds, tests; HACKING.md names the parts.
