@@ -3,7 +3,8 @@
 # Real Xen: a Debian dom0 in QEMU, and in it one guest that is captured and three empty ones, HVM, PV and PVH, that receive its image.
 # What is done there is in dom0/steps; its TAP is this test's.
 . "$(dirname "$0")/../lib/tap.sh"
-requires qemu-system-x86_64 mke2fs e2fsck debugfs
+requires_root
+requires qemu-system-x86_64 mke2fs e2fsck debugfs fallocate
 host=$TOP/build/xen/host
 bin=${HOIST_BIN:-$TOP/build/release}
 limit=${HOIST_XEN_SECONDS:-5400}
@@ -34,6 +35,18 @@ slim()
 	rm -r root/usr/lib/modules/*/kernel/* root/usr/share/{doc,locale,man}/* root/usr/lib/udev/hwdb*
 	grep -vE '  usr/(lib/modules/[^/]*/kernel|share/(doc|locale|man)|lib/udev/hwdb)' root/srv/MANIFEST.sha256 >list
 	cp list root/srv/MANIFEST.sha256
+	# PV and PVH guests have no ttyS0, where it tells of its files; and services are not given up after 90 seconds.
+	mkdir -p root/etc/systemd/system.conf.d root/etc/systemd/system/multi-user.target.wants
+	printf '[Manager]\nDefaultTimeoutStartSec=30min\nDefaultDeviceTimeoutSec=30min\n' >root/etc/systemd/system.conf.d/slow.conf
+	cat >root/etc/systemd/system/hoist-guest-hvc0.service <<-'END'
+	[Unit]
+	After=local-fs.target
+	ConditionPathExists=/dev/hvc0
+	[Service]
+	Type=oneshot
+	ExecStart=/bin/sh -c 'exec /usr/local/sbin/hoist-guest >/dev/hvc0'
+	END
+	ln -s ../hoist-guest-hvc0.service root/etc/systemd/system/multi-user.target.wants || return
 	umount root && e2fsck -fp -E discard root.img && fallocate --dig-holes root.img || return
 	fallocate -p -o ${root_mib}MiB -l ${root_mibs}MiB "$1"
 	dd if=root.img of="$1" bs=1M seek=$root_mib conv=notrunc,sparse status=none && rm -r root root.img
