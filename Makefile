@@ -146,6 +146,7 @@ AGENT_SRC := \
 	agent/machine_id.c \
 	agent/man.c \
 	agent/meter.c \
+	agent/multipath.c \
 	agent/nic.c \
 	agent/orders.c \
 	agent/outbox.c \

@@ -51,7 +51,8 @@ static void name_array(const struct disk_list *l, struct disk *d)
 /* Can disks of this kind be reached by several ways, and is their WWN to be trusted? */
 static bool may_have_paths(const struct disk *d)
 {
-	static const char *const transports[] = {"sas", "fc", "iscsi", "scsi"};
+	static const char *const transports[] = {"sas",	 "fc",	   "iscsi",  "scsi",
+						 "raid", "virtio", "vmware", "hyperv"};
 
 	if (d->kind == DISK_MD || d->kind == DISK_FILE || !d->wwn[0] ||
 	    !d->contents.has_fingerprint)

@@ -10,7 +10,7 @@
 #define CONTROL	      "/dev/" DM_DIR "/" DM_CONTROL_NODE
 #define MISC_MAJOR    10u  /* <linux/major.h> */
 #define CONTROL_MINOR 236u /* MAPPER_CTRL_MINOR in include/linux/miscdevice.h */
-#define PARAMS_MAX    160u
+#define PARAMS_MAX    1024u
 #define STATUS_SIZE   (4u << 10)
 
 void dm_table_add(struct dm_table *t, uint64_t sectors, const char *target, const char *format, ...)
@@ -24,6 +24,10 @@ void dm_table_add(struct dm_table *t, uint64_t sectors, const char *target, cons
 	va_start(ap, format);
 	n = vsnprintf(params, sizeof(params), format, ap);
 	va_end(ap);
+	if (n < 0 || (size_t)n >= sizeof(params)) {
+		t->is_failed = true;
+		return;
+	}
 	/* each begins at a multiple of 8 bytes */
 	size = (sizeof(spec) + (size_t)n + 1 + 7) / 8 * 8;
 	if (t->size + size > t->cap) {
@@ -86,6 +90,14 @@ static int ask(const struct dm_device *d, unsigned long request, uint32_t flags,
 	return d->sys->ioctl(d->control, request, ret);
 }
 
+static int ask_create(const struct dm_device *d, struct dm_ioctl *ret)
+{
+	*ret = request_of(d, sizeof(*ret), 0);
+	if (d->uuid)
+		(void)snprintf(ret->uuid, sizeof(ret->uuid), "%s", d->uuid);
+	return d->sys->ioctl(d->control, DM_DEV_CREATE, ret);
+}
+
 static int fail(const struct dm_device *d, int r, const char *what, struct err *err)
 {
 	return err_set(err, r, "%s the device '%s': %s", what, d->name, strerrordesc_np(-r));
@@ -111,16 +123,15 @@ static int load(const struct dm_device *d, const struct dm_table *t, bool is_rea
 int dm_create(struct dm_device *d, const struct dm_table *t, bool is_read_only, struct err *err)
 {
 	struct dm_ioctl q;
-	int r = ask(d, DM_DEV_CREATE, 0, &q);
+	int r = ask_create(d, &q);
 
 	if (r == -EBUSY) {
 		/* left by one that was killed */
 		(void)ask(d, DM_DEV_REMOVE, 0, &q);
-		r = ask(d, DM_DEV_CREATE, 0, &q);
+		r = ask_create(d, &q);
 	}
 	if (r == -EBUSY)
-		return err_set(err, r, "another replay is under way (the device '%s' is in use)",
-			       d->name);
+		return err_set(err, r, "the device '%s' is there already and in use", d->name);
 	if (r < 0)
 		return fail(d, r, "make", err);
 	d->exists = true;

@@ -24,6 +24,7 @@ struct dm_device {
 	const struct replay_sys *sys;
 	int control; /* not owned */
 	const char *name;
+	const char *uuid; /* a second name, or NULL */
 	bool exists;
 	unsigned major, minor;
 	char path[32];

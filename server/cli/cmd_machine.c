@@ -135,13 +135,18 @@ static bool print_disks(const json_t *disks)
 	columns_init(&t, columns, sizeof(columns) / sizeof(columns[0]));
 	json_array_foreach((json_t *)disks, i, d)
 	{
-		char size[SIZE_TEXT_SIZE], content[256];
+		char size[SIZE_TEXT_SIZE], content[256], name[128];
+		size_t paths = json_array_size(json_object_get(d, "paths"));
 		bool read_only = json_is_true(json_object_get(d, "read_only"));
 
+		(void)snprintf(name, sizeof(name), "%s", json_text(d, "name"));
+		if (paths > 0)
+			(void)snprintf(name, sizeof(name), "%.90s, %zu paths", json_text(d, "name"),
+				       paths);
 		size_to_text(json_number(d, "size"), size);
 		describe_content(d, content, sizeof(content));
 		columns_add(&t, "%s", json_text(d, "id"));
-		columns_add(&t, "%s", json_text(d, "name"));
+		columns_add(&t, "%s", name);
 		columns_add(&t, "%s", size);
 		columns_add(&t, "%" PRIu64, json_number(d, "sector_size"));
 		columns_add(&t, "%s", json_text(d, "model"));

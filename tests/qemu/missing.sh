@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 # A machine with a card and a controller that have no driver, and a card whose driver finds no firmware: screen, serial line and
-# server say so, with what to look for.
+# server say so, with what to look for.  It has two paths to one disk as well, which are one for the server, and of which one goes away in the
+# middle of a capture.
 . "$(dirname "$0")/../lib/tap.sh"
 . "$(dirname "$0")/../lib/lan.sh"
 . "$(dirname "$0")/../lib/migration.sh"
@@ -15,10 +16,21 @@ ok "a server" server_up lan
 ok "settings for it" hoist lan iso --in "$net/settings.cpio" --out "$TAP_TMP/settings.cpio" --new-token
 cat "$net/initramfs.img" "$TAP_TMP/settings.cpio" >"$TAP_TMP/initrd"
 truncate -s 16M "$TAP_TMP/good.img" "$TAP_TMP/hidden.img"
+head -c 40M /dev/urandom >"$TAP_TMP/two.img"
+before=$(sha256sum <"$TAP_TMP/two.img")
+# way N: a path to that disk over a controller of its own; slow, so that there is a middle.
+way()
+{
+	ways+=(-device "virtio-scsi-pci,id=hba$1" -drive "id=way$1,if=none,format=raw,file.locking=off,throttling.bps-read=2000000,file=$TAP_TMP/two.img"
+		-device "scsi-hd,bus=hba$1.0,drive=way$1,id=path$1,wwn=0x5000c5000000beef,serial=TWOWAYS,share-rw=on")
+}
+ways=()
+way 0
+way 1
 # The kernel is told not to load two modules; QEMU's 82551 is one whose driver wants microcode and does not start it without.
 ok "started" vm_start poor lan --kernel "$net/vmlinuz" --initrd "$TAP_TMP/initrd" \
 	--append "console=tty0 console=ttyS0,115200 quiet module_blacklist=8139cp,8139too,sym53c8xx" --mem 512 \
-	--disk "$TAP_TMP/good.img,ide" --disk "$TAP_TMP/hidden.img,lsi" -- -device rtl8139 -device i82551
+	--disk "$TAP_TMP/good.img,ide" --disk "$TAP_TMP/hidden.img,lsi" -- -device rtl8139 -device i82551 "${ways[@]}"
 machine=$(machine_wait lan 400 '.state == "idle"')
 isnt "$machine" '' "it appears on the server"
 said() { ok "$2" grep -qaE "$1" "$(vm_log poor)"; }
@@ -33,6 +45,25 @@ shown=$(hoist lan machine show "$machine")
 like "$shown" 'no driver: +10ec:8139 Ethernet controller without a driver: Realtek ' "the server has the card"
 like "$shown" 'no driver: +1000:00.. SCSI controller without a driver' "the controller"
 like "$shown" "warning: +the driver e100 asked for the firmware file 'e100/d102e_ucode.bin'" "and the firmware"
-is "$(hoist lan machine show "$machine" --json | jq '.inventory.disks // .disks | length')" 1 "the one disk that is seen is listed"
+disks() { hoist lan machine show "$machine" --json | jq -c "[(.inventory.disks // .disks)[] | $1]"; }
+is "$(disks .kind)" '["disk","multipath"]' "the one disk that is seen is listed, and the one with two paths"
+is "$(disks '.paths | length')" '[0,2]' "of which it knows both"
+is "$(disks .wwn)" '[null,"naa.5000c5000000beef"]' "and its name"
+said '2 paths lead to the disk wwn:naa.5000c5000000beef: they are used as one' "the console says so"
+like "$shown" 'wwn:naa.5000c5000000beef +dm-0, 2 paths' "and the server"
+
+# The path that is in use goes in the middle.
+hoist lan capture "$machine" --image two --disk wwn:naa.5000c5000000beef >"$TAP_TMP/job"
+progress() { [ "$(hoist lan jobs --json | jq '.jobs[0].done // 0')" -gt 4000000 ]; }
+ok "a capture is under way" wait_for 120 progress
+ok "a path goes away" vm_qmp poor device_del '{"id":"path0"}'
+job_is_over() { hoist lan jobs --json | jq -e '.jobs[0].state | IN("done", "failed", "cancelled")' >/dev/null; }
+ok "the job ends" wait_for 240 job_is_over
+is "$(hoist lan jobs --json | jq -r '.jobs[0].state')" 'done' "and is done"
+report=$(hoist lan image show two@1 --json)
+diag "$(jq -c '[.disks[0], .report.disks[0].counters]' <<<"$report")"
+is "$(jq -c '.report.disks[0].counters | [.locked, .writes[0] == .writes[1]]' <<<"$report")" '[true,true]' "the disk was locked, and not written to"
+is "$(sha256sum <"$TAP_TMP/two.img")" "$before" "it is as it was"
+ok "the image verifies" hoist lan image verify two --wait
 vm_stop poor
 done_testing

@@ -478,7 +478,7 @@ static void test_others(void)
 	reset();
 	(void)strcpy(fake.devices[0].name, "hoist-replay-origin");
 	fake.devices[0].exists = fake.devices[0].busy = true;
-	ok(run(&runs, &err) == -EBUSY && strstr(err.msg, "another replay is under way"),
+	ok(run(&runs, &err) == -EBUSY && strstr(err.msg, "is there already and in use"),
 	   "what a living one uses does not");
 	ok(devices_left() == 1 && fake.fds == 0, "and stays");
 }
