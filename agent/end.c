@@ -18,9 +18,11 @@
 /* The live image copies what is said to screen and serial line once a second, and somebody may be reading. */
 #define LAST_WORDS_S 3
 
-/* Best effort: with the CD left in, the machine may boot it once more, and the server has nothing for it to do. */
-static void eject_own_cd(struct console *console)
+/* Best effort: with the CD left in, the machine may boot it once more, and the server has nothing for it to do.  Was there one? */
+static bool eject_own_cd(struct console *console)
 {
+	bool is_out = false;
+
 	for (int i = 0; i < DRIVES; i++) {
 		char path[32], id[sizeof(OUR_VOLUME_ID) - 1];
 		CLEANUP_CLOSE int fd = -1;
@@ -31,10 +33,22 @@ static void eject_own_cd(struct console *console)
 		    memcmp(id, OUR_VOLUME_ID, sizeof(id)) != 0)
 			continue;
 		(void)ioctl(fd, CDROM_LOCKDOOR, 0);
-		if (ioctl(fd, CDROMEJECT, 0) < 0)
-			console_say(console, "the CD in %s could not be ejected: %s", path,
-				    strerrordesc_np(errno));
+		if (ioctl(fd, CDROMEJECT, 0) == 0) {
+			is_out = true;
+			continue;
+		}
+		console_say(console, "the CD in %s could not be ejected: %s", path,
+			    strerrordesc_np(errno));
 	}
+	return is_out;
+}
+
+void end_boot_medium(bool may_eject, struct console *console)
+{
+	console_say(console, may_eject && eject_own_cd(console)
+				     ? "all of the live image is in memory: the CD was ejected"
+				     : "all of the live image is in memory: a medium that it was "
+				       "started from can be removed");
 }
 
 void end_machine(enum end_action end, bool is_image, struct console *console)
@@ -51,7 +65,7 @@ void end_machine(enum end_action end, bool is_image, struct console *console)
 	console_say(console, "the machine %s in %d seconds", what, LAST_WORDS_S);
 	sync();
 	if (end == END_REBOOT)
-		eject_own_cd(console);
+		(void)eject_own_cd(console);
 	(void)sleep(LAST_WORDS_S); /* NOLINT(concurrency-mt-unsafe): no timer signals here */
 	(void)reboot(end == END_REBOOT ? RB_AUTOBOOT : RB_POWER_OFF);
 	console_say(console, "that failed: %s", strerrordesc_np(errno));

@@ -111,13 +111,14 @@ static void look_at(const struct sysroot *r, const char *slot, struct unclaimed 
 		return;
 	if (sysroot_link_name(r, driver, sizeof(driver), "sys/bus/pci/devices/%s/driver", slot)) {
 		if (is_intel_raid(vendor, class) && strcmp(driver, "ahci") == 0 && remapped == 0 &&
-		    !has_drive(r, slot))
+		    !has_drive(r, slot)) {
 			warnings_add(
 				w,
 				"the Intel RAID controller %s shows no disk: if there is one, "
 				"set the SATA or storage mode from RAID (Intel RST) to AHCI in "
 				"the firmware setup",
 				slot);
+		}
 		return;
 	}
 	*ret_is_unclaimed = true;
@@ -133,12 +134,13 @@ static void look_at(const struct sysroot *r, const char *slot, struct unclaimed 
 			slot);
 	} else {
 		(void)snprintf(u->text, sizeof(u->text), "%s without a driver", text);
-		if (is_intel_raid(vendor, class))
+		if (is_intel_raid(vendor, class)) {
 			warnings_add(w,
 				     "disks behind the Intel RAID controller %s are not seen: in "
 				     "the firmware setup, set the SATA or storage mode from RAID "
 				     "(Intel RST) to AHCI",
 				     slot);
+		}
 	}
 }
 

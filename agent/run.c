@@ -17,8 +17,10 @@
 #include "agent/config.h"
 #include "agent/console.h"
 #include "agent/discover.h"
+#include "agent/end.h"
 #include "agent/inventory.h"
 #include "agent/link.h"
+#include "agent/multipath.h"
 #include "agent/orders.h"
 #include "agent/pair.h"
 #include "agent/paired.h"
@@ -138,6 +140,22 @@ static void choose_name(struct agent *a, const struct inventory *i)
 	}
 }
 
+static void say_line(void *ctx, const char *line)
+{
+	console_line(ctx, line);
+}
+
+/* In the live image the machine is ours: what is one disk is made one device. */
+static int join_paths(struct agent *a, const struct inventory_options *o, struct inventory *i,
+		      struct err *err)
+{
+	if (!a->config.image || o->disks_len > 0 ||
+	    multipath_join(&replay_sys_real, &i->disks, say_line, a->console) == 0)
+		return 0;
+	inventory_done(i);
+	return inventory_collect(o, i, err);
+}
+
 static int look_around(struct agent *a, struct inventory **ret, struct err *err)
 {
 	struct inventory_options o = {
@@ -148,6 +166,8 @@ static int look_around(struct agent *a, struct inventory **ret, struct err *err)
 	struct inventory *i = calloc(1, sizeof(*i));
 	int r = i ? inventory_collect(&o, i, err) : err_set(err, -ENOMEM, "out of memory");
 
+	if (r == 0)
+		r = join_paths(a, &o, i, err);
 	if (r < 0) {
 		free(i);
 		return r;
@@ -189,8 +209,12 @@ static void introduce(struct agent *a, const struct inventory *i)
 	for (size_t n = 0; n < i->disks.len; n++) {
 		const struct disk *d = &i->disks.disks[n];
 
-		console_say(a->console, "disk %s, %s, %s", d->name, console_amount(d->size, amount),
-			    d->id);
+		char paths[32] = "";
+
+		if (d->paths.len > 0)
+			(void)snprintf(paths, sizeof(paths), ", %zu paths", d->paths.len);
+		console_say(a->console, "disk %s, %s, %s%s", d->name,
+			    console_amount(d->size, amount), d->id, paths);
 	}
 	if (i->disks.len == 0)
 		console_say(a->console, "there is no disk in this machine");
@@ -208,6 +232,8 @@ static void introduce(struct agent *a, const struct inventory *i)
 	}
 	for (size_t n = 0; n < i->warnings.len; n++)
 		console_line(a->console, i->warnings.texts[n]);
+	if (a->config.image)
+		end_boot_medium(a->config.eject, a->console);
 }
 
 /* ---- the server */

@@ -28,6 +28,7 @@ struct config {
 	char *state;
 	char *settings, *cmdline; /* where the other settings come from */
 	bool image, once, shell;
+	bool eject;
 	char *replay;	 /* what was said; then: */
 	bool may_replay; /* logs of filesystems, on a copy in memory */
 	uint64_t progress_ms;

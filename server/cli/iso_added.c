@@ -22,6 +22,7 @@
 #define LEVEL	    19
 #define READ_BLOCK  (64u << 10)
 #define NAME_FORMAT "hoist.d/added-%u"
+#define PACKED_MAX  (2ull * ADDED_SIZE_MAX)
 #define PATH_LONG   512u
 
 struct added_file {
@@ -222,18 +223,18 @@ static int read_data(struct archive *a, struct added_set *s, struct added_file *
 static int check_module(const struct added_file *f, const char *release, struct err *err)
 {
 	static const char key[] = "vermagic=";
-	const uint8_t *at;
+	const uint8_t *at = NULL;
 	size_t left, n = strlen(release);
 
 	if (!ends(f->path, ".ko"))
 		return 0;
-	at = f->data ? memmem(f->data, f->size, key, strlen(key)) : NULL;
-	if (f->size < 4 ||
+	if (f->data && f->size > 4 &&
 	    memcmp(f->data,
 		   "\x7f"
 		   "ELF",
-		   4) != 0 ||
-	    !at)
+		   4) == 0)
+		at = memmem(f->data, f->size, key, strlen(key));
+	if (!at)
 		return err_set(err, -EINVAL, "'%s' is not a kernel module", f->path);
 	at += strlen(key);
 	left = f->size - (size_t)(at - f->data);
@@ -452,7 +453,7 @@ static int put_both(const struct added_set *s, const char *path, unsigned number
 	struct writer w;
 	size_t head;
 
-	if (!text)
+	if (!text || !packed)
 		return err_set(err, -ENOMEM, "out of memory");
 	(void)snprintf(name, sizeof(name), NAME_FORMAT, number);
 	e = (struct cpio_entry){name, 0100644, text, strlen(text)};
@@ -486,22 +487,40 @@ int added_pack(const char *path, const char *release, unsigned number, uint8_t *
 
 /* ---- reading back */
 
-static int parse_line(const char *line, json_t *one, struct err *err)
+/* The number that the text begins with; `ret_end`: what follows it. */
+static bool parse_size(const char *text, uint64_t max, uint64_t *ret, const char **ret_end)
+{
+	char *end;
+	unsigned long long v;
+
+	if (text[0] < '0' || text[0] > '9')
+		return false;
+	errno = 0;
+	v = strtoull(text, &end, 10);
+	if (errno != 0 || v > max)
+		return false;
+	*ret = v;
+	*ret_end = end;
+	return true;
+}
+
+static int parse_line(const char *line, json_t *one)
 {
 	json_t *files = json_object_get(one, "files");
+	const char *rest;
 	uint64_t size;
-	int at = 0;
 
 	if (begins(line, "name="))
-		return json_object_set_new(one, "name", json_string(line + strlen("name="))) < 0
-			       ? err_set(err, -EPROTO, "a name that is no text")
-			       : 0;
-	if (sscanf(line, "packed=%" SCNu64, &size) == 1 && size > 0 && size <= ADDED_SIZE_MAX)
+		return json_object_set_new(one, "name", json_string(line + strlen("name=")));
+	if (begins(line, "packed=") &&
+	    parse_size(line + strlen("packed="), PACKED_MAX, &size, &rest) && *rest == '\0')
 		return json_object_set_new(one, "packed", json_integer((json_int_t)size));
-	if (sscanf(line, "file=%" SCNu64 " %n", &size, &at) == 1 && at > 0 && size <= INT64_MAX)
-		return json_array_append_new(files, json_pack("{s:s, s:I}", "path", line + at,
-							      "size", (json_int_t)size));
-	return err_set(err, -EPROTO, "the list of what was added is damaged");
+	if (begins(line, "file=") && parse_size(line + strlen("file="), INT64_MAX, &size, &rest) &&
+	    *rest == ' ') {
+		return json_array_append_new(
+			files, json_pack("{s:s, s:I}", "path", rest + 1, "size", (json_int_t)size));
+	}
+	return -1;
 }
 
 static int parse_listing(const char *text, size_t size, json_t *one, struct err *err)
@@ -513,8 +532,8 @@ static int parse_listing(const char *text, size_t size, json_t *one, struct err 
 	if (!copy)
 		return err_set(err, -ENOMEM, "out of memory");
 	for (char *p = strtok_r(copy, "\n", &save); r == 0 && p; p = strtok_r(NULL, "\n", &save))
-		r = parse_line(p, one, err);
-	if (r == 0 && (!json_object_get(one, "name") || !json_object_get(one, "packed")))
+		r = parse_line(p, one);
+	if (r < 0 || !json_object_get(one, "name") || !json_object_get(one, "packed"))
 		r = err_set(err, -EPROTO, "the list of what was added is damaged");
 	return r;
 }

@@ -140,7 +140,7 @@ static bool is_marker(const uint8_t *p)
 static int read_release(int fd, struct iso_place *p, struct err *err)
 {
 	uint8_t marker[ISO_PLACE_START];
-	struct cpio_entry e;
+	struct cpio_entry e = {.size = 0};
 	struct reader in;
 	size_t n;
 	int r = read_at(fd, marker, sizeof(marker), p->offset, err);

@@ -1,16 +1,20 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 # One machine with a disk on every bus and a card of every kind that QEMU has: all of them get their drivers.  A USB disk
-# that is plugged in later and a link that comes up later are noticed.
+# that is plugged in later and a link that comes up later are noticed.  It has no screen, registers with the server with all of those disks, and ejects its
+# CD.
 # shellcheck disable=SC2016 # the machine expands what is typed
 . "$(dirname "$0")/../lib/tap.sh"
 . "$(dirname "$0")/../lib/lan.sh"
+. "$(dirname "$0")/../lib/migration.sh"
 requires_root
-requires qemu-system-x86_64 ip dnsmasq
-iso=$TOP/build/hoist.iso
-[ -e "$iso" ] || bail_out "no build/hoist.iso: make iso"
+requires qemu-system-x86_64 ip dnsmasq jq
+iso=$TAP_TMP/my.iso
+[ -e "$TOP/build/hoist.iso" ] || bail_out "no build/hoist.iso: make iso"
 
 ok "a LAN" lan_up lan
+ok "a server" server_up lan
+ok "the medium, with a token of it" hoist lan iso --in "$TOP/build/hoist.iso" --out "$iso" --new-token --set eject=yes
 # Told apart by their sizes, in MiB.
 buses=(ide ahci virtio scsi nvme usb lsi mptsas megasas pvscsi)
 options=()
@@ -25,7 +29,7 @@ truncate -s 10M "$TAP_TMP/late.img"
 # On a second bus: the first has not enough slots.
 cards=(e1000e rtl8139 virtio-net-pci vmxnet3 ne2k_pci pcnet tulip i82550 i82551)
 drivers=(e1000e 8139cp virtio_net vmxnet3 ne2k-pci pcnet32 tulip e100 e100)
-options+=(--mem 512 -- -device 'pci-bridge,id=bridge,chassis_nr=1')
+options+=(--mem 512 -- -vga none -device 'pci-bridge,id=bridge,chassis_nr=1')
 for card in "${cards[@]}"; do options+=(-device "$card,bus=bridge"); done
 options+=(-device 'sdhci-pci,bus=bridge' -device 'sd-card,drive=sd' -drive "id=sd,if=none,format=raw,file=$TAP_TMP/sd.img")
 
@@ -34,6 +38,14 @@ ok "started with ${#buses[@]} kinds of disks and ${#cards[@]} more cards" vm_sta
 ok "the menu" vm_wait zoo 120 'Automatic boot|Press .Tab.'
 vm_type zoo s
 ok "hardware has settled" vm_wait zoo 400 'hoist: starting the agent'
+
+zoo=$(machine_wait lan 240 '.state == "idle"')
+isnt "$zoo" '' "it registers"
+is "$(hoist lan machine show "$zoo" --json | jq -c '[(.inventory.disks // .disks)[].size / 1048576] | sort')" "[11,12,13,14,15,16,17,18,19,20,32]" \
+	"with every one of its disks"
+tray_is_open() { vm_qmp zoo query-block | jq -e '[.. | objects | select(.tray_open == true)] | length > 0' >/dev/null; }
+ok "the CD is out" wait_for 60 tray_is_open
+ok "which it says" vm_wait zoo 60 'all of the live image is in memory: the CD was ejected'
 
 vm_type zoo 'for d in /sys/block/*; do echo "DISK $(cat $d/size) $(cat $d/queue/logical_block_size) ${d##*/} END"; done'
 vm_type zoo 'for n in /sys/class/net/*; do echo "CARD $(basename $(readlink $n/device/driver)) END"; done; echo "ALL" LISTED'

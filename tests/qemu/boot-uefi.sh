@@ -1,17 +1,20 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 # The very ISO starts UEFI machines: from CD with Secure Boot enforced, from a USB stick without; with no key pressed the agent runs and
-# announces itself.  A medium whose kernel has lost its signature, and nothing else, is refused.
+# announces itself, and registers with the server there.  The second has no screen at all.  A medium whose kernel has lost its signature, and nothing else, is refused.
 . "$(dirname "$0")/../lib/tap.sh"
 . "$(dirname "$0")/../lib/lan.sh"
+. "$(dirname "$0")/../lib/migration.sh"
 requires_root
-requires qemu-system-x86_64 ip dnsmasq xorriso
-iso=$TOP/build/hoist.iso
-[ -e "$iso" ] || bail_out "no build/hoist.iso: make iso"
+requires qemu-system-x86_64 ip dnsmasq xorriso jq
+iso=$TAP_TMP/my.iso
+[ -e "$TOP/build/hoist.iso" ] || bail_out "no build/hoist.iso: make iso"
 
 ok "a LAN" lan_up lan
 lan_start lan hear "$TOP/tests/lib/hear"
 ok "someone listens" lan_wait hear 10 listening
+ok "a server" server_up lan
+ok "the medium, with a token of it" medium lan "$iso"
 
 # look NAME
 look()
@@ -21,6 +24,7 @@ look()
 	ok "$1: an address by DHCP" vm_wait "$1" 120 'eth0: address 10\.77\.1\.[0-9]+/24 by DHCP'
 	address=$(sed -n 's/.*eth0: address \([0-9.]*\).*/\1/p' "$(vm_log "$1")" | tail -n 1)
 	ok "$1: its announcement is broadcast" lan_wait hear 90 "^hello from ${address:-no address}: "
+	isnt "$(machine_wait lan 120 ".state == \"idle\" and (.address | startswith(\"${address:-none}\"))")" '' "$1: it registers with the server"
 	unlike "$(cat "$(vm_log "$1")")" 'Out of memory|Kernel panic|Call Trace' "$1: nothing broke"
 }
 
@@ -42,7 +46,7 @@ unlike "$(cat "$(vm_log unsigned)")" 'hoist: Hoist' "and nothing of it ran"
 vm_stop unsigned
 
 cp "$iso" "$TAP_TMP/stick.img"
-VM_NIC=virtio-net-pci ok "started from a USB stick, no Secure Boot" vm_start usb lan --firmware uefi --usb "$TAP_TMP/stick.img" --no-reboot
+VM_NIC=virtio-net-pci ok "started from a USB stick, no Secure Boot" vm_start usb lan --firmware uefi --usb "$TAP_TMP/stick.img" --no-reboot -- -vga none
 look usb
 vm_stop usb
 ok "the stick was not written to" cmp "$iso" "$TAP_TMP/stick.img"
