@@ -82,7 +82,7 @@ static const char schema_3[] =
 	" SELECT RAISE(ABORT, 'the audit log is not changed'); END;"
 	"CREATE TRIGGER audit_kept BEFORE DELETE ON audit"
 	" WHEN OLD.n > (SELECT max(n) FROM audit WHERE refused = OLD.refused)"
-	" - iif(OLD.refused, 10000, 100000) BEGIN"
+	" - CASE OLD.refused WHEN 0 THEN 100000 ELSE 10000 END BEGIN"
 	" SELECT RAISE(ABORT, 'the audit log is kept'); END;";
 
 static const char schema_4[] = "ALTER TABLE machines ADD COLUMN former_hash BLOB;";
