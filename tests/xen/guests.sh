@@ -25,13 +25,15 @@ cp -r "$TOP/build/netboot" "$lab/build"
 cp --sparse=always "$TOP/build/guest/guest.img" "$lab/build/guest.img"
 # An emulated Xen moves a megabyte a second or two: what the guest does not need to start is left out, and its list of files follows.
 # Its journal is replayed here, not in minutes by the capture.  tests/qemu/migrate.sh has all of it.
+# shellcheck disable=SC2317 # called at exit
+leave_root() { ! mountpoint -q root || umount root; }
 slim()
 {
 	local root_mib=1 root_mibs=1920
 	dd if="$1" of=root.img bs=1M skip=$root_mib count=$root_mibs conv=sparse status=none || return
 	e2fsck -fp root.img || [ $? = 1 ] || return
 	mkdir root && mount -o loop root.img root || return
-	cleanup_fn umount -q root
+	cleanup_fn leave_root
 	rm -r root/usr/lib/modules/*/kernel/* root/usr/share/{doc,locale,man}/* root/usr/lib/udev/hwdb*
 	grep -vE '  usr/(lib/modules/[^/]*/kernel|share/(doc|locale|man)|lib/udev/hwdb)' root/srv/MANIFEST.sha256 >list
 	cp list root/srv/MANIFEST.sha256
@@ -64,12 +66,14 @@ timeout -k 10 "$limit" qemu-system-x86_64 -nodefaults -M q35 -accel 'tcg,thread=
 	-drive "file=$host.img,format=raw,if=ide,snapshot=on" -drive "file=lab.img,format=raw,if=ide,cache=unsafe,discard=unmap" \
 	-serial file:xen.log -serial file:tap.log >qemu.log 2>&1 &
 qemu=$!
-cleanup_fn kill $qemu
+# shellcheck disable=SC2317 # called at exit
+stop_host() { [ -z "$qemu" ] || kill "$qemu"; }
+cleanup_fn stop_host
 # As it comes: a run takes a quarter of an hour and more.
 touch tap.log
 tail -f -n +1 --pid=$qemu tap.log | tr -d '\r'
 wait $qemu
-status=$?
+status=$? qemu=
 failed=0
 
 # Half a test is none: there must be the plan, and as many results.
