@@ -593,8 +593,11 @@ void added_print(const json_t *list)
 
 	json_array_foreach(list, i, one)
 	{
-		json_array_foreach(json_object_get(one, "files"), j, file) print_line(
-			stdout, "added %s: %s (%" PRIu64 " bytes)", json_text(one, "name"),
-			json_text(file, "path"), json_number(file, "size"));
+		json_array_foreach(json_object_get(one, "files"), j, file)
+		{
+			print_line(stdout, "added %s: %s (%" PRIu64 " bytes)",
+				   json_text(one, "name"), json_text(file, "path"),
+				   json_number(file, "size"));
+		}
 	}
 }
