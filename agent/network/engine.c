@@ -14,6 +14,9 @@
 
 #define RETRY_MS    2000
 #define PATIENCE_MS 20000u
+/* A card is left alone for so long after it has appeared.  Drivers show it before they are done with it, and some crash the kernel, with the
+ * lock of all network configuration held, when it is switched on then: e100 of Linux 6.1 makes its pool of buffers last. */
+#define GRACE_MS 1500u
 
 /* ---- saying */
 
@@ -137,7 +140,8 @@ struct port *engine_port(struct engine *e, const struct rtnl_link *l)
 			free_one = p;
 	}
 	if (free_one) {
-		*free_one = (struct port){.index = l->index, .is_seen = true, .carrier = -1};
+		*free_one = (struct port){
+			.index = l->index, .is_seen = true, .carrier = -1, .since_ms = clock_ms()};
 		memcpy(free_one->name, l->name, sizeof(free_one->name));
 	}
 	return free_one;
@@ -339,10 +343,28 @@ static void start_pass(struct engine *e)
 	e->is_pending = r < 0;
 }
 
+/* Cards that have just come are not there yet. */
+static void leave_out_new(struct engine *e)
+{
+	size_t len = 0;
+
+	for (size_t i = 0; i < e->links_len; i++) {
+		const struct rtnl_link *l = &e->links[i];
+		const struct port *p = engine_is_card(l) ? engine_port(e, l) : NULL;
+
+		if (p && clock_ms() - p->since_ms < GRACE_MS)
+			e->is_pending = true;
+		else
+			e->links[len++] = *l;
+	}
+	e->links_len = len;
+}
+
 void engine_pass(struct engine *e)
 {
 	start_pass(e);
 	drop_ports(e);
+	leave_out_new(e);
 	forget_first(e);
 	engine_build(e);
 	for (size_t i = 0; i < e->links_len; i++)

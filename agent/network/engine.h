@@ -22,6 +22,7 @@ struct port {
 	int carrier;   /* -1: not known yet */
 	pid_t client;  /* of DHCP, or 0 */
 	uint64_t client_after_ms;
+	uint64_t since_ms; /* first seen */
 };
 
 /* What is wrong, so that it is said once. */
