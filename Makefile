@@ -203,6 +203,7 @@ CLI_SRC := \
 	server/cli/print.c \
 	server/cli/progress.c \
 	server/cli/resolve.c \
+	server/cli/unreadable.c \
 	server/cli/vmdef_xl.c
 
 # the live image's network: hoist-agent network

@@ -240,6 +240,55 @@ static int decode_disks(const json_t *array, struct order *o, struct err *err)
 	return 0;
 }
 
+static int decode_wish(const json_t *o, const char *key, uint64_t max, int64_t *ret,
+		       struct err *err)
+{
+	uint64_t n = UINT64_MAX;
+	int r = json_opt_u64(o, key, 0, max, &n, err);
+
+	if (r == 0 && n != UINT64_MAX)
+		*ret = (int64_t)n;
+	return r;
+}
+
+int rescue_wish_decode(const json_t *options, struct rescue_wish *ret, struct err *err)
+{
+	struct rescue_wish w = RESCUE_WISH_NONE;
+	const json_t *o = NULL;
+	int r = options ? json_opt_object(options, "rescue", &o, err) : 0;
+
+	if (r == 0 && o)
+		r = decode_wish(o, "seconds", RESCUE_SECONDS_MAX, &w.seconds, err);
+	if (r == 0 && o)
+		r = decode_wish(o, "area_seconds", RESCUE_SECONDS_MAX, &w.area_seconds, err);
+	if (r == 0 && o)
+		r = decode_wish(o, "retries", RESCUE_RETRIES_MAX, &w.retries, err);
+	if (r == 0)
+		*ret = w;
+	return r;
+}
+
+int rescue_wish_encode(const struct rescue_wish *w, json_t *options)
+{
+	const struct {
+		const char *key;
+		int64_t n;
+	} members[] = {{"seconds", w->seconds},
+		       {"area_seconds", w->area_seconds},
+		       {"retries", w->retries}};
+	json_t *o = json_object();
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < sizeof(members) / sizeof(*members); i++) {
+		if (members[i].n >= 0)
+			r = json_object_set_new(o, members[i].key, json_integer(members[i].n));
+	}
+	if (r == 0 && json_object_size(o) > 0)
+		r = json_object_set(options, "rescue", o);
+	json_decref(o);
+	return r;
+}
+
 static int decode_head(const json_t *json, struct order *o, struct err *err)
 {
 	const char *job = NULL, *kind = NULL, *end = "stay";
@@ -266,6 +315,8 @@ static int decode_head(const json_t *json, struct order *o, struct err *err)
 		r = json_opt_u64(options, "level", 1, 19, &level, err);
 	if (r == 0 && options != NULL)
 		r = json_opt_bool(options, "all_blocks", &o->all_blocks, err);
+	if (r == 0)
+		r = rescue_wish_decode(options, &o->rescue, err);
 	if (r < 0)
 		return r;
 	memcpy(o->job, job, JOB_ID_SIZE);
@@ -323,6 +374,8 @@ json_t *order_encode(const struct order *o)
 	if (o->level != 0 && json_object_set_new(options, "level", json_integer(o->level)) < 0)
 		return NULL;
 	if (o->all_blocks && json_object_set_new(options, "all_blocks", json_true()) < 0)
+		return NULL;
+	if (rescue_wish_encode(&o->rescue, options) < 0)
 		return NULL;
 	return json_pack("{s:s, s:s, s:s, s:O, s:O}", "job", o->job, "kind", job_kind_name(o->kind),
 			 "end", end_action_name(o->end), "options", options, "disks", disks);

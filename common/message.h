@@ -41,12 +41,27 @@ struct order_disk {
 	size_t unreadable_len;
 };
 
+/* How much a capture is to try on places that cannot be read; each -1: as the agent does when nothing is said. */
+#define RESCUE_SECONDS_MAX (30u * 86400u)
+#define RESCUE_RETRIES_MAX 100u
+struct rescue_wish {
+	int64_t seconds;      /* on a disk: 0 to RESCUE_SECONDS_MAX */
+	int64_t area_seconds; /* on 4 MiB of it: the same */
+	int64_t retries;      /* 0 to RESCUE_RETRIES_MAX */
+};
+#define RESCUE_WISH_NONE ((struct rescue_wish){-1, -1, -1})
+/* `options` may have a member "rescue"; NULL: it has not.  -EPROTO. */
+int rescue_wish_decode(const json_t *options, struct rescue_wish *ret, struct err *err) MUST_CHECK;
+/* Adds the member "rescue" if there is anything in it.  -1: out of memory. */
+int rescue_wish_encode(const struct rescue_wish *w, json_t *options) MUST_CHECK;
+
 struct order {
 	char job[JOB_ID_SIZE];
 	enum job_kind kind; /* JOB_CAPTURE or JOB_RESTORE */
 	enum end_action end;
-	int level;	 /* capture: 0 = the agent's choice, 1..19 */
-	bool all_blocks; /* capture: also what is not in use */
+	int level;		   /* capture: 0 = the agent's choice, 1..19 */
+	bool all_blocks;	   /* capture: also what is not in use */
+	struct rescue_wish rescue; /* capture */
 	uint32_t disks_len;
 	struct order_disk *disks; /* heap; "n" of the wire is the place in this array */
 };

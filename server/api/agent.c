@@ -150,6 +150,31 @@ static int check_log(const json_t *log, struct err *err)
 	return 0;
 }
 
+/* "unreadable" and "rescue": agents before they were specified send neither. */
+static int read_rescue(const json_t *body, struct progress *p, struct err *err)
+{
+	static const char *const passes[] = {"copy", "trim", "scrape", "retry"};
+	const json_t *rescue = NULL;
+	bool known = false;
+	int r = json_opt_u64(body, "unreadable", 0, INT64_MAX, &p->unreadable, err);
+
+	if (r == 0)
+		r = json_opt_object(body, "rescue", &rescue, err);
+	if (r < 0 || !rescue)
+		return r;
+	r = json_opt_str(rescue, "pass", PHASE_SIZE - 1, &p->rescue_pass, err);
+	if (r == 0)
+		r = json_opt_u64(rescue, "left", 0, INT64_MAX, &p->sick, err);
+	if (r == 0)
+		r = json_opt_u64(rescue, "read_errors", 0, INT64_MAX, &p->read_errors, err);
+	for (size_t i = 0; i < sizeof(passes) / sizeof(passes[0]); i++)
+		known = known || !p->rescue_pass || strcmp(p->rescue_pass, passes[i]) == 0;
+	if (r == 0 && !known)
+		r = err_set(err, API_BAD_REQUEST, "field 'pass' is '%.16s', which is none",
+			    p->rescue_pass);
+	return r;
+}
+
 static int read_progress(const json_t *body, struct progress *p, struct err *err)
 {
 	uint64_t disk = UINT64_MAX;
@@ -169,6 +194,8 @@ static int read_progress(const json_t *body, struct progress *p, struct err *err
 		r = json_opt_u64(body, "sent", 0, INT64_MAX, &p->sent, err);
 	if (r == 0)
 		r = json_opt_u64(body, "skipped", 0, INT64_MAX, &p->skipped, err);
+	if (r == 0)
+		r = read_rescue(body, p, err);
 	if (r == 0)
 		r = json_opt_str(body, "bottleneck", PHASE_SIZE - 1, &p->bottleneck, err);
 	if (r == 0)

@@ -17,14 +17,16 @@
 #include "common/json.h"
 #include "common/setting.h"
 
-#define EXIT_FAILED 1 /* failed, cancelled, refused */
-#define EXIT_USAGE  2
+#define EXIT_FAILED	1 /* failed, cancelled, refused */
+#define EXIT_USAGE	2
+#define EXIT_UNREADABLE 3 /* done, but not everything could be read */
 
 /* Everything that any command can be told; which one takes what is in the tables. */
 struct options {
 	char *server, *pin, *token_file, *data; /* connection */
 	bool json, wait;
-	bool all_blocks;   /* capture */
+	bool all_blocks; /* capture */
+	char *rescue_time, *rescue_area_time, *rescue_retries;
 	char *image, *end; /* capture, restore */
 	struct setting_list disks, overwrite;
 	uint64_t level;

@@ -8,6 +8,7 @@
 #include "server/cli/cli.h"
 #include "server/cli/image_ref.h"
 #include "server/cli/print.h"
+#include "server/cli/unreadable.h"
 
 #define OUT_OF_MEMORY(err) err_set((err), -ENOMEM, "out of memory")
 
@@ -101,7 +102,7 @@ static bool print_versions(const json_t *versions)
 {
 	static const struct column columns[] = {
 		{"VERSION", true}, {"CREATED", false}, {"MACHINE", false}, {"DISKS", true},
-		{"SIZE", true},	   {"DATA", true},     {"STATE", false},
+		{"SIZE", true},	   {"DATA", true},     {"STATE", false},   {"UNREADABLE", true},
 	};
 	const json_t *v;
 	struct table t;
@@ -124,6 +125,8 @@ static bool print_versions(const json_t *versions)
 		columns_add(&t, "%s", size);
 		columns_add(&t, "%s", data);
 		columns_add(&t, "%s", state_of(v));
+		size_to_text(sum_of(disks, "unreadable_bytes"), size);
+		columns_add(&t, "%s", size);
 	}
 	good = columns_print(&t, stdout);
 	columns_done(&t);
@@ -161,6 +164,11 @@ static bool print_version_disks(const json_t *disks)
 	return good;
 }
 
+static void print_place(const char *line)
+{
+	print_line(stdout, "  %s", line);
+}
+
 static int show_version(struct ctx *c, const struct image_ref *ref, struct err *err)
 {
 	CLEANUP_JSON json_t *m = NULL;
@@ -183,7 +191,13 @@ static int show_version(struct ctx *c, const struct image_ref *ref, struct err *
 	print_property("machine", "%s", json_text(m, "machine"));
 	print_property("job", "%s", json_text(m, "job"));
 	(void)puts("");
-	return print_version_disks(json_object_get(m, "disks")) ? 0 : OUT_OF_MEMORY(err);
+	if (!print_version_disks(json_object_get(m, "disks")))
+		return OUT_OF_MEMORY(err);
+	if (sum_of(json_object_get(m, "disks"), "unreadable_bytes") > 0) {
+		(void)puts("\nCould not be read, and are zeros:");
+		unreadable_each(json_object_get(m, "report"), print_place);
+	}
+	return 0;
 }
 
 int cmd_image_show(struct ctx *c, struct err *err)

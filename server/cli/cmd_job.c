@@ -9,6 +9,7 @@
 #include "server/cli/coverage.h"
 #include "server/cli/image_ref.h"
 #include "server/cli/print.h"
+#include "server/cli/unreadable.h"
 
 #define DISK_PREFIX_MIN	       4
 #define FINGERPRINT_PREFIX_MIN 16
@@ -30,25 +31,28 @@ static void describe_image(const json_t *job, char *buf, size_t size)
 static void describe_progress(const json_t *job, char *buf, size_t size)
 {
 	uint64_t done = json_number(job, "done"), total = json_number(job, "total");
+	char rescue[RESCUE_TEXT_SIZE];
 
+	job_rescue_to_text(job, rescue);
 	if (strcmp(json_text(job, "state"), "running") != 0 || total == 0)
 		(void)snprintf(buf, size, "-");
 	else
-		(void)snprintf(buf, size, "%s %.0f%%", json_text(job, "phase"),
-			       100.0 * (double)done / (double)total);
+		(void)snprintf(buf, size, "%s %.0f%%%s", json_text(job, "phase"),
+			       100.0 * (double)done / (double)total, rescue);
 }
 
 static void add_job(struct table *t, const json_t *job, size_t width)
 {
-	char created[WHEN_TEXT_SIZE], image[128], progress[64];
-	bool stalled = json_is_true(json_object_get(job, "stalled"));
+	char created[WHEN_TEXT_SIZE], image[128], progress[192];
+	char state[STATE_TEXT_SIZE];
 
+	job_state_to_text(job, state);
 	when_to_text(json_text(job, "created"), created);
 	describe_image(job, image, sizeof(image));
 	describe_progress(job, progress, sizeof(progress));
 	columns_add(t, "%.*s", (int)width, json_text(job, "id"));
 	columns_add(t, "%s", json_text(job, "kind"));
-	columns_add(t, "%s", stalled ? "stalled" : json_text(job, "state"));
+	columns_add(t, "%s", state);
 	columns_add(t, "%s", json_text(job, "machine_name"));
 	columns_add(t, "%s", image);
 	columns_add(t, "%s", progress);
@@ -117,7 +121,7 @@ static void print_time(const char *name, const json_t *job, const char *key)
 static void print_amounts(const json_t *job)
 {
 	char done[SIZE_TEXT_SIZE], total[SIZE_TEXT_SIZE], data[SIZE_TEXT_SIZE],
-		sent[SIZE_TEXT_SIZE];
+		sent[SIZE_TEXT_SIZE], rescue[RESCUE_TEXT_SIZE];
 
 	size_to_text(json_number(job, "done"), done);
 	size_to_text(json_number(job, "total"), total);
@@ -129,6 +133,9 @@ static void print_amounts(const json_t *job)
 		size_to_text(json_number(job, "skipped"), data);
 		print_property("left out", "%s that are not in use", data);
 	}
+	job_rescue_to_text(job, rescue);
+	if (rescue[0])
+		print_property("unreadable", "%s", rescue + 2);
 }
 
 /* What holds it up now, or where its time went. */
@@ -153,6 +160,11 @@ static void print_time_shares(const json_t *job)
 	print_property("time spent", "%s", text);
 }
 
+static void print_lost(const char *line)
+{
+	print_property("lost", "%s", line);
+}
+
 static void print_copied(const char *line)
 {
 	print_property("copied", "%s", line);
@@ -161,14 +173,16 @@ static void print_copied(const char *line)
 static void print_job(const json_t *job)
 {
 	CLEANUP_FREE char *report = NULL;
-	char image[128];
+	char image[128], state[STATE_TEXT_SIZE];
 	const json_t *line;
 	size_t i;
 
+	job_state_to_text(job, state);
 	describe_image(job, image, sizeof(image));
 	print_property("job", "%s", json_text(job, "id"));
 	print_property("kind", "%s", json_text(job, "kind"));
-	print_property("state", "%s%s", json_text(job, "state"),
+	print_property("state", "%s%s",
+		       strcmp(state, "stalled") == 0 ? json_text(job, "state") : state,
 		       json_is_true(json_object_get(job, "stalled")) ? ", stalled" : "");
 	if (json_is_string(json_object_get(job, "machine")))
 		print_property("machine", "%s (%s)", json_text(job, "machine_name"),
@@ -187,6 +201,7 @@ static void print_job(const json_t *job)
 		print_property("options", "all blocks");
 	if (strcmp(json_text(job, "kind"), "capture") == 0)
 		coverage_each(json_object_get(job, "report"), false, print_copied);
+	unreadable_each(json_object_get(job, "report"), print_lost);
 	json_array_foreach(json_object_get(job, "log"), i, line)
 	{
 		print_property("log", "%s",
@@ -301,7 +316,7 @@ static bool add_options(const struct ctx *c, json_t *body)
 						   json_integer((json_int_t)c->o.level)) == 0;
 	if (c->o.all_blocks)
 		good = good && json_object_set_new(options, "all_blocks", json_true()) == 0;
-	return good;
+	return good && unreadable_add_options(c, options);
 }
 
 int cmd_capture(struct ctx *c, struct err *err)

@@ -69,21 +69,11 @@ int cmd_gc(struct ctx *c, struct err *err)
 
 bool expires_parse(const char *text, uint64_t *ret)
 {
-	static const char units[] = "smhd";
-	static const unsigned seconds[] = {1, 60, 3600, 86400};
-	size_t digits = strspn(text, "0123456789");
-	const char *unit = text[digits] ? strchr(units, text[digits]) : NULL;
-	uint64_t n;
-
 	if (strcmp(text, "never") == 0) {
 		*ret = 0;
 		return true;
 	}
-	if (digits == 0 || digits > 9 || !unit || text[digits + 1])
-		return false;
-	n = strtoull(text, NULL, 10) * seconds[unit - units];
-	*ret = n;
-	return n > 0 && n <= UINT64_C(3660) * 86400;
+	return span_from_text(text, ret) && *ret > 0 && *ret <= UINT64_C(3660) * 86400;
 }
 
 int check_expires(const char *text, struct err *err)

@@ -5,6 +5,7 @@
 
 #include "common/message.h"
 #include "server/cli/cli.h"
+#include "server/cli/unreadable.h"
 
 #define AT(field) .offset = offsetof(struct options, field)
 #define ARGV	  .sources = SETTING_ARGV
@@ -120,6 +121,27 @@ static const struct setting capture_options[] = {
 	 AT(all_blocks),
 	 .help = "Also copy what the filesystems do not use, with whatever was deleted there; "
 		 "without this free space is left out and restored as zeros"},
+	{.key = "rescue-time",
+	 .type = SETTING_TEXT,
+	 ARGV,
+	 AT(rescue_time),
+	 .value = "TIME",
+	 .check = check_span,
+	 .help = "How long to try on places of a disk that cannot be read, as 90s, 10m, 4h, 2d; default: 2h"},
+	{.key = "rescue-area-time",
+	 .type = SETTING_TEXT,
+	 ARGV,
+	 AT(rescue_area_time),
+	 .value = "TIME",
+	 .check = check_span,
+	 .help = "The same for each 4 MiB of it; default: 5m"},
+	{.key = "rescue-retries",
+	 .type = SETTING_TEXT,
+	 ARGV,
+	 AT(rescue_retries),
+	 .value = "N",
+	 .check = check_retries,
+	 .help = "How often each sector that could not be read alone is tried again, 0 to 100; default: 1"},
 	END_OPTION("What the machine does afterwards; default: stay"),
 };
 
@@ -602,6 +624,10 @@ const struct command commands[] = {
 			"What the filesystems call free is left out, where there is no doubt about "
 			"it; else the partition is copied whole. 'hoist job show' tells what was "
 			"copied how, and why.\n"
+			"Of a disk with places that cannot be read all else is copied first, then what can "
+			"be saved around them, down to the sector. What is lost is zeros in the image and "
+			"listed with it; the job is then 'done with N unreadable bytes', with exit "
+			"status 3. Another capture tries these places again.\n"
 			"Without --wait the command ends when the server has taken the job.",
 		.example = "hoist capture web1 --image web1 --wait",
 		.takes = ALL | TAKES_WAIT,

@@ -112,7 +112,9 @@ static const struct man_part after[] = {
 	{"EXIT STATUS",
 	 "0: done; without --wait: the server has taken the job.\n"
 	 "1: failed, cancelled or refused; the sentence on standard error says why.\n"
-	 "2: wrong usage; nothing was done.",
+	 "2: wrong usage; nothing was done.\n"
+	 "3: with --wait: a capture or restore was done, but parts of the source could not be read when it was "
+	 "captured; they are zeros. 'hoist image show IMAGE@VERSION' lists them.",
 	 NULL},
 	{"FILES",
 	 "~/.config/hoist/config: lines key=value for server, pin, token-file and data, so that they need not "

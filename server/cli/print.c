@@ -44,6 +44,19 @@ void when_to_text(const char *rfc3339, char ret[static WHEN_TEXT_SIZE])
 		(void)strftime(ret, WHEN_TEXT_SIZE, "%Y-%m-%d %H:%M", &local);
 }
 
+bool span_from_text(const char *text, uint64_t *ret)
+{
+	static const char units[] = "smhd";
+	static const unsigned seconds[] = {1, 60, 3600, 86400};
+	size_t digits = strspn(text, "0123456789");
+	const char *unit = text[digits] ? strchr(units, text[digits]) : NULL;
+
+	if (digits == 0 || digits > 9 || !unit || text[digits + 1])
+		return false;
+	*ret = strtoull(text, NULL, 10) * seconds[unit - units];
+	return true;
+}
+
 void span_to_text(uint64_t seconds, char ret[static SPAN_TEXT_SIZE])
 {
 	uint64_t minutes = seconds / 60, hours = minutes / 60;

@@ -17,6 +17,8 @@ void size_to_text(uint64_t bytes, char ret[static SIZE_TEXT_SIZE]);
 void when_to_text(const char *rfc3339, char ret[static WHEN_TEXT_SIZE]);
 /* "0:07", "12:30", "3:05:00", "2 d 4 h" */
 #define SPAN_TEXT_SIZE 32
+/* "90s", "30m", "12h", "7d" in seconds; false for anything else. */
+bool span_from_text(const char *text, uint64_t *ret);
 void span_to_text(uint64_t seconds, char ret[static SPAN_TEXT_SIZE]);
 
 /* Fields for printing: "-" / 0 for what is not there. */

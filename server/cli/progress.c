@@ -16,6 +16,7 @@
 #include "server/cli/cli.h"
 #include "server/cli/coverage.h"
 #include "server/cli/print.h"
+#include "server/cli/unreadable.h"
 
 #define LINE_SIZE    512
 #define WAIT_S	     25
@@ -96,11 +97,14 @@ static void describe_progress(const json_t *job, size_t columns, char *buf, size
 {
 	uint64_t done = json_number(job, "done"), total = json_number(job, "total");
 	unsigned percent = done < total ? (unsigned)(100.0 * (double)done / (double)total) : 100;
-	char head[64], amounts[128], bar[BAR_MAX + 8] = "";
+	char head[64], amounts[256], bar[BAR_MAX + 8] = "", rescue[RESCUE_TEXT_SIZE];
 	size_t used;
 
 	(void)snprintf(head, sizeof(head), "%-8.16s %3u%% ", json_text(job, "phase"), percent);
 	describe_amounts(job, amounts, sizeof(amounts));
+	job_rescue_to_text(job, rescue);
+	used = strlen(amounts);
+	(void)snprintf(amounts + used, sizeof(amounts) - used, "%s", rescue);
 	used = strlen(head) + strlen(amounts) + 3;
 	if (columns > used + BAR_MIN)
 		draw_bar(percent, columns - used > BAR_MAX ? BAR_MAX : columns - used, bar);
@@ -126,6 +130,8 @@ void progress_summary(const json_t *job, char *buf, size_t size)
 	char total[SIZE_TEXT_SIZE], data[SIZE_TEXT_SIZE], sent[SIZE_TEXT_SIZE],
 		skipped[SIZE_TEXT_SIZE];
 	uint64_t left_out = json_number(job, "skipped"); /* of a capture */
+	uint64_t lost = json_number(job, "unreadable");
+	size_t n;
 	const char *kind = json_text(job, "kind"), *message = json_text(job, "message");
 
 	size_to_text(json_number(job, "total") + left_out, total);
@@ -148,6 +154,11 @@ void progress_summary(const json_t *job, char *buf, size_t size)
 	} else {
 		(void)snprintf(buf, size, "%s done%s%s", kind, strcmp(message, "-") ? ": " : "",
 			       strcmp(message, "-") ? message : "");
+	}
+	if (has_state(job, "done") && lost > 0) {
+		n = strlen(buf);
+		(void)snprintf(buf + n, size - n,
+			       "; %" PRIu64 " bytes could not be read and are zeros", lost);
 	}
 }
 
@@ -269,7 +280,9 @@ static int follow(struct ctx *c, const char *id, struct show *s, json_t **ret, s
 		show_job(s, job);
 	} while (!is_over(job));
 	*ret = job;
-	return has_state(job, "done") ? 0 : EXIT_FAILED;
+	if (!has_state(job, "done"))
+		return EXIT_FAILED;
+	return strcmp(json_text(job, "result"), "done_with_unreadable") == 0 ? EXIT_UNREADABLE : 0;
 }
 
 /* What a verify found, line by line. */
@@ -294,6 +307,14 @@ static void print_note(const char *line)
 	(void)fprintf(stderr, "note: %s\n", clean);
 }
 
+static void print_unreadable(const char *line)
+{
+	char clean[LINE_SIZE];
+
+	(void)text_clean(clean, sizeof(clean), line, strlen(line));
+	(void)fprintf(stderr, "unreadable: %s\n", clean);
+}
+
 int job_follow(struct ctx *c, const char *id, json_t **ret, struct err *err)
 {
 	struct show s = {.terminal = isatty(STDERR_FILENO)};
@@ -314,13 +335,14 @@ int job_follow(struct ctx *c, const char *id, json_t **ret, struct err *err)
 		return r;
 	progress_summary(job, text, sizeof(text));
 	(void)text_clean(clean, sizeof(clean), text, strlen(text));
-	if (r > 0) {
+	if (r == EXIT_FAILED) {
 		(void)fprintf(stderr, "hoist: %s\n", clean);
 		print_damage(job);
 	} else {
 		if (!c->o.json)
 			(void)printf("%s\n", clean);
 		coverage_each(json_object_get(job, "report"), true, print_note);
+		unreadable_each(json_object_get(job, "report"), print_unreadable);
 	}
 	*ret = job;
 	return r;
@@ -334,6 +356,13 @@ int job_started(struct ctx *c, const json_t *job, struct err *err)
 
 	if (r < 0)
 		return err_prefix(err, "the server's answer");
+	if (json_number(job, "unreadable") > 0) { /* of a restore: what is known already */
+		print_line(stderr,
+			   "warning: %" PRIu64 " bytes of %s@%" PRIu64
+			   " could not be read when it was captured; they are restored as zeros",
+			   json_number(job, "unreadable"), json_text(job, "image"),
+			   json_number(job, "version"));
+	}
 	if (!c->o.wait) {
 		if (c->o.json)
 			print_json(job);

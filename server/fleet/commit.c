@@ -1,6 +1,7 @@
 /* The commit of a capture, in an order that a crash cannot hurt (docs/database.md): first the manifest's bytes are settled in the
  * job's row, then they are written to the store, then one transaction makes the version and ends the job.  Whoever comes back in
  * between does the rest again with the same bytes. */
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -112,6 +113,16 @@ static int make_version(const struct job_row *j, const struct id *manifest, stru
 	return version_from_manifest(m, manifest, ret, err);
 }
 
+/* By what was sealed, not by what the agent said on the way. */
+static uint64_t unreadable_of(const struct job *j)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < j->disks_len; i++)
+		n += j->disks[i].unreadable_bytes;
+	return n;
+}
+
 static int end_with(struct fleet *f, struct job *j, struct version_row *v, struct err *err)
 {
 	struct job_row old;
@@ -122,6 +133,7 @@ static int end_with(struct fleet *f, struct job *j, struct version_row *v, struc
 		return r;
 	old = j->row;
 	j->row.state = JOB_DONE;
+	j->row.unreadable = unreadable_of(j);
 	j->row.ended = fleet_now();
 	j->row.seq++;
 	j->row.code[0] = j->row.message[0] = '\0';
@@ -132,8 +144,15 @@ static int end_with(struct fleet *f, struct job *j, struct version_row *v, struc
 		return r;
 	}
 	free(old.manifest);
-	fleet_event(f, "job_done", j->row.machine, j->row.id, "capture of %s, version %u",
-		    j->row.image, j->row.version);
+	if (j->row.unreadable > 0) {
+		fleet_event(f, "job_done_with_unreadable", j->row.machine, j->row.id,
+			    "capture of %s, version %u: %" PRIu64
+			    " bytes could not be read and are zeros in it",
+			    j->row.image, j->row.version, j->row.unreadable);
+	} else {
+		fleet_event(f, "job_done", j->row.machine, j->row.id, "capture of %s, version %u",
+			    j->row.image, j->row.version);
+	}
 	job_ended(f, j);
 	return 0;
 }

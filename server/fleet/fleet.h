@@ -109,6 +109,8 @@ struct progress {
 	const json_t *begun;	/* array of numbers of disks or NULL; durable on return */
 	int64_t disk;		/* -1: none */
 	const char *bottleneck; /* one of those of docs/protocol.md, or NULL */
+	uint64_t unreadable, sick, read_errors;
+	const char *rescue_pass; /* the same */
 };
 int fleet_progress(struct fleet *f, const char *machine, const char *id, const struct progress *p,
 		   bool *ret_cancel, struct err *err) MUST_CHECK;

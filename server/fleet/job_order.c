@@ -64,6 +64,7 @@ int job_make_order(struct fleet *f, const struct job *j, const struct job_disk_r
 			  .end = j->row.end_action,
 			  .level = j->row.level,
 			  .all_blocks = j->row.all_blocks,
+			  .rescue = j->row.rescue,
 			  .disks_len = (uint32_t)j->disks_len};
 	int r;
 

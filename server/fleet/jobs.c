@@ -433,7 +433,8 @@ static void take_numbers(struct job *j, const struct progress *p)
 
 	if (new_phase)
 		pace_reset(&j->pace);
-	if (new_phase || p->done != j->row.done || p->data != j->row.data || p->sent != j->row.sent)
+	if (new_phase || p->done != j->row.done || p->data != j->row.data ||
+	    p->sent != j->row.sent || p->sick != j->sick || p->read_errors != j->read_errors)
 		j->progress_ms = fleet_now_ms();
 	(void)snprintf(j->row.phase, sizeof(j->row.phase), "%s", p->phase);
 	/* A phase with nothing to count, as the last one, leaves the numbers of the one before: they are what the job's summary shows. */
@@ -444,6 +445,12 @@ static void take_numbers(struct job *j, const struct progress *p)
 	j->row.data = p->data;
 	j->row.sent = p->sent;
 	j->row.skipped = p->skipped;
+	if (j->row.kind == JOB_CAPTURE)
+		j->row.unreadable = p->unreadable;
+	j->sick = p->sick;
+	j->read_errors = p->read_errors;
+	(void)snprintf(j->rescue_pass, sizeof(j->rescue_pass), "%s",
+		       p->rescue_pass ? p->rescue_pass : "");
 	j->disk = p->disk;
 	(void)snprintf(j->bottleneck, sizeof(j->bottleneck), "%s",
 		       p->bottleneck ? p->bottleneck : "");

@@ -21,6 +21,7 @@ struct wish {
 	const char *machine, *image;
 	uint64_t version, level;
 	bool all_blocks;
+	struct rescue_wish rescue;
 	enum end_action end;
 	const json_t *disks, *overwrite;
 };
@@ -63,6 +64,8 @@ static int read_agent_wish(const json_t *body, enum job_kind kind, struct wish *
 		r = json_opt_u64(options, "level", 1, LEVEL_MAX, &w->level, err);
 	if (r == 0 && options && kind == JOB_CAPTURE)
 		r = json_opt_bool(options, "all_blocks", &w->all_blocks, err);
+	if (r == 0 && kind == JOB_CAPTURE)
+		r = rescue_wish_decode(options, &w->rescue, err);
 	return r;
 }
 
@@ -149,6 +152,8 @@ static int create_locked(struct fleet *f, const struct wish *w, struct job *j, j
 	struct machine *m = NULL;
 	int r = plan(f, w, j, &m, err);
 
+	for (size_t n = 0; r == 0 && n < j->disks_len; n++)
+		j->row.unreadable += j->disks[n].unreadable_bytes; /* of a restore: known now */
 	if (r == 0)
 		r = state_add_job(f->config.state, &j->row, j->disks, j->disks_len, err);
 	if (r < 0) {
@@ -165,7 +170,7 @@ int fleet_create_job(struct fleet *f, const json_t *body, json_t **ret, struct e
 {
 	uint8_t id[(JOB_ID_SIZE - 1) / 2];
 	enum job_kind kind = JOB_GC;
-	struct wish w = {0};
+	struct wish w = {.rescue = RESCUE_WISH_NONE};
 	struct job *j;
 	int r = read_wish(body, &kind, &w, err);
 
@@ -182,6 +187,7 @@ int fleet_create_job(struct fleet *f, const json_t *body, json_t **ret, struct e
 	j->row.end_action = w.end;
 	j->row.level = (int)w.level;
 	j->row.all_blocks = w.all_blocks;
+	j->row.rescue = w.rescue;
 	j->row.seq = 1;
 	if (w.image)
 		(void)snprintf(j->row.image, sizeof(j->row.image), "%s", w.image);

@@ -38,11 +38,13 @@ struct job {
 	struct job_disk_row *disks;
 	struct partial *partials[JOB_DISKS_MAX];
 	size_t disks_len;
-	struct machine *machine; /* NULL: verify, gc; or it has ended */
-	pthread_cond_t cond;	 /* seq */
-	json_t *log;		 /* array of text */
-	int64_t disk;		 /* being worked on, -1 */
-	char bottleneck[12];	 /* what the agent said, or empty */
+	struct machine *machine;    /* NULL: verify, gc; or it has ended */
+	pthread_cond_t cond;	    /* seq */
+	json_t *log;		    /* array of text */
+	int64_t disk;		    /* being worked on, -1 */
+	char bottleneck[12];	    /* what the agent said, or empty */
+	uint64_t sick, read_errors; /* the same, of places that cannot be read */
+	char rescue_pass[8];
 	struct pace pace;
 	uint64_t heard_ms;    /* last word of the agent about it */
 	uint64_t progress_ms; /* last change of a number, or bytes moved */

@@ -56,11 +56,22 @@ static json_t *view_done(struct view *v)
 	return NULL;
 }
 
+/* How a job ended, in a word; what is done with something lost is not called done. */
+static json_t *result_of(const struct job_row *row)
+{
+	if (row->state == JOB_WAITING || row->state == JOB_RUNNING)
+		return json_null();
+	return json_string(row->state == JOB_DONE && row->unreadable > 0
+				   ? "done_with_unreadable"
+				   : job_state_name(row->state));
+}
+
 static void put_identity(struct view *v, const struct job_row *row)
 {
 	put(v, "id", json_string(row->id));
 	put(v, "kind", json_string(job_kind_name(row->kind)));
 	put(v, "state", json_string(job_state_name(row->state)));
+	put(v, "result", result_of(row));
 	put(v, "machine", text_or_null(row->machine));
 	put(v, "machine_name", text_or_null(row->machine_name));
 	put(v, "image", text_or_null(row->image));
@@ -69,6 +80,15 @@ static void put_identity(struct view *v, const struct job_row *row)
 	put(v, "created", view_time(row->created));
 	put(v, "started", view_time(row->started));
 	put(v, "ended", view_time(row->ended));
+}
+
+/* null unless something of the disks is put off or being saved, or is lost. */
+static json_t *rescue_or_null(const struct job *j)
+{
+	if (j->read_errors == 0)
+		return json_null();
+	return json_pack("{s:o, s:I, s:I}", "pass", text_or_null(j->rescue_pass), "left",
+			 (json_int_t)j->sick, "read_errors", (json_int_t)j->read_errors);
 }
 
 static void put_progress(struct view *v, const struct job_row *row, const struct job *live)
@@ -87,6 +107,8 @@ static void put_progress(struct view *v, const struct job_row *row, const struct
 	put_u64(v, "skipped", row->skipped);
 	put_u64(v, "rate", rate);
 	put(v, "eta_s", eta >= 0 ? json_integer(eta) : json_null());
+	put_u64(v, "unreadable", row->unreadable);
+	put(v, "rescue", running ? rescue_or_null(live) : json_null());
 	put(v, "bottleneck", running ? text_or_null(live->bottleneck) : json_null());
 	put(v, "stalled", json_boolean(live && live->stalled));
 }

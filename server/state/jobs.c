@@ -7,7 +7,8 @@
 #define COLUMNS                                                                                \
 	"id, kind, state, machine, machine_name, image, version, created, started, ended,"     \
 	" end_action, level, phase, done, total, data, sent, code, message, seq, log, report," \
-	" manifest, all_blocks, skipped"
+	" manifest, all_blocks, skipped, unreadable, rescue_seconds, rescue_area_seconds,"     \
+	" rescue_retries"
 #define DISK_COLUMNS                                                                            \
 	"disk, size, fingerprint, overwrite, begun, partial, source_disk, source_size,"         \
 	" source_sector_size, source_physical_sector_size, root, data_bytes, unreadable_bytes," \
@@ -72,6 +73,9 @@ static int read_row(sqlite3_stmt *st, struct job_row *ret, struct err *err)
 	j.seq = (uint64_t)sqlite3_column_int64(st, 19);
 	j.all_blocks = sqlite3_column_int64(st, 23) != 0;
 	j.skipped = (uint64_t)sqlite3_column_int64(st, 24);
+	j.unreadable = (uint64_t)sqlite3_column_int64(st, 25);
+	j.rescue = (struct rescue_wish){sqlite3_column_int64(st, 26), sqlite3_column_int64(st, 27),
+					sqlite3_column_int64(st, 28)};
 	if (!column_heap(st, 20, &j.log) || !column_heap(st, 21, &j.report) ||
 	    !column_heap(st, 22, &j.manifest)) {
 		job_row_done(&j);
@@ -101,14 +105,15 @@ static int insert_job(struct state *s, const struct job_row *j, struct err *err)
 {
 	return sql_run(s, err,
 		       "INSERT INTO jobs(" COLUMNS
-		       ") VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-		       "ttttttiiiititiiiittitttii", j->id, job_kind_name(j->kind),
+		       ") VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+		       "ttttttiiiititiiiittitttiiiiii", j->id, job_kind_name(j->kind),
 		       job_state_name(j->state), j->machine, j->machine_name, j->image,
 		       (int64_t)j->version, j->created, j->started, j->ended,
 		       end_action_name(j->end_action), (int64_t)j->level, j->phase,
 		       (int64_t)j->done, (int64_t)j->total, (int64_t)j->data, (int64_t)j->sent,
 		       j->code, j->message, (int64_t)j->seq, j->log, j->report, j->manifest,
-		       (int64_t)j->all_blocks, (int64_t)j->skipped);
+		       (int64_t)j->all_blocks, (int64_t)j->skipped, (int64_t)j->unreadable,
+		       j->rescue.seconds, j->rescue.area_seconds, j->rescue.retries);
 }
 
 int state_add_job(struct state *s, const struct job_row *j, const struct job_disk_row *disks,
@@ -130,11 +135,12 @@ static int update_job(struct state *s, const struct job_row *j, struct err *err)
 	return sql_run(s, err,
 		       "UPDATE jobs SET state=?, version=?, started=?, ended=?, phase=?, done=?,"
 		       " total=?, data=?, sent=?, code=?, message=?, seq=?, log=?, report=?,"
-		       " manifest=?, skipped=? WHERE id=?",
-		       "tiiitiiiittitttit", job_state_name(j->state), (int64_t)j->version,
+		       " manifest=?, skipped=?, unreadable=? WHERE id=?",
+		       "tiiitiiiittitttiit", job_state_name(j->state), (int64_t)j->version,
 		       j->started, j->ended, j->phase, (int64_t)j->done, (int64_t)j->total,
 		       (int64_t)j->data, (int64_t)j->sent, j->code, j->message, (int64_t)j->seq,
-		       j->log, j->report, j->manifest, (int64_t)j->skipped, j->id);
+		       j->log, j->report, j->manifest, (int64_t)j->skipped, (int64_t)j->unreadable,
+		       j->id);
 }
 
 int state_save_job(struct state *s, const struct job_row *j, struct err *err)

@@ -87,7 +87,15 @@ static const char schema_3[] =
 
 static const char schema_4[] = "ALTER TABLE machines ADD COLUMN former_hash BLOB;";
 
-static const char *const schema[] = {schema_1, schema_2, schema_3, schema_4};
+static const char schema_5[] =
+	"ALTER TABLE jobs ADD COLUMN unreadable INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE jobs ADD COLUMN rescue_seconds INTEGER NOT NULL DEFAULT -1;"
+	"ALTER TABLE jobs ADD COLUMN rescue_area_seconds INTEGER NOT NULL DEFAULT -1;"
+	"ALTER TABLE jobs ADD COLUMN rescue_retries INTEGER NOT NULL DEFAULT -1;"
+	"UPDATE jobs SET unreadable = (SELECT coalesce(sum(unreadable_bytes), 0) FROM job_disks"
+	" WHERE job = jobs.id);";
+
+static const char *const schema[] = {schema_1, schema_2, schema_3, schema_4, schema_5};
 #define SCHEMA_VERSION ((int64_t)(sizeof(schema) / sizeof(schema[0])))
 
 static int read_number(struct state *s, const char *sql, int64_t *ret, struct err *err)

@@ -226,6 +226,8 @@ struct job_row {
 	bool all_blocks;
 	char phase[PHASE_SIZE];
 	uint64_t done, total, data, sent, skipped;
+	uint64_t unreadable; /* bytes that are zeros in the image since they could not be read */
+	struct rescue_wish rescue;
 	char code[CODE_SIZE], message[MESSAGE_SIZE];
 	uint64_t seq;
 	char *log;	/* heap, JSON array of text, or NULL */

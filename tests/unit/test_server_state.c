@@ -54,11 +54,11 @@ static void test_open(void)
 	state_close(s);
 	ok(state_open(path, &s, &is_new, &err) == 0 && !is_new, "and an old one");
 	state_close(s);
-	run_sql("PRAGMA user_version = 5");
+	run_sql("PRAGMA user_version = 6");
 	ok(state_open(path, &none, &is_new, &err) == -EPROTO && !none &&
-		   strstr(err.msg, "version 5") && strstr(err.msg, "newer"),
+		   strstr(err.msg, "version 6") && strstr(err.msg, "newer"),
 	   "a later version is refused, with a sentence");
-	run_sql("PRAGMA user_version = 4; PRAGMA application_id = 7");
+	run_sql("PRAGMA user_version = 5; PRAGMA application_id = 7");
 	ok(state_open(path, &none, &is_new, &err) == -EPROTO && strstr(err.msg, "another program"),
 	   "another program's is refused");
 	run_sql("PRAGMA application_id = 1215261043");
@@ -76,17 +76,25 @@ static void test_migration(void)
 	run_sql("DROP TABLE audit; DROP TABLE credentials; DROP TABLE operators;"
 		"ALTER TABLE machines DROP COLUMN former_hash;"
 		"ALTER TABLE jobs DROP COLUMN all_blocks; ALTER TABLE jobs DROP COLUMN skipped;"
+		"ALTER TABLE jobs DROP COLUMN unreadable; ALTER TABLE jobs DROP COLUMN rescue_seconds;"
+		"ALTER TABLE jobs DROP COLUMN rescue_area_seconds;"
+		"ALTER TABLE jobs DROP COLUMN rescue_retries;"
 		"INSERT INTO jobs VALUES(NULL, '00000000000000aa', 'capture', 'running', 'm', 'n',"
 		" 'web', 0, 1, 2, 0, 'stay', 3, 'capture', 4, 5, 6, 7, '', '', 8, NULL, NULL, NULL);"
+		"INSERT INTO job_disks(job, n, disk, size, overwrite, begun, partial, source_disk,"
+		" source_size, source_sector_size, source_physical_sector_size, data_bytes,"
+		" unreadable_bytes, sealed) VALUES('00000000000000aa', 0, 'd', 1, 0, 0, 0, '', 1, 1, 1,"
+		" 1, 512, 1), ('00000000000000aa', 1, 'e', 1, 0, 0, 0, '', 1, 1, 1, 1, 1024, 1);"
 		"PRAGMA user_version = 1");
 	ok(state_open(path, &s, &is_new, &err) == 0 && !is_new,
 	   "a database of version 1 is opened");
 	ok(s && state_get_job(s, "00000000000000aa", &j, &err) == 0 && !j.all_blocks &&
-		   j.skipped == 0 && j.level == 3 && j.sent == 7 && j.seq == 8,
+		   j.skipped == 0 && j.unreadable == 1536 && j.rescue.seconds == -1 &&
+		   j.rescue.retries == -1 && j.level == 3 && j.sent == 7 && j.seq == 8,
 	   "its job is there, with what is new preset");
 	job_row_done(&j);
 	state_close(s);
-	run_sql("DELETE FROM jobs");
+	run_sql("DELETE FROM job_disks; DELETE FROM jobs");
 }
 
 /* ---- machines, tokens */
@@ -513,6 +521,7 @@ static void test_jobs(void)
 	got.ended = 60;
 	got.done = 1ull << 45;
 	got.skipped = 1ull << 44;
+	got.unreadable = 1ull << 43;
 	got.log = strdup("[\"x\"]");
 	got.manifest = strdup("{}");
 	(void)snprintf(got.message, sizeof(got.message), "It's \"broken\"; DROP TABLE jobs");
@@ -520,8 +529,8 @@ static void test_jobs(void)
 	job_row_done(&got);
 	ok(state_get_job(s, "j1", &got, &err) == 0 && got.state == JOB_FAILED &&
 		   got.done == 1ull << 45 && got.skipped == 1ull << 44 &&
-		   strcmp(got.log, "[\"x\"]") == 0 && strcmp(got.manifest, "{}") == 0 &&
-		   strstr(got.message, "DROP TABLE"),
+		   got.unreadable == 1ull << 43 && strcmp(got.log, "[\"x\"]") == 0 &&
+		   strcmp(got.manifest, "{}") == 0 && strstr(got.message, "DROP TABLE"),
 	   "with all that is said of it");
 	job_row_done(&got);
 	ok(jobs_listed(s, &all, "j2 j1 ") && jobs_listed(s, &active, "j2 ") &&

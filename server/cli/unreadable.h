@@ -1,0 +1,22 @@
+/* unreadable.h - what of a machine's disks could not be read, for people. */
+#ifndef SERVER_CLI_UNREADABLE_H
+#define SERVER_CLI_UNREADABLE_H
+#include "common/json.h"
+#include "server/cli/cli.h"
+
+#define STATE_TEXT_SIZE 64
+/* How a JOB is or ended: "running", "stalled", "done", "done with 4096 unreadable bytes". */
+void job_state_to_text(const json_t *job, char ret[static STATE_TEXT_SIZE]);
+/* ", 4096 bytes unreadable, 8.0 MiB to be saved (trim)" of a running JOB; "" if there is nothing to say. */
+#define RESCUE_TEXT_SIZE 96
+void job_rescue_to_text(const json_t *job, char ret[static RESCUE_TEXT_SIZE]);
+
+/* A line for each place that the `report` of a capture lists. */
+void unreadable_each(const json_t *report, void (*fn)(const char *line));
+
+/* check functions of --rescue-time and --rescue-retries. */
+int check_span(const char *text, struct err *err);
+int check_retries(const char *text, struct err *err);
+/* Add the member "rescue" to a capture's options, if any was given.  False: out of memory. */
+bool unreadable_add_options(const struct ctx *c, json_t *options);
+#endif
