@@ -133,6 +133,7 @@ AGENT_SRC := \
 	agent/firmware.c \
 	agent/fixup_gpt.c \
 	agent/flight.c \
+	agent/guard.c \
 	agent/heartbeat.c \
 	agent/idset.c \
 	agent/inventory.c \
@@ -143,6 +144,7 @@ AGENT_SRC := \
 	agent/ledger.c \
 	agent/level.c \
 	agent/link.c \
+	agent/lost.c \
 	agent/machine_id.c \
 	agent/man.c \
 	agent/meter.c \
@@ -166,14 +168,19 @@ AGENT_SRC := \
 	agent/restore.c \
 	agent/restore_verify.c \
 	agent/restore_write.c \
+	agent/rescue.c \
+	agent/rescue_alive.c \
+	agent/rescue_passes.c \
 	agent/ring.c \
 	agent/run.c \
 	agent/session.c \
 	agent/settle.c \
+	agent/sick_disk.c \
 	agent/source.c \
 	agent/survey.c \
 	agent/sysroot.c \
 	agent/target.c \
+	agent/timeouts.c \
 	agent/used.c \
 	agent/wire.c \
 	agent/work.c \
@@ -227,6 +234,7 @@ AGENT_SRC += \
 	agent/usage/exfat_walk.c \
 	agent/usage/ext.c \
 	agent/usage/ext_io.c \
+	agent/usage/ext_owner.c \
 	agent/usage/ext_walk.c \
 	agent/usage/fat.c \
 	agent/usage/fat_walk.c \
@@ -243,7 +251,9 @@ AGENT_SRC += \
 	agent/usage/md_array.c \
 	agent/usage/ntfs.c \
 	agent/usage/ntfs_device.c \
+	agent/usage/ntfs_owner.c \
 	agent/usage/ntfs_walk.c \
+	agent/usage/owners.c \
 	agent/usage/runs.c \
 	agent/usage/scan.c \
 	agent/usage/signature.c \
@@ -454,6 +464,11 @@ $(O)/e2e/usage_%: $(O)/tests/e2e/usage_%.o $(O)/libtest.a $(O)/libagent.a $(O)/l
 	@mkdir -p $(@D)
 	$(call say,LD)
 	$(Q)$(CC) $(ALL_LDFLAGS) -Wl,--as-needed -o $@ $^ $(AGENT_LIBS) $(TEST_LIBS)
+
+$(O)/e2e/faulty_disk: $(O)/tests/e2e/faulty_disk.o
+	@mkdir -p $(@D)
+	$(call say,LD)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lfuse3
 
 $(O)/e2e/mitm: $(O)/tests/e2e/mitm.o $(O)/libtest.a $(O)/libcommon.a
 	@mkdir -p $(@D)

@@ -63,6 +63,88 @@ static void on_refused(void *ctx, const struct peer_run *w, size_t len)
 		n, c->setup->disk);
 }
 
+/* ---- what is taken, and what is put off */
+
+struct window_range capture_next(struct capture *c)
+{
+	struct window_range w;
+
+	do {
+		w = ledger_unknown(c->ledger, c->next);
+		if (w.count == 0)
+			break;
+		rescue_skip(c->rescue, &w);
+		c->next = w.first;
+	} while (w.count == 0);
+	return w;
+}
+
+int capture_is_first(struct capture *c, uint64_t w)
+{
+	uint64_t offset = w * WINDOW_SIZE;
+	size_t i;
+
+	if (w >= c->seen)
+		return 1;
+	i = extents_find(&c->owed, offset);
+	if (i == c->owed.len || c->owed.items[i].offset > offset)
+		return 0;
+	return extents_remove(&c->owed, offset, WINDOW_SIZE) < 0 ? -ENOMEM : 1;
+}
+
+int capture_leap(struct capture *c, uint64_t w, bool is_owed, uint64_t leap, struct err *err)
+{
+	uint64_t to;
+	int r = 0;
+
+	(void)pthread_mutex_lock(&c->lock);
+	to = c->windows - c->next < leap ? c->windows : c->next + leap;
+	if (is_owed)
+		r = extents_add(&c->owed, w * WINDOW_SIZE, WINDOW_SIZE);
+	if (r == 0 && to > c->seen) {
+		uint64_t from = c->next > c->seen ? c->next : c->seen;
+
+		r = extents_add(&c->owed, from * WINDOW_SIZE, (to - from) * WINDOW_SIZE);
+		c->seen = to;
+	}
+	c->has_leapt = c->has_leapt || to > c->next;
+	c->next = to;
+	(void)pthread_mutex_unlock(&c->lock);
+	return r < 0 ? err_set(err, r, "capture: out of memory") : 0;
+}
+
+/* All that is left is not tried any more. */
+static int put_off_rest(struct capture *c, struct err *err)
+{
+	struct window_range w = ledger_unknown(c->ledger, 0);
+	int r = 0;
+
+	for (; r == 0 && w.count > 0; w = ledger_unknown(c->ledger, w.first + w.count))
+		r = rescue_put_off(c->rescue, &w);
+	return r < 0 ? job_blame(c->setup->job, "internal",
+				 err_set(err, r, "capture: out of memory"))
+		     : 0;
+}
+
+/* A pass has ended, and not all is done; did it get anything further?  1: there is reason for another one; 0: what is left the server refused. */
+static int prepare_pass(struct capture *c, bool got_on, struct err *err)
+{
+	int r = 0;
+
+	if (got_on && c->is_cut_short)
+		return 1;
+	if (c->has_leapt && (got_on || !rescue_is_over(c->rescue)))
+		return 1;
+	if (c->has_leapt && !c->is_cut_short)
+		r = put_off_rest(c, err);
+	if (r < 0 || !rescue_is_due(c->rescue))
+		return r;
+	r = rescue_work(c->rescue, err);
+	return r < 0 ? r : 1;
+}
+
+/* ---- passes */
+
 static int run_pass(struct capture *c, struct err *err)
 {
 	struct crew_work work = {capture_worker_run, stop_all, c, 1};
@@ -70,6 +152,7 @@ static int run_pass(struct capture *c, struct err *err)
 
 	c->next = 0;
 	c->is_cut_short = false;
+	c->has_leapt = false;
 	r = crew_run(&work, c->setup->workers, err);
 	if (r == 0 && atomic_load(&c->stop))
 		r = err_set(err, -ECANCELED, "stopped, since a pack could not be sent");
@@ -87,8 +170,11 @@ static int send_all(struct capture *c, struct err *err)
 		r = run_pass(c, err);
 		before = left;
 		left = ledger_left(c->ledger);
-		c->passes += left == 0 || !c->is_cut_short;
-		stuck = left < before ? 0 : stuck + 1;
+		if (r == 0 && left > 0)
+			r = prepare_pass(c, left < before, err);
+		c->passes += left == 0 || r == 0;
+		stuck = left < before || r > 0 ? 0 : stuck + 1;
+		r = r > 0 ? 0 : r;
 		if (r == 0 && stuck == STUCK_PASSES_MAX) {
 			r = err_set(err, -ESTALE,
 				    "the server has refused the same %" PRIu64
@@ -217,6 +303,7 @@ int capture_disk(const struct capture_setup *setup, struct capture_result *ret, 
 	CLEANUP(flight_freep) struct flight *flight = NULL;
 	CLEANUP(outbox_freep) struct outbox *outbox = NULL;
 	CLEANUP(parcels_freep) struct parcels *parcels = NULL;
+	CLEANUP(rescue_freep) struct rescue *rescue = NULL;
 	int r = check_setup(setup, &c.geometry, err);
 
 	if (r < 0)
@@ -226,13 +313,15 @@ int capture_disk(const struct capture_setup *setup, struct capture_result *ret, 
 	c.flight = flight = flight_new(capture_claims_max(setup->workers, parcels_len));
 	c.outbox = outbox = outbox_new(setup->disk, setup->codec, &ops);
 	c.parcels = parcels = parcels_new(parcels_len, CAPTURE_PARCEL_MAX);
-	if (!ledger || !flight || !outbox || !parcels) {
+	c.rescue = rescue = rescue_new(setup->source, setup->job, &setup->rescue);
+	if (!ledger || !flight || !outbox || !parcels || !rescue) {
 		return job_blame(
 			setup->job, "internal",
 			err_set(err, -ENOMEM, "capture disk '%s': out of memory", blk_name(blk)));
 	}
 	job_set_disk(setup->job, setup->disk);
 	r = run_all(&c, err);
+	extents_done(&c.owed);
 	if (r == 0)
 		*ret = (struct capture_result){c.root, c.data_bytes, c.passes};
 	return r;

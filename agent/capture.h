@@ -6,6 +6,7 @@
 #include "agent/job.h"
 #include "agent/level.h"
 #include "agent/peer.h"
+#include "agent/rescue.h"
 #include "agent/source.h"
 #include "common/codec.h"
 
@@ -27,16 +28,18 @@ struct capture_setup {
 	unsigned workers;
 	enum codec codec;
 	struct level *level;
+	struct rescue_options rescue;
 };
 
 struct capture_result {
 	struct id root;
 	uint64_t data_bytes; /* chunks before deduplication */
-	unsigned passes;     /* 1, or more when the server named windows that it had lost */
+	unsigned
+		passes; /* 1, or more when the server named windows that it had lost; of rescue they are not counted */
 };
 
 /* Until the server has sealed the disk.  Progress is counted in job, in bytes that are in use; unreadable places stay in the source.
- * Every error has a code in the job (job_blame): -ECANCELED, those of struct peer and of source_read. */
+ * Every error has a code in the job (job_blame): -ECANCELED, those of struct peer, source_read and rescue.h. */
 int capture_disk(const struct capture_setup *setup, struct capture_result *ret,
 		 struct err *err) MUST_CHECK;
 #endif

@@ -145,7 +145,7 @@ static int take_windows(struct capture *c, struct task *ret, struct err *err)
 	int r = 0;
 
 	(void)pthread_mutex_lock(&c->lock);
-	w = ledger_unknown(c->ledger, c->next);
+	w = capture_next(c);
 	if (w.count > 0) {
 		empty = count_empty(c, &w);
 		w.count = empty > 0 ? empty : 1;
@@ -153,11 +153,12 @@ static int take_windows(struct capture *c, struct task *ret, struct err *err)
 	}
 	c->is_cut_short = c->is_cut_short || r == -EAGAIN;
 	if (w.count > 0 && r == 0) {
-		*ret = (struct task){
-			.run.windows = w, .is_empty = empty > 0, .is_first = w.first >= c->seen};
+		*ret = (struct task){.run.windows = w, .is_empty = empty > 0};
 		c->next = w.first + w.count;
+		r = capture_is_first(c, w.first);
+		ret->is_first = r > 0;
 		c->seen = c->next > c->seen ? c->next : c->seen;
-		r = 1;
+		r = r < 0 ? r : 1;
 	}
 	(void)pthread_mutex_unlock(&c->lock);
 	if (r == -EAGAIN)
@@ -167,24 +168,37 @@ static int take_windows(struct capture *c, struct task *ret, struct err *err)
 		     : r;
 }
 
+/* 1: it was put off. */
+static int read_window(struct capture_worker *w, const struct task *t, struct err *err)
+{
+	struct capture *c = w->c;
+	uint64_t first = t->run.windows.first, leap;
+	int r, later;
+
+	if (t->is_empty)
+		return 0;
+	(void)meter_go(&w->clock, METER_DISK);
+	later = rescue_read(c->rescue, w->ring, w->buf, first, window_length(c->size, first), &leap,
+			    err);
+	(void)meter_go(&w->clock, METER_CPU);
+	r = later < 0 ? later : capture_leap(c, first, later && t->is_first, leap, err);
+	return r < 0 ? job_blame(w->job, "read_error", r) : later;
+}
+
+/* 1: it was put off. */
 static int read_and_cut(struct capture_worker *w, struct task *t, struct err *err)
 {
 	struct capture *c = w->c;
-	uint64_t first = t->run.windows.first, data;
-	uint32_t length = window_length(c->size, first);
-	int r = 0;
+	uint32_t length = window_length(c->size, t->run.windows.first);
+	uint64_t data;
+	int r = read_window(w, t, err);
 
-	if (t->is_empty) {
+	if (r != 0)
+		return r;
+	if (t->is_empty)
 		node_set_zero(w->node, length);
-	} else {
-		(void)meter_go(&w->clock, METER_DISK);
-		r = source_read(c->setup->source, w->ring, w->buf, first * WINDOW_SIZE, length,
-				err);
-		(void)meter_go(&w->clock, METER_CPU);
-		if (r < 0)
-			return job_blame(w->job, "read_error", r);
+	else
 		node_cut(w->buf, length, w->node);
-	}
 	t->node_size = (uint32_t)node_encode(w->node, w->encoding);
 	t->run.node = id_of(w->encoding, t->node_size);
 	data = node_data_bytes(w->node);
@@ -499,6 +513,7 @@ static int work(struct capture_worker *w, struct err *err)
 			r = read_and_cut(w, &t, err);
 		if (r == 0)
 			r = send_window(w, &t, err);
+		r = r > 0 ? 0 : r;
 		if (r == 0)
 			r = tidy(w, err);
 	}

@@ -13,6 +13,7 @@
 /* Plain bytes of a pack, and what it is at most when it is encoded. */
 #define CAPTURE_PACK_MAX   (PACK_PLAIN_AIM + PACK_PLAIN_AIM / 2 + CHUNK_MAX)
 #define CAPTURE_PARCEL_MAX (PACK_HEADER + PARCEL_IDS_MAX * PACK_ENTRY + CAPTURE_PACK_MAX)
+#include "agent/rescue.h"
 
 struct capture {
 	const struct capture_setup *setup;
@@ -22,7 +23,8 @@ struct capture {
 	struct flight *flight;
 	struct outbox *outbox;
 	struct parcels *parcels;
-	atomic_bool stop; /* one of the threads has failed */
+	struct rescue *rescue; /* windows that are put off */
+	atomic_bool stop;      /* one of the threads has failed */
 	unsigned passes;
 	struct id root; /* when all is acknowledged */
 
@@ -30,6 +32,9 @@ struct capture {
 	uint64_t next;	      /* first window not yet taken in this pass */
 	uint64_t seen;	      /* first window not taken in any pass */
 	bool is_cut_short;    /* this pass: the ledger has no room, the next one goes on */
+	bool has_leapt;	      /* windows of this pass were left for another one */
+	struct extents
+		owed; /* windows below `seen`, as bytes of the disk, not in data_bytes: put off or leapt over */
 	uint64_t data_bytes;
 };
 
@@ -41,6 +46,13 @@ static inline uint64_t capture_used(const struct capture *c, const struct window
 	return source_used(c->setup->source, offset,
 			   size < c->size - offset ? size : c->size - offset);
 }
+/* The next windows not acknowledged and not put off; count 0: none in this pass.  c->lock is held. */
+struct window_range capture_next(struct capture *c);
+/* Is this window not in data_bytes yet?  It is to be now.  c->lock is held; -ENOMEM. */
+int capture_is_first(struct capture *c, uint64_t w);
+/* Window `w` was read or put off (`is_owed`: and is not in data_bytes), and `leap` more had better be left for another pass. */
+int capture_leap(struct capture *c, uint64_t w, bool is_owed, uint64_t leap,
+		 struct err *err) MUST_CHECK;
 /* Most claims that so many workers, and so many parcels, can hold at once. */
 size_t capture_claims_max(unsigned workers, unsigned parcels);
 /* struct crew_work, ctx: struct capture.  Takes windows until none is left; all that it took is acknowledged on return. */

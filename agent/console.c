@@ -138,22 +138,41 @@ static void eta_text(const struct job_progress *p, uint64_t rate, char *ret, siz
 	}
 }
 
+/* ", 4.0 KiB unreadable, 8.0 MiB to be saved (trim)" */
+static void rescue_text(const struct job_progress *p, char *ret, size_t size)
+{
+	const char *pass = rescue_pass_name(p->rescue_pass);
+	char lost[CONSOLE_AMOUNT_SIZE], sick[CONSOLE_AMOUNT_SIZE];
+	size_t n = 0;
+
+	ret[0] = '\0';
+	if (p->unreadable > 0)
+		n = (size_t)snprintf(ret, size, ", %s unreadable",
+				     console_amount(p->unreadable, lost));
+	if (p->sick > 0)
+		(void)snprintf(ret + n, size - n, ", %s to be saved%s%s%s",
+			       console_amount(p->sick, sick), pass ? " (" : "", pass ? pass : "",
+			       pass ? ")" : "");
+}
+
 void console_progress_text(const struct job_progress *p, uint64_t rate, uint64_t sent_rate,
 			   char ret[static CONSOLE_LINE_SIZE])
 {
 	char total[CONSOLE_AMOUNT_SIZE], speed[CONSOLE_AMOUNT_SIZE], sent[CONSOLE_AMOUNT_SIZE],
-		wire[CONSOLE_AMOUNT_SIZE], eta[48];
+		wire[CONSOLE_AMOUNT_SIZE], eta[48], rescue[128];
 	double percent = p->total ? 100.0 * (double)p->done / (double)p->total : 100.0;
 
 	const char *limit = meter_place_name(p->bottleneck);
 
+	rescue_text(p, rescue, sizeof(rescue));
 	eta_text(p, rate, eta, sizeof(eta));
-	(void)snprintf(ret, CONSOLE_LINE_SIZE, "%-7s %5.1f %% of %s%s, %s/s, %s %s (%s/s), %s%s%s",
+	(void)snprintf(ret, CONSOLE_LINE_SIZE,
+		       "%-7s %5.1f %% of %s%s, %s/s, %s %s (%s/s), %s%s%s%s",
 		       job_phase_name(p->phase), percent, console_amount(p->total, total),
 		       p->skipped > 0 ? " in use" : "", console_amount(rate, speed),
 		       p->phase == PHASE_RESTORE || p->phase == PHASE_VERIFY ? "received" : "sent",
 		       console_amount(p->sent, sent), console_amount(sent_rate, wire), eta,
-		       limit ? ", limit: " : "", limit ? limit : "");
+		       limit ? ", limit: " : "", limit ? limit : "", rescue);
 }
 
 static uint64_t per_second(uint64_t now, uint64_t before, uint64_t ms)

@@ -89,6 +89,11 @@ int extents_remove(struct extents *e, uint64_t offset, uint64_t length)
 	return to == at ? 0 : splice(e, at, to, rest, len);
 }
 
+size_t extents_find(const struct extents *e, uint64_t offset)
+{
+	return find(e, offset + 1);
+}
+
 uint64_t extents_bytes(const struct extents *e)
 {
 	uint64_t n = 0;

@@ -17,5 +17,7 @@ void extents_done(struct extents *e);
 int extents_add(struct extents *e, uint64_t offset, uint64_t length) MUST_CHECK;
 /* What lies in the range is taken out; an extent across its edge is cut.  -ENOMEM. */
 int extents_remove(struct extents *e, uint64_t offset, uint64_t length) MUST_CHECK;
+/* The number of the first extent that ends after `offset`; len if there is none. */
+size_t extents_find(const struct extents *e, uint64_t offset);
 uint64_t extents_bytes(const struct extents *e);
 #endif

@@ -18,6 +18,13 @@ const char *job_phase_name(enum job_phase p)
 	return names[p];
 }
 
+const char *rescue_pass_name(enum rescue_pass p)
+{
+	static const char *const names[] = {NULL, "copy", "trim", "scrape", "retry"};
+
+	return names[p];
+}
+
 void job_init(struct job *j, const char *id)
 {
 	memset(j, 0, sizeof(*j));
@@ -179,6 +186,42 @@ void job_take_back(struct job *j, uint64_t done)
 {
 	(void)pthread_mutex_lock(&j->lock);
 	j->progress.done -= done < j->progress.done ? done : j->progress.done;
+	(void)pthread_mutex_unlock(&j->lock);
+}
+
+void job_add_sick(struct job *j, uint64_t size)
+{
+	(void)pthread_mutex_lock(&j->lock);
+	j->progress.sick += size;
+	(void)pthread_mutex_unlock(&j->lock);
+}
+
+void job_set_rescue(struct job *j, enum rescue_pass pass, uint64_t sick)
+{
+	(void)pthread_mutex_lock(&j->lock);
+	j->progress.rescue_pass = pass;
+	j->progress.sick = sick;
+	(void)pthread_mutex_unlock(&j->lock);
+}
+
+void job_take_sick(struct job *j, uint64_t size)
+{
+	(void)pthread_mutex_lock(&j->lock);
+	j->progress.sick -= size < j->progress.sick ? size : j->progress.sick;
+	(void)pthread_mutex_unlock(&j->lock);
+}
+
+void job_add_unreadable(struct job *j, uint64_t size)
+{
+	(void)pthread_mutex_lock(&j->lock);
+	j->progress.unreadable += size;
+	(void)pthread_mutex_unlock(&j->lock);
+}
+
+void job_count_error(struct job *j)
+{
+	(void)pthread_mutex_lock(&j->lock);
+	j->progress.read_errors++;
 	(void)pthread_mutex_unlock(&j->lock);
 }
 

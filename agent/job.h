@@ -15,6 +15,11 @@
 enum job_phase { PHASE_CHECK, PHASE_CAPTURE, PHASE_RESTORE, PHASE_VERIFY, PHASE_FINISH };
 const char *job_phase_name(enum job_phase p);
 
+/* rescue_passes.c */
+enum rescue_pass { RESCUE_NONE, RESCUE_COPY, RESCUE_TRIM, RESCUE_SCRAPE, RESCUE_RETRY };
+/* "copy", ...; NULL for RESCUE_NONE. */
+const char *rescue_pass_name(enum rescue_pass p);
+
 struct job_progress {
 	enum job_phase phase;
 	uint32_t disk; /* the one at work, its place in the order */
@@ -23,7 +28,12 @@ struct job_progress {
 	uint64_t data;	  /* bytes of chunks */
 	uint64_t sent;	  /* bytes on the wire: bodies sent (capture), received (restore) */
 	uint64_t skipped; /* capture: bytes of all disks that are not in use */
-	enum meter_place bottleneck; /* of late; METER_NOWHERE: not known */
+	/* Of a capture, over all disks: */
+	uint64_t unreadable;  /* bytes in use that were given up */
+	uint64_t sick;	      /* bytes in places that failed and are put off, or are being saved */
+	uint64_t read_errors; /* reads that failed while there was something to be saved */
+	enum rescue_pass rescue_pass; /* that is at work */
+	enum meter_place bottleneck;  /* of late; METER_NOWHERE: not known */
 };
 
 enum job_stop {
@@ -91,5 +101,11 @@ void job_set_skipped(struct job *j, uint64_t skipped);
 void job_add(struct job *j, uint64_t done, uint64_t data, uint64_t sent);
 /* Bytes of disk that are to be done again. */
 void job_take_back(struct job *j, uint64_t done);
+/* A window of `size` bytes was put off; a pass begins, with so many bytes to be saved; some were; some are lost; a read has failed. */
+void job_add_sick(struct job *j, uint64_t size);
+void job_set_rescue(struct job *j, enum rescue_pass pass, uint64_t sick);
+void job_take_sick(struct job *j, uint64_t size);
+void job_add_unreadable(struct job *j, uint64_t size);
+void job_count_error(struct job *j);
 struct job_progress job_get_progress(struct job *j);
 #endif

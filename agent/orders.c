@@ -1,6 +1,7 @@
 #include "agent/orders.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -119,15 +120,20 @@ static void set_job(struct orders *o, struct job *job)
 
 static void say_outcome(struct orders *o, const struct order *order, const struct outcome *end)
 {
-	console_say(o->setup.console, "job %s, %s: %s", order->job, job_kind_name(order->kind),
-		    outcome_words[end->kind]);
+	if (end->kind == OUTCOME_DONE && end->unreadable > 0) {
+		console_say(o->setup.console, "job %s, %s: done with %" PRIu64 " unreadable bytes",
+			    order->job, job_kind_name(order->kind), end->unreadable);
+	} else {
+		console_say(o->setup.console, "job %s, %s: %s", order->job,
+			    job_kind_name(order->kind), outcome_words[end->kind]);
+	}
 	if (end->kind != OUTCOME_DONE)
 		console_line(o->setup.console, end->message);
 }
 
-/* One order from beginning to end.  *ret_kind: how it ended, as the server sees it. */
+/* One order from beginning to end.  *ret_kind: how it ended, as the server sees it; *ret_lost: with something unreadable. */
 static int do_order(struct orders *o, const struct order *order, enum outcome_kind *ret_kind,
-		    struct err *err)
+		    bool *ret_lost, struct err *err)
 {
 	struct job job;
 	struct heartbeat *beat = NULL;
@@ -164,6 +170,7 @@ static int do_order(struct orders *o, const struct order *order, enum outcome_ki
 	json_decref(end.report);
 	job_done(&job);
 	*ret_kind = end.kind;
+	*ret_lost = end.unreadable > 0;
 	return r;
 }
 
@@ -221,7 +228,7 @@ int orders_serve(struct orders *o, int *ret_status, struct err *err)
 	while (!is_stopped(o)) {
 		struct order order = {.disks = NULL};
 		enum outcome_kind kind;
-		bool has = false;
+		bool has = false, lost = false;
 		int r = poll_order(o, &order, &has, err);
 
 		if (r == -ECANCELED)
@@ -233,14 +240,16 @@ int orders_serve(struct orders *o, int *ret_status, struct err *err)
 		}
 		if (!has)
 			continue;
-		r = do_order(o, &order, &kind, err);
+		r = do_order(o, &order, &kind, &lost, err);
 		if (r == 0 && kind == OUTCOME_DONE)
 			end_machine(order.end, o->setup.config->image, o->setup.console);
 		order_done(&order);
 		if (r < 0 && r != -ECANCELED)
 			return r;
 		if (o->setup.config->once) {
-			*ret_status = r == 0 && kind == OUTCOME_DONE ? EXIT_SUCCESS : EXIT_FAILURE;
+			*ret_status = r != 0 || kind != OUTCOME_DONE ? EXIT_FAILURE
+				      : lost			     ? EXIT_UNREADABLE
+								     : EXIT_SUCCESS;
 			return 0;
 		}
 		/* a restored disk looks different now */

@@ -23,6 +23,7 @@ struct orders_setup {
 
 struct orders *orders_new(const struct orders_setup *setup); /* NULL: out of memory */
 void orders_free(struct orders *o);
+#define EXIT_UNREADABLE 3 /* of --once: done, but not everything could be read */
 /* Until there is no reason to go on: stopped, or --once, whose exit status *ret_status is.  An error of a job that could not be told of. */
 int orders_serve(struct orders *o, int *ret_status, struct err *err) MUST_CHECK;
 /* From any thread: the job under way ends as interrupted, which is no end for the server, and orders_serve returns soon, if its link is

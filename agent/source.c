@@ -1,26 +1,16 @@
-/* source.c - pieces of 1 MiB; short gaps between used places are read through, since a request costs more than they do.
- *
- * Rescue: a piece that fails is read again in eighths down to a sector, so that a bad sector costs itself alone.  A disk with many such
- * places could take weeks that way.  So there is a limit on the time for one read and one for the disk; and when the list of
- * places grows towards what the format allows, sectors are no longer told apart.  What is given up undivided counts as unreadable as a
- * whole, and is all zeros: the list never hides anything.  Several passes, skipping far ahead and coming back, would be better and are
- * not done yet. */
+/* source.c - pieces of 1 MiB; short gaps between used places are read through, since a request costs more than they do. */
 #include "agent/source.h"
 
 #include <assert.h>
 #include <inttypes.h>
 #include <string.h>
 
-#include "agent/clock.h"
+#include "common/limits.h"
 
 #define PIECE_SIZE (1u << 20)
 /* Reading through gaps up to that is cheaper than another request (docs/performance.md), ... */
 #define GAP_SIZE	(256u << 10)
 #define GAP_SIZE_SERIAL (1u << 20) /* ... where a head has to move: 8 ms at 150 MB/s are 1.2 MB */
-#define PATIENCE_MS	60000u
-#define PATIENCE_ALL	(30u * 60000u)
-#define FINE_LIST_MAX	(EXTENTS_MAX / 2) /* up to so many places, down to a sector */
-#define COARSE_MIN	65536u		  /* beyond, no smaller than that */
 
 void source_init(struct source *s, struct blk *blk, const struct used *used, bool is_serial)
 {
@@ -30,8 +20,6 @@ void source_init(struct source *s, struct blk *blk, const struct used *used, boo
 	s->used = used;
 	s->is_serial = is_serial;
 	s->gap_size = is_serial ? GAP_SIZE_SERIAL : GAP_SIZE;
-	s->patience_ms = PATIENCE_MS;
-	s->patience_total_ms = PATIENCE_ALL;
 	(void)pthread_mutex_init(&s->serial_lock, NULL);
 	(void)pthread_mutex_init(&s->lock, NULL);
 }
@@ -87,7 +75,7 @@ static uint64_t least_of(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
-/* What of the range is in use goes on the list: nobody misses the rest.  The lock is held. */
+/* The lock is held. */
 static int list_unreadable(struct source *s, uint64_t offset, uint64_t end)
 {
 	const struct used *u = s->used;
@@ -103,12 +91,11 @@ static int list_unreadable(struct source *s, uint64_t offset, uint64_t end)
 	return r;
 }
 
-static int give_up(struct source *s, uint8_t *buf, uint64_t offset, uint32_t size, struct err *err)
+int source_give_up(struct source *s, uint64_t offset, uint64_t size, struct err *err)
 {
-	int r;
 	size_t len;
+	int r;
 
-	memset(buf, 0, size);
 	(void)pthread_mutex_lock(&s->lock);
 	r = list_unreadable(s, offset, offset + size);
 	len = s->unreadable.len;
@@ -124,67 +111,18 @@ static int give_up(struct source *s, uint8_t *buf, uint64_t offset, uint32_t siz
 	return 0;
 }
 
-/* The least that a failing piece is divided into. */
-static uint32_t grain(struct source *s)
+int source_read_sectors(struct source *s, void *buf, uint64_t offset, uint32_t size,
+			struct err *err)
 {
-	bool coarse;
+	int r;
 
-	(void)pthread_mutex_lock(&s->lock);
-	coarse = s->unreadable.len >= FINE_LIST_MAX;
-	(void)pthread_mutex_unlock(&s->lock);
-	return coarse ? COARSE_MIN : blk_sector_size(s->blk);
-}
-
-struct rescue {
-	struct source *s;
-	uint64_t start_ms, end_ms;
-};
-
-/* The place has failed to read with `size` at once: by eighths, as long as there is time. */
-static int rescue(const struct rescue *x, uint8_t *buf, uint64_t offset, uint32_t size,
-		  struct err *err)
-{
-	struct source *s = x->s;
-	uint32_t least = grain(s), part = (size / 8 + least - 1) / least * least;
-	int r = 0;
-
-	if (size <= least || clock_ms() >= x->end_ms || source_used(s, offset, size) == 0)
-		return give_up(s, buf, offset, size, err);
-	for (uint32_t at = 0, n; r == 0 && at < size; at += n) {
-		struct err bad;
-
-		n = size - at < part ? size - at : part;
-		r = read_once(s, buf + at, offset + at, n, &bad);
-		if (is_bad_place(r)) {
-			r = rescue(x, buf + at, offset + at, n, err);
-		} else if (r < 0) {
-			*err = bad;
-		}
-	}
-	return r;
-}
-
-/* A piece was read with the result `r`: if it failed for being a bad place, what can be saved of it. */
-static int save_piece(struct source *s, uint8_t *buf, uint64_t offset, uint32_t size, int r,
-		      struct err *err)
-{
-	uint64_t left;
-	struct rescue x = {.s = s};
-
-	if (!is_bad_place(r))
-		return r;
-	(void)pthread_mutex_lock(&s->lock);
-	left = s->patience_total_ms > s->patience_used_ms
-		       ? s->patience_total_ms - s->patience_used_ms
-		       : 0;
-	(void)pthread_mutex_unlock(&s->lock);
-	x.start_ms = clock_ms();
-	x.end_ms = x.start_ms + (left < s->patience_ms ? left : s->patience_ms);
-	r = rescue(&x, buf, offset, size, err);
-	(void)pthread_mutex_lock(&s->lock);
-	s->patience_used_ms += clock_ms() - x.start_ms;
-	(void)pthread_mutex_unlock(&s->lock);
-	return r;
+	if (s->is_serial)
+		(void)pthread_mutex_lock(&s->serial_lock);
+	r = blk_read_sectors(s->blk, buf, size, offset, err);
+	if (s->is_serial)
+		(void)pthread_mutex_unlock(&s->serial_lock);
+	count_read(s, r, size, false);
+	return is_bad_place(r) ? SOURCE_SICK : r;
 }
 
 static int read_piece(struct source *s, uint8_t *buf, uint64_t offset, uint32_t size,
@@ -192,7 +130,7 @@ static int read_piece(struct source *s, uint8_t *buf, uint64_t offset, uint32_t 
 {
 	int r = read_once(s, buf, offset, size, err);
 
-	return save_piece(s, buf, offset, size, r, err);
+	return is_bad_place(r) ? SOURCE_SICK : r;
 }
 
 /* Pieces that wait to be read together. */
@@ -214,7 +152,7 @@ static int end_piece(struct batch *b, const struct ring_read *x, struct err *err
 		(void)err_set(err, x->result, "read '%s' at byte %" PRIu64 ": %s", blk_name(s->blk),
 			      x->offset, strerrordesc_np(-x->result));
 	}
-	return save_piece(s, x->buf, x->offset, x->size, x->result, err);
+	return is_bad_place(x->result) ? SOURCE_SICK : x->result;
 }
 
 /* All have ended before what went wrong with any of them is looked at. */
@@ -287,6 +225,11 @@ static int read_run(struct batch *b, uint8_t *buf, uint64_t offset, uint64_t end
 	return r;
 }
 
+void source_zero_free(const struct source *s, uint8_t *buf, uint64_t offset, uint32_t size)
+{
+	zero_gaps(s->used, buf, offset, offset + size);
+}
+
 static int read_used(struct source *s, struct ring *ring, uint8_t *buf, uint64_t offset,
 		     uint64_t end, struct err *err)
 {
@@ -345,11 +288,6 @@ int source_read(struct source *s, struct ring *ring, void *buf, uint64_t offset,
 	int r;
 
 	assert(offset % BLK_DIRECT_ALIGN == 0);
-	(void)pthread_mutex_lock(&s->lock);
-	r = s->unreadable.len > 0 ? extents_remove(&s->unreadable, offset, size) : 0;
-	(void)pthread_mutex_unlock(&s->lock);
-	if (r < 0)
-		return err_set(err, r, "read '%s': out of memory", blk_name(s->blk));
 	if (s->is_serial)
 		(void)pthread_mutex_lock(&s->serial_lock);
 	r = read_used(s, ring, buf, offset, offset + size, err);

@@ -1,7 +1,7 @@
-/* source.h - reading a disk that is to be captured: only what is in use, and whatever can be read of it.
+/* source.h - reading a disk that is to be captured: only what is in use.
  *
- * What is not in use reads as zeros, and is not read but for short gaps.  What cannot be read is tried again in smaller pieces down to a
- * sector, then reads as zeros and is written down, if it is in use; how much time goes into that is limited.  Thread-safe. */
+ * What is not in use reads as zeros, and is not read but for short gaps.  A place that cannot be read is only reported here: what can be saved
+ * around it is for later (rescue.h), when all else has been captured.  Thread-safe. */
 #ifndef AGENT_SOURCE_H
 #define AGENT_SOURCE_H
 #include <pthread.h>
@@ -19,13 +19,10 @@ struct source {
 	/* Read it from one place at a time: a disk whose head has to move. */
 	bool is_serial;
 	uint64_t gap_size; /* free places up to this size between used ones are read through */
-	/* How long to try on unreadable places of one read and of the whole disk, before larger pieces are given up at once. */
-	uint64_t patience_ms, patience_total_ms;
 
 	pthread_mutex_t serial_lock; /* held by who reads, if is_serial */
 	pthread_mutex_t lock;	     /* over all below */
-	struct extents unreadable;
-	uint64_t patience_used_ms;
+	struct extents unreadable;   /* in use, given up, zeros in the image: by rescue.c */
 	uint64_t bytes_read;
 	uint64_t bytes_ring; /* of these, by io_uring */
 	uint64_t errors;     /* reads that failed */
@@ -43,13 +40,23 @@ static inline uint64_t source_used(const struct source *s, uint64_t offset, uint
 /* From `offset` up to there, at most up to `end`, all is zeros that need no reading: not in use, or holes of a sparse file. */
 uint64_t source_empty_end(const struct source *s, uint64_t offset, uint64_t end);
 
+/* Some place in the range cannot be read. */
+#define SOURCE_SICK 1
+
 /* `ring` is the calling thread's, or NULL: several reads are in flight at once by it, in the order of the disk.  Without one, and where it
  * does not work, one after the other.
  *
- * Fill `buf` (aligned to BLK_DIRECT_ALIGN) with the disk's bytes.  Unreadable places found there before are forgotten first, so that the list
- * always tells of the last reading.  An error is not about a bad place, but one that no patience helps:
- *   -ENODEV, -ENXIO, -ENOMEDIUM: the device is gone;  -ENOMEM;  -EFBIG: too many unreadable places to be listed;
- *   -ERANGE, -EINVAL and the like: our own mistake */
+ * Fill `buf` (aligned to BLK_DIRECT_ALIGN) with the disk's bytes.  SOURCE_SICK: `buf` is of no use, and `err` says what cannot be read and why.
+ * An error is not about a place, but one that nothing helps:
+ *   -ENODEV, -ENXIO, -ENOMEDIUM: the device is gone;  -ENOMEM;  -ERANGE, -EINVAL and the like: our own mistake */
 int source_read(struct source *s, struct ring *ring, void *buf, uint64_t offset, uint32_t size,
 		struct err *err) MUST_CHECK;
+
+/* For rescue.c: whole logical sectors, past the page cache if that can be.  0, SOURCE_SICK or an error, as above. */
+int source_read_sectors(struct source *s, void *buf, uint64_t offset, uint32_t size,
+			struct err *err) MUST_CHECK;
+/* Zero what of `buf` is not in use. */
+void source_zero_free(const struct source *s, uint8_t *buf, uint64_t offset, uint32_t size);
+/* What of the range is in use goes on the list of the unreadable: nobody misses the rest.  -ENOMEM; -EFBIG: too many places to be listed. */
+int source_give_up(struct source *s, uint64_t offset, uint64_t size, struct err *err) MUST_CHECK;
 #endif

@@ -5,7 +5,7 @@
  * (a developer's machine) something may write to the disk meanwhile.  Then the image is torn as any image of a disk in use is, and besides
  * lacks what was written to places that were free when the map was made; the counters before and after tell (work_capture.c).
  *
- * The map is an optimisation: while it is made, reads of a failing disk have a limit in number and time, beyond which they all fail, which makes raw
+ * The map is an optimisation: while it is made, reads of a failing disk have a limit (guard.h), beyond which they all fail, which makes raw
  * whatever was still to be looked at.  The capture itself then tries with patience. */
 #include "agent/survey.h"
 
@@ -14,86 +14,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/clock.h"
 #include "agent/console.h"
+#include "agent/guard.h"
 #include "agent/replay/replay.h"
 #include "agent/usage/map.h"
 #include "common/cleanup.h"
 
-#define FAILURES_MAX   32u
-#define FAILURES_MS    60000u
 #define LINES_MAX      40u   /* about what is whole; the report has all */
 #define PARTS_MAX      2000u /* in the report, below 1 KiB each: a body of 4 MiB has to hold them */
 #define WHY_ALL_BLOCKS "all blocks were ordered"
-
-/* ---- a disk that gives up */
-
-struct guard {
-	struct blk blk;
-	struct blk *inner; /* not owned */
-	struct job *job;
-	unsigned failures;
-	uint64_t failures_ms;
-};
-
-static int guard_read_at(struct blk *b, void *buf, size_t size, uint64_t offset, struct err *err)
-{
-	struct guard *g = (struct guard *)b;
-	uint64_t start_ms = clock_ms();
-	int r;
-
-	if (job_is_stopped(g->job))
-		return err_set(err, -ECANCELED, "the job was stopped");
-	if (g->failures >= FAILURES_MAX || g->failures_ms >= FAILURES_MS) {
-		return err_set(err, -EIO, "too many places of '%s' cannot be read to look further",
-			       b->name);
-	}
-	r = blk_read(g->inner, buf, size, offset, err);
-	if (r < 0) {
-		g->failures++;
-		g->failures_ms += clock_ms() - start_ms;
-	}
-	return r;
-}
-
-static uint64_t guard_hole_end(struct blk *b, uint64_t offset)
-{
-	return blk_hole_end(((struct guard *)b)->inner, offset);
-}
-
-static void guard_close(struct blk *b)
-{
-	(void)b;
-}
-
-static const struct blk_ops guard_ops = {
-	.read_at = guard_read_at,
-	.hole_end = guard_hole_end,
-	.close = guard_close,
-};
-
-static struct blk *guard_new(struct job *job, struct blk *inner, struct err *err)
-{
-	struct guard *g = calloc(1, sizeof(*g));
-
-	if (!g) {
-		(void)err_set(err, -ENOMEM, "out of memory");
-		return NULL;
-	}
-	g->inner = inner;
-	g->job = job;
-	g->blk.size = blk_size(inner);
-	g->blk.sector_size = blk_sector_size(inner);
-	g->blk.physical_sector_size = blk_physical_sector_size(inner);
-	g->blk.mode = BLK_READ;
-	g->blk.is_device = inner->is_device;
-	g->blk.is_locked = inner->is_locked;
-	if (blk_init(&g->blk, &guard_ops, blk_name(inner), err) < 0) {
-		free(g);
-		return NULL;
-	}
-	return &g->blk;
-}
 
 /* ---- the report */
 
@@ -231,7 +160,7 @@ static int make_maps(struct job *job, const struct survey_disk *disks, size_t le
 	if (!guards)
 		return err_set(err, -ENOMEM, "out of memory");
 	for (size_t i = 0; r == 0 && i < len; i++) {
-		guards[i] = guard_new(job, disks[i].blk, err);
+		guards[i] = guard_new(job, disks[i].blk, NULL, err);
 		r = guards[i] ? 0 : err->code;
 	}
 	if (r == 0)

@@ -181,9 +181,12 @@ int wire_finished_decode(const json_t *json, uint64_t windows, const struct id *
 
 json_t *wire_progress_encode(const struct job_progress *p)
 {
-	return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:s?}", "phase",
-			 job_phase_name(p->phase), "disk", (json_int_t)p->disk, "done",
+	return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:s?, s:I, s:{s:s?, s:I, s:I}}",
+			 "phase", job_phase_name(p->phase), "disk", (json_int_t)p->disk, "done",
 			 (json_int_t)p->done, "total", (json_int_t)p->total, "data",
 			 (json_int_t)p->data, "sent", (json_int_t)p->sent, "skipped",
-			 (json_int_t)p->skipped, "bottleneck", meter_place_name(p->bottleneck));
+			 (json_int_t)p->skipped, "bottleneck", meter_place_name(p->bottleneck),
+			 "unreadable", (json_int_t)p->unreadable, "rescue", "pass",
+			 rescue_pass_name(p->rescue_pass), "left", (json_int_t)p->sick,
+			 "read_errors", (json_int_t)p->read_errors);
 }

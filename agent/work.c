@@ -43,6 +43,16 @@ unsigned work_count_workers(const struct work *w, uint64_t worker_size, uint64_t
 	return (unsigned)(n < fit ? n : fit);
 }
 
+size_t work_count_spare(const struct work *w, uint64_t worker_size, unsigned workers,
+			uint64_t aside, uint64_t size, size_t max)
+{
+	uint64_t taken = BASE_MEMORY + aside + workers * worker_size, n = 0;
+
+	if (w->config->memory_max > taken)
+		n = (w->config->memory_max - taken) / size;
+	return n < 1 ? 1 : n < max ? (size_t)n : max;
+}
+
 int work_need_workers(struct work *w, uint64_t worker_size, uint64_t aside, unsigned *ret,
 		      struct err *err)
 {
@@ -168,6 +178,7 @@ static void conclude(struct work *w, int r, const struct err *err, struct outcom
 {
 	size_t len;
 
+	ret->unreadable = job_get_progress(w->job).unreadable;
 	if (r == 0) {
 		ret->kind = OUTCOME_DONE;
 		return;

@@ -28,6 +28,8 @@ struct outcome {
 	enum outcome_kind kind;
 	char code[JOB_CODE_SIZE]; /* failed */
 	char message[900];
+	uint64_t
+		unreadable; /* bytes of the disks that are zeros in the image since they could not be read */
 	json_t *report; /* NULL when out of memory */
 };
 
@@ -49,6 +51,9 @@ struct crew_peers {
 };
 int work_open_peers(struct work *w, unsigned len, struct crew_peers *ret,
 		    struct err *err) MUST_CHECK;
+/* Beside `workers` of them, how many buffers of `size` there is room for; at least 1, at most `max`. */
+size_t work_count_spare(const struct work *w, uint64_t worker_size, unsigned workers,
+			uint64_t aside, uint64_t size, size_t max);
 void work_close_peers(struct work *w, struct crew_peers *p);
 
 int work_capture(struct work *w, struct err *err) MUST_CHECK;

@@ -9,9 +9,13 @@
 #include "agent/capture.h"
 #include "agent/console.h"
 #include "agent/ledger.h"
+#include "agent/lost.h"
+#include "agent/sick_disk.h"
 #include "agent/survey.h"
 #include "agent/work.h"
 #include "common/limits.h"
+
+#define RESCUE_WINDOWS_MAX 1024u /* 4 GiB */
 
 struct source_disk {
 	const struct disk *disk; /* of the inventory */
@@ -96,18 +100,40 @@ static json_t *counters_report(struct work *w, const struct source_disk *s)
 			 "locked", (int)blk_is_locked(s->blk));
 }
 
-static int report_disk(struct work *w, const struct source_disk *s,
+/* What all disks share. */
+struct capture_means {
+	struct crew_peers peers;
+	unsigned workers;
+	struct level *level;
+	size_t rescue_windows;
+	struct blk **disks; /* all of the order */
+	size_t lost_room;   /* for places in the report */
+};
+
+static json_t *report_lost(struct work *w, uint32_t n, const struct source *source,
+			   struct capture_means *means, size_t *ret_left_out)
+{
+	if (source->unreadable.len > 0)
+		job_say(w->job, "looking whose the unreadable places of disk '%s' are",
+			w->order->disks[n].disk);
+	return lost_report(w->job, means->disks, w->order->disks_len, n, &source->unreadable,
+			   &means->lost_room, ret_left_out);
+}
+
+static int report_disk(struct work *w, uint32_t n, const struct source_disk *s,
 		       const struct survey_disk *survey, const struct source *source,
-		       const struct capture_result *result)
+		       const struct capture_result *result, struct capture_means *means)
 {
 	char root[ID_TEXT_SIZE];
+	size_t left_out = 0;
+	json_t *places = report_lost(w, n, source, means, &left_out);
 	const struct extents *bad = &source->unreadable;
 
 	id_to_text(&result->root, root);
 	return json_array_append_new(
 		w->disks,
 		json_pack(
-			"{s:s, s:s, s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:O}",
+			"{s:s, s:s, s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:O, s:o, s:I}",
 			"disk", s->disk->id, "path", s->disk->path, "size",
 			(json_int_t)blk_size(s->blk), "root", root, "used_bytes",
 			(json_int_t)survey->used_bytes, "skipped_bytes",
@@ -117,70 +143,52 @@ static int report_disk(struct work *w, const struct source_disk *s,
 			(json_int_t)source->bytes_ring, "read_errors", (json_int_t)source->errors,
 			"unreadable_bytes", (json_int_t)extents_bytes(bad), "unreadable_extents",
 			(json_int_t)bad->len, "passes", (json_int_t)result->passes, "counters",
-			counters_report(w, s), "map", survey->report));
-}
-
-/* What cannot be read of a disk that is there are bad sectors, zeros in the image; of one that was pulled out, or became smaller, it is
- * the disk that is lacking. */
-static int check_presence(struct work *w, const struct source_disk *s, struct err *err)
-{
-	CLEANUP(blk_freep) struct blk *now = NULL;
-	int r = blk_open_file(s->disk->path, BLK_READ, BLK_LOOK, 0, &now, err);
-
-	if (r < 0) {
-		return job_blame(w->job, "read_error",
-				 err_prefix(err, "disk '%s' is not there any more", s->disk->id));
-	}
-	if (blk_size(now) == blk_size(s->blk))
-		return 0;
-	return job_blame(w->job, "read_error",
-			 err_set(err, -EIO,
-				 "disk '%s' (%s) had %" PRIu64
-				 " bytes when its capture began, and has %" PRIu64 " now",
-				 s->disk->id, s->disk->path, blk_size(s->blk), blk_size(now)));
+			counters_report(w, s), "map", survey->report, "unreadable", places,
+			"unreadable_left_out", (json_int_t)left_out));
 }
 
 static int capture_one(struct work *w, uint32_t n, const struct source_disk *s,
-		       const struct survey_disk *survey, const struct crew_peers *peers,
-		       unsigned workers, struct level *level, struct err *err)
+		       const struct survey_disk *survey, struct capture_means *means,
+		       struct err *err)
 {
+	struct sick_disk sick = {
+		.job = w->job, .disk = s->disk, .blk = s->blk, .is_image = w->config->image};
 	struct source source;
 	struct capture_result result = {0};
 	struct capture_setup setup = {
 		.job = w->job,
 		.disk = n,
 		.source = &source,
-		.peers = peers->peers,
-		.workers = workers,
+		.peers = means->peers.peers,
+		.workers = means->workers,
 		.codec = w->codec,
-		.level = level,
+		.level = means->level,
 	};
 	char size[CONSOLE_AMOUNT_SIZE];
 	int r;
 
+	sick_disk_options(&sick, w->order, means->rescue_windows, &setup.rescue);
 	source_init(&source, s->blk, &survey->used, s->disk->rotational == 1);
 	source.may_ring = w->config->io_uring;
 	job_say(w->job, "capturing disk '%s' (%s), %s", s->disk->id, s->disk->path,
 		console_amount(survey->used_bytes, size));
 	r = capture_disk(&setup, &result, err);
-	if (r == 0 && source.unreadable.len > 0)
-		r = check_presence(w, s, err);
+	sick_disk_done(&sick);
 	if (r == 0 && source.unreadable.len > 0) {
 		job_say(w->job,
-			"warning: %s in %zu places of disk '%s' could not be read, and are zeros in the "
-			"image",
-			console_amount(extents_bytes(&source.unreadable), size),
-			source.unreadable.len, s->disk->id);
+			"warning: %" PRIu64
+			" bytes in %zu places of disk '%s' could not be read, and are zeros in the image",
+			extents_bytes(&source.unreadable), source.unreadable.len, s->disk->id);
 	}
-	if (r == 0 && report_disk(w, s, survey, &source, &result) < 0)
+	if (r == 0 && report_disk(w, n, s, survey, &source, &result, means) < 0)
 		r = job_blame(w->job, "internal", err_set(err, -ENOMEM, "out of memory"));
 	source_done(&source);
 	return r;
 }
 
 static int capture_all(struct work *w, const struct source_disk *disks,
-		       const struct survey_disk *surveys, const struct crew_peers *peers,
-		       unsigned workers, struct level *level, struct err *err)
+		       const struct survey_disk *surveys, struct capture_means *means,
+		       struct err *err)
 {
 	uint64_t total = 0, size = 0;
 	int r = 0;
@@ -192,7 +200,7 @@ static int capture_all(struct work *w, const struct source_disk *disks,
 	job_set_skipped(w->job, size - total);
 	job_start_phase(w->job, PHASE_CAPTURE, total);
 	for (uint32_t n = 0; r == 0 && n < w->order->disks_len; n++)
-		r = capture_one(w, n, &disks[n], &surveys[n], peers, workers, level, err);
+		r = capture_one(w, n, &disks[n], &surveys[n], means, err);
 	if (r == 0) {
 		job_start_phase(w->job, PHASE_FINISH, total);
 		job_add(w->job, total, 0, 0);
@@ -270,38 +278,47 @@ int work_capture(struct work *w, struct err *err)
 	const struct order *o = w->order;
 	struct source_disk *disks = calloc(o->disks_len, sizeof(*disks));
 	struct survey_disk *surveys = calloc(o->disks_len, sizeof(*surveys));
-	struct crew_peers peers = {.len = 0};
+	struct level level;
+	struct capture_means means = {.level = &level, .lost_room = LOST_PLACES_MAX};
 	uint64_t memory = 0; /* put aside: a ledger, and what is in use */
 	const struct survey_options options = {o->all_blocks, w->config->may_replay};
-	struct level level;
-	unsigned workers = 0;
 	int max, r;
 
-	if (!disks || !surveys) {
+	means.disks = calloc(o->disks_len, sizeof(struct blk *));
+	if (!disks || !surveys || !means.disks) {
 		free(disks);
 		free(surveys);
+		free(means.disks);
 		return job_blame(w->job, "internal", err_set(err, -ENOMEM, "out of memory"));
 	}
 	r = open_sources(w, disks, surveys, &memory, err);
+	for (uint32_t n = 0; n < o->disks_len; n++)
+		means.disks[n] = disks[n].blk;
 	if (r == 0)
 		r = survey_disks(w->job, surveys, o->disks_len, &options, err);
 	if (r == 0) {
 		memory += survey_memory(surveys, o->disks_len);
 		max = choose_level(w, memory, &level);
-		r = work_need_workers(w, capture_worker_memory(w->codec, max), memory, &workers,
-				      err);
+		r = work_need_workers(w, capture_worker_memory(w->codec, max), memory,
+				      &means.workers, err);
+		if (r == 0) {
+			r = work_open_peers(w, means.workers + capture_senders(means.workers),
+					    &means.peers, err);
+		}
+		means.rescue_windows =
+			work_count_spare(w, capture_worker_memory(w->codec, max), means.workers,
+					 memory, WINDOW_SIZE, RESCUE_WINDOWS_MAX);
 		if (r == 0)
-			r = work_open_peers(w, workers + capture_senders(workers), &peers, err);
-		if (r == 0)
-			r = capture_all(w, disks, surveys, &peers, workers, &level, err);
+			r = capture_all(w, disks, surveys, &means, err);
 		w->levels = level_report(&level);
 		level_done(&level);
 	}
-	work_close_peers(w, &peers);
+	work_close_peers(w, &means.peers);
 	survey_done(surveys, o->disks_len);
 	for (uint32_t n = 0; n < o->disks_len; n++)
 		blk_free(disks[n].blk);
 	free(surveys);
 	free(disks);
+	free(means.disks);
 	return r;
 }

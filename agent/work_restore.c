@@ -65,6 +65,26 @@ static int open_target(struct work *w, uint32_t n, struct target_disk *t,
 	return restore_new(&setup, &t->restore, err);
 }
 
+static uint64_t unreadable_of(const struct order_disk *o)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < o->unreadable_len; i++)
+		n += o->unreadable[i].length;
+	return n;
+}
+
+/* Before and after: what the image lacks the target lacks, too. */
+static void say_unreadable(struct work *w, const struct order_disk *o, const char *what)
+{
+	if (o->unreadable_len == 0)
+		return;
+	job_say(w->job,
+		"warning: %" PRIu64
+		" bytes in %zu places of disk '%s' could not be read when it was captured, and %s zeros",
+		unreadable_of(o), o->unreadable_len, o->source_disk, what);
+}
+
 static int write_one(struct work *w, uint32_t n, struct target_disk *t,
 		     const struct crew_peers *peers, struct err *err)
 {
@@ -81,6 +101,7 @@ static int write_one(struct work *w, uint32_t n, struct target_disk *t,
 	if (r < 0)
 		return r;
 	w->has_written = true;
+	say_unreadable(w, &w->order->disks[n], "are written as");
 	return restore_write(t->restore, &t->counts, err);
 }
 
@@ -129,12 +150,13 @@ static int report_disk(struct work *w, uint32_t n, const struct target_disk *t)
 
 	return json_array_append_new(
 		w->disks,
-		json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:s}", "source",
+		json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s}", "source",
 			  o->source_disk, "target", t->disk->id, "path", t->disk->path, "size",
 			  (json_int_t)o->source.size, "target_size", (json_int_t)t->disk->size,
 			  "written_bytes", (json_int_t)t->counts.written, "zeroed_bytes",
 			  (json_int_t)t->counts.zeroed, "kept_bytes", (json_int_t)t->counts.kept,
-			  "fetched_bytes", (json_int_t)t->counts.fetched, "gpt", t->gpt));
+			  "fetched_bytes", (json_int_t)t->counts.fetched, "unreadable_bytes",
+			  (json_int_t)unreadable_of(o), "gpt", t->gpt));
 }
 
 /* Close, so that fix-up and kernel can open them; then what is left to do. */
@@ -149,6 +171,8 @@ static int finish_all(struct work *w, struct target_disk *t, uint64_t total, str
 		t[n].blk = NULL;
 		fix_up(w, &t[n], w->order->disks[n].source.size);
 		partitions_reread(t[n].disk->path);
+		say_unreadable(w, &w->order->disks[n], "are");
+		job_add_unreadable(w->job, unreadable_of(&w->order->disks[n]));
 		r |= report_disk(w, n, &t[n]);
 	}
 	return r < 0 ? job_blame(w->job, "internal", err_set(err, -ENOMEM, "out of memory")) : 0;

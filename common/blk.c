@@ -40,6 +40,16 @@ int blk_read(struct blk *b, void *buf, size_t size, uint64_t offset, struct err 
 	return b->ops->read_at(b, buf, size, offset, err);
 }
 
+int blk_read_sectors(struct blk *b, void *buf, size_t size, uint64_t offset, struct err *err)
+{
+	int r = check_range(b, "read", size, offset, err);
+
+	if (r < 0 || size == 0)
+		return r;
+	return (b->ops->read_sectors ? b->ops->read_sectors : b->ops->read_at)(b, buf, size, offset,
+									       err);
+}
+
 int blk_direct_fd(struct blk *b, const void *buf, size_t size, uint64_t offset)
 {
 	struct err ignored;

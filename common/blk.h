@@ -50,6 +50,9 @@ struct blk_ops {
 	int (*drop_cache)(struct blk *b, struct err *err);
 	/* blk_direct_fd; may be NULL: there is none. */
 	int (*direct_fd)(struct blk *b, const void *buf, size_t size, uint64_t offset);
+	/* blk_read_sectors; may be NULL: read_at will do. */
+	int (*read_sectors)(struct blk *b, void *buf, size_t size, uint64_t offset,
+			    struct err *err);
 	/* May be NULL: it never knows. */
 	uint64_t (*hole_end)(struct blk *b, uint64_t offset);
 	void (*close)(struct blk *b);
@@ -78,6 +81,9 @@ int blk_open_file(const char *path, enum blk_mode mode, unsigned flags, uint32_t
 struct blk *blk_new_memory(void *take_buf, uint64_t size, uint32_t sector_size) MUST_CHECK;
 
 int blk_read(struct blk *b, void *buf, size_t size, uint64_t offset, struct err *err) MUST_CHECK;
+/* The same for whole logical sectors: nothing beside them is read, where the device allows it, so that a bad sector next to them does no harm. */
+int blk_read_sectors(struct blk *b, void *buf, size_t size, uint64_t offset,
+		     struct err *err) MUST_CHECK;
 /* A descriptor from which one read system call of that size and place, past the page cache, is what blk_read would do; for whoever has
  * another way to make it.  Stays the disk's.  -1: there is none, use blk_read. */
 int blk_direct_fd(struct blk *b, const void *buf, size_t size, uint64_t offset);

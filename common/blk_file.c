@@ -90,7 +90,8 @@ static int transfer_all(const struct blk_file *f, int fd, const struct io *io, s
 static int transfer_bounced(const struct blk_file *f, const struct io *io, struct err *err)
 {
 	size_t cap = io->size < BOUNCE_MAX ? io->size : BOUNCE_MAX;
-	CLEANUP_FREE unsigned char *bounce = aligned_alloc(f->align, cap);
+	CLEANUP_FREE unsigned char *bounce =
+		aligned_alloc(f->align, (cap + f->align - 1) / f->align * f->align);
 	size_t done = 0;
 	int r = 0;
 
@@ -147,6 +148,25 @@ static int file_read_at(struct blk *b, void *buf, size_t size, uint64_t offset, 
 	struct io io = {buf, size, offset, false};
 
 	return transfer(file_of(b), &io, err);
+}
+
+/* Direct reads need no more than the sector's alignment, which keeps neighbours out of it; the page cache would read whole pages.  The rule
+ * of BLK_DIRECT_ALIGN at the head of this file is about writers, of which there is none here.  A file on a filesystem with larger blocks refuses. */
+static int file_read_sectors(struct blk *b, void *buf, size_t size, uint64_t offset,
+			     struct err *err)
+{
+	const struct blk_file *f = file_of(b);
+	struct io io = {buf, size, offset, false};
+	int r = -EINVAL;
+
+	if (f->direct_fd >= 0 && b->mode == BLK_READ &&
+	    ((size | offset) & (b->sector_size - 1)) == 0) {
+		if (((uintptr_t)buf & (b->sector_size - 1)) == 0)
+			r = transfer_all(f, f->direct_fd, &io, err);
+		else
+			r = transfer_bounced(f, &io, err);
+	}
+	return r == -EINVAL ? transfer(f, &io, err) : r;
 }
 
 static int file_direct_fd(struct blk *b, const void *buf, size_t size, uint64_t offset)
@@ -288,6 +308,7 @@ static const struct blk_ops file_ops = {
 	.flush = file_flush,
 	.drop_cache = file_drop_cache,
 	.direct_fd = file_direct_fd,
+	.read_sectors = file_read_sectors,
 	.hole_end = file_hole_end,
 	.close = file_close,
 };

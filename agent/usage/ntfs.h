@@ -22,6 +22,18 @@ static inline void ntfs_volume_closep(ntfs_volume **vol)
 	ntfs_volume_close(*vol);
 }
 
+/* Clusters in a row that a file record names; `cluster` and `count` are inside the filesystem. */
+struct ntfs_run {
+	uint64_t record; /* the one that names them, ... */
+	uint64_t base;	 /* ... and the one that it continues, or itself */
+	uint32_t type;	 /* of the attribute */
+	uint64_t cluster, count;
+};
+typedef int ntfs_run_fn(void *ctx, const struct ntfs_run *run, struct err *err);
+/* Call `fn` for all of them, `records` at most in order.  With `is_tolerant` damage is passed over: *ret_partial says that there was some.  An error of `fn` ends it. */
+int ntfs_each_run(ntfs_volume *vol, bool is_tolerant, ntfs_run_fn *fn, void *ctx, bool *ret_partial,
+		  struct err *err) MUST_CHECK;
+
 /* The bitmap has been marked, and `used` clusters with it; it has no checksum.  So go through all file records: clusters of a file that the bitmap
  * calls free show that the bitmap is wrong.  0 when there are none. */
 int ntfs_walk(ntfs_volume *vol, struct volume *v, uint64_t used, struct err *err) MUST_CHECK;

@@ -15,11 +15,12 @@
 
 struct walk {
 	ntfs_volume *vol;
-	struct volume *v;
 	uint64_t clusters; /* of the filesystem */
-	uint64_t used;	   /* by the bitmap */
-	uint64_t found;	   /* so many are in files */
-	uint64_t record;
+	uint64_t record, base;
+	uint32_t type;
+	bool is_tolerant, is_partial;
+	ntfs_run_fn *fn;
+	void *ctx;
 };
 
 /* A signed little-endian number of 0..8 bytes. */
@@ -34,22 +35,13 @@ static int64_t get_signed(struct view *v, size_t at, size_t size)
 
 static int refer(struct walk *w, int64_t cluster, uint64_t count, struct err *err)
 {
-	uint64_t size = w->vol->cluster_size;
 	uint64_t first = (uint64_t)cluster;
+	struct ntfs_run run = {w->record, w->base, w->type, first, count};
 
 	if (cluster < 0 || first >= w->clusters || count > w->clusters - first)
 		return doubt(err, "file %" PRIu64 " names clusters outside the filesystem",
 			     w->record);
-	w->found += count;
-	if (w->found > w->used)
-		return doubt(err, "its files use more clusters than the bitmap calls used");
-	if (!volume_is_marked(w->v, first * size, count * size)) {
-		return doubt(err,
-			     "file %" PRIu64
-			     " uses clusters that the bitmap calls free (cluster %" PRIu64 ")",
-			     w->record, first);
-	}
-	return 0;
+	return w->fn(w->ctx, &run, err);
 }
 
 /* Mapping pairs: a byte with the sizes of two numbers, the length of a run and its distance from the one before; without the second it is a hole. */
@@ -91,6 +83,8 @@ static int walk_record(struct walk *w, const uint8_t *record, uint32_t size, str
 
 	if (in_use > size)
 		return doubt(err, "file record %" PRIu64 " is damaged", w->record);
+	w->base = view_le64(&v, 0x20) & 0xffffffffffffu;
+	w->base = w->base == 0 ? w->record : w->base;
 	v.size = in_use;
 	while (view_le32(&v, at) != TYPE_END) {
 		uint32_t length = view_le32(&v, at + 4);
@@ -100,6 +94,7 @@ static int walk_record(struct walk *w, const uint8_t *record, uint32_t size, str
 
 		if (v.bad || length < HEADER_MIN || length % 8 != 0)
 			return doubt(err, "file record %" PRIu64 " is damaged", w->record);
+		w->type = view_le32(&attr, 0);
 		if (view_u8(&attr, 8) != 0)
 			r = walk_runs(w, &attr, view_le16(&attr, 0x20), err);
 		if (r < 0)
@@ -120,7 +115,7 @@ static int is_in_use(struct walk *w, bool *ret, struct err *err)
 }
 
 /* A record as it was read. */
-static int look(struct walk *w, uint8_t *record, struct err *err)
+static int look_strictly(struct walk *w, uint8_t *record, struct err *err)
 {
 	uint32_t size = w->vol->mft_record_size;
 	struct view v = view_of(record, size);
@@ -140,9 +135,42 @@ static int look(struct walk *w, uint8_t *record, struct err *err)
 	return r;
 }
 
-int ntfs_walk(ntfs_volume *vol, struct volume *v, uint64_t used, struct err *err)
+static int look(struct walk *w, uint8_t *record, struct err *err)
 {
-	struct walk w = {vol, v, (uint64_t)vol->nr_clusters, used, 0, 0};
+	int r = look_strictly(w, record, err);
+
+	if (r != -EUCLEAN || !w->is_tolerant)
+		return r;
+	w->is_partial = true;
+	return 0;
+}
+
+static int read_records(struct walk *w, uint8_t *buf, uint64_t n, struct err *err)
+{
+	uint32_t one = w->vol->mft_record_size;
+	s64 size = (s64)(n * one);
+
+	if (ntfs_attr_pread(w->vol->mft_na, (s64)(w->record * one), size, buf) == size)
+		return 0;
+	if (!w->is_tolerant)
+		return doubt(err, "its file table cannot be read: %s", strerrordesc_np(errno));
+	w->is_partial = true;
+	for (uint64_t i = 0; i < n; i++) { /* one by one */
+		if (ntfs_attr_pread(w->vol->mft_na, (s64)((w->record + i) * one), one,
+				    buf + i * one) != one)
+			memset(buf + i * one, 0, one);
+	}
+	return 0;
+}
+
+int ntfs_each_run(ntfs_volume *vol, bool is_tolerant, ntfs_run_fn *fn, void *ctx, bool *ret_partial,
+		  struct err *err)
+{
+	struct walk w = {.vol = vol,
+			 .clusters = (uint64_t)vol->nr_clusters,
+			 .is_tolerant = is_tolerant,
+			 .fn = fn,
+			 .ctx = ctx};
 	uint64_t records = (uint64_t)vol->mft_na->initialized_size / vol->mft_record_size;
 	uint32_t at_once = READ_SIZE / vol->mft_record_size;
 	CLEANUP_FREE uint8_t *buf = aligned_alloc(4096, READ_SIZE);
@@ -150,18 +178,49 @@ int ntfs_walk(ntfs_volume *vol, struct volume *v, uint64_t used, struct err *err
 
 	if (!buf || at_once == 0)
 		return err_set(err, -ENOMEM, "out of memory");
-	if (records > used * vol->cluster_size / vol->mft_record_size)
-		return doubt(err, "its file table is larger than all that is used");
 	while (r == 0 && w.record < records) {
 		uint64_t n = records - w.record < at_once ? records - w.record : at_once;
-		s64 size = (s64)(n * vol->mft_record_size);
 
-		if (ntfs_attr_pread(vol->mft_na, (s64)(w.record * vol->mft_record_size), size,
-				    buf) != size)
-			return doubt(err, "its file table cannot be read: %s",
-				     strerrordesc_np(errno));
+		r = read_records(&w, buf, n, err);
 		for (uint64_t i = 0; r == 0 && i < n; i++, w.record++)
 			r = look(&w, buf + i * vol->mft_record_size, err);
 	}
+	*ret_partial = w.is_partial;
 	return r;
+}
+
+/* ---- is the bitmap right? */
+
+struct check {
+	struct volume *v;
+	uint64_t cluster_size;
+	uint64_t used;	/* by the bitmap */
+	uint64_t found; /* so many are in files */
+};
+
+static int check_run(void *ctx, const struct ntfs_run *run, struct err *err)
+{
+	struct check *c = ctx;
+
+	c->found += run->count;
+	if (c->found > c->used)
+		return doubt(err, "its files use more clusters than the bitmap calls used");
+	if (!volume_is_marked(c->v, run->cluster * c->cluster_size, run->count * c->cluster_size)) {
+		return doubt(err,
+			     "file %" PRIu64
+			     " uses clusters that the bitmap calls free (cluster %" PRIu64 ")",
+			     run->record, run->cluster);
+	}
+	return 0;
+}
+
+int ntfs_walk(ntfs_volume *vol, struct volume *v, uint64_t used, struct err *err)
+{
+	struct check c = {v, vol->cluster_size, used, 0};
+	uint64_t records = (uint64_t)vol->mft_na->initialized_size / vol->mft_record_size;
+	bool ignored;
+
+	if (records > used * vol->cluster_size / vol->mft_record_size)
+		return doubt(err, "its file table is larger than all that is used");
+	return ntfs_each_run(vol, false, check_run, &c, &ignored, err);
 }

@@ -361,13 +361,12 @@ void part_set_label(struct usage_part *part, const void *bytes, size_t size)
 	(void)text_clean(part->label, sizeof(part->label), bytes, size);
 }
 
-/* UTF-16 to UTF-8; halves of pairs become what is not valid, for text_clean. */
-void part_set_label_utf16(struct usage_part *part, const uint8_t *bytes, size_t units)
+size_t utf8_of_utf16(uint8_t *ret, size_t size, const uint8_t *bytes, size_t units)
 {
-	uint8_t utf8[192];
+	uint8_t *utf8 = ret;
 	size_t n = 0;
 
-	for (size_t i = 0; i < units && n + 4 <= sizeof(utf8); i++) {
+	for (size_t i = 0; i < units && n + 4 <= size; i++) {
 		uint32_t c = (uint32_t)bytes[2 * i] | (uint32_t)bytes[2 * i + 1] << 8;
 		uint32_t low =
 			i + 1 < units ? (uint32_t)bytes[2 * i + 2] | (uint32_t)bytes[2 * i + 3] << 8
@@ -393,7 +392,14 @@ void part_set_label_utf16(struct usage_part *part, const uint8_t *bytes, size_t 
 			utf8[n++] = (uint8_t)c;
 		}
 	}
-	part_set_label(part, utf8, n);
+	return n;
+}
+
+void part_set_label_utf16(struct usage_part *part, const uint8_t *bytes, size_t units)
+{
+	uint8_t utf8[192];
+
+	part_set_label(part, utf8, utf8_of_utf16(utf8, sizeof(utf8), bytes, units));
 }
 
 void part_set_uuid(struct usage_part *part, const uint8_t bytes[static 16])

@@ -69,6 +69,11 @@ void scan_look(struct scan *s);
 void scan_settle_areas(struct scan *s);
 bool place_may_have_table(const struct place *p);
 
+/* (owners.c) usage_owners, when all has been looked into. */
+struct owner;
+int scan_owners(struct scan *s, size_t n, const struct extent *bad, size_t bad_len,
+		uint64_t limit_ms, struct owner **ret, size_t *ret_len, struct err *err) MUST_CHECK;
+
 /* doubt(err, format, ...): -EUCLEAN and the sentence.  The value is for the analyzer to see. */
 #define doubt(err, ...) (doubt_say((err), __VA_ARGS__), -EUCLEAN)
 /* The same for DOUBT_LOG. */
@@ -78,6 +83,8 @@ void doubt_say(struct err *err, const char *fmt, ...) __attribute__((format(prin
 
 void part_set_why(struct usage_part *part, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
+/* Little-endian UTF-16, up to the first NUL, as UTF-8, of which a half of a pair is what is not valid; returns how many bytes of `ret`. */
+size_t utf8_of_utf16(uint8_t *ret, size_t size, const uint8_t *bytes, size_t units);
 /* `size` bytes that are a label in UTF-8, up to the first NUL, or UTF-16 (little-endian). */
 void part_set_label(struct usage_part *part, const void *bytes, size_t size);
 void part_set_label_utf16(struct usage_part *part, const uint8_t *bytes, size_t units);

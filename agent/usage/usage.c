@@ -8,6 +8,7 @@
 
 #include "agent/usage/lvm.h"
 #include "agent/usage/md.h"
+#include "agent/usage/owners.h"
 #include "agent/usage/scan.h"
 
 #define SIZE_LIMIT (1ull << 60) /* so that no sum of an offset and a length overflows */
@@ -218,6 +219,22 @@ int usage_map_with(struct blk *const *disks, size_t len, const struct usage_opti
 	for (size_t i = 0; i < len; i++)
 		usage_map_done(&ret[i]);
 	return err_set(err, -ENOMEM, "map '%s': out of memory", blk_name(disks[0]));
+}
+
+int usage_owners(struct blk *const *disks, size_t len, size_t n, const struct extent *bad,
+		 size_t bad_len, uint64_t limit_ms, struct owner **ret, size_t *ret_len,
+		 struct err *err)
+{
+	const struct usage_options none = {0};
+	CLEANUP(scan_done) struct scan s = {.options = &none};
+	int r = check(disks, len, err);
+
+	if (r == 0)
+		r = add_disks(&s, disks, len, err);
+	if (r < 0)
+		return r;
+	look(&s);
+	return scan_owners(&s, n, bad, bad_len, limit_ms, ret, ret_len, err);
 }
 
 void usage_map_done(struct usage_map *m)

@@ -22,7 +22,7 @@ ok "it is at work" valve "$(agent_pid src)" 60 packs_at_least 3
 truncate -s 44M src.img
 kill -CONT "$(agent_pid src)"
 ok "the source was cut: the job ends" job_wait 120
-is "$(field '.state + " " + .code')" "failed read_error" "as failed"
+is "$(field '.state + " " + .code')" "failed disk_gone" "as failed"
 is "$(field '.message | test("had 67108864 bytes when its capture began, and has 46137344 now")')" true "which says why" || diag "$BODY"
 api GET /v1/images/cut
 is "$STATUS" 404 "there is no such image"

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <pthread.h>
 #include <string.h>
+#include <time.h>
 
 struct blk_fault {
 	struct blk blk;
@@ -20,6 +21,7 @@ struct verdict {
 	int code;      /* 0: it succeeds */
 	uint64_t size; /* bytes to carry out first */
 	uint64_t at;   /* where it fails */
+	unsigned ms;   /* after so long */
 };
 
 static struct blk_fault *fault_of(struct blk *b)
@@ -46,9 +48,10 @@ static bool is_nth(struct blk_fault *f, unsigned op)
 	return f->counted == p->nth || (p->from_there && f->counted > p->nth);
 }
 
-static void judge_bad(const struct blk_fault_plan *p, uint64_t size, uint64_t offset,
-		      struct verdict *v)
+static void judge_bad(struct blk_fault_plan *p, uint64_t size, uint64_t offset, struct verdict *v)
 {
+	unsigned first = p->bad_len;
+
 	for (unsigned i = 0; i < p->bad_len; i++) {
 		uint64_t from = p->bad[i].offset > offset ? p->bad[i].offset : offset;
 		uint64_t to = p->bad[i].offset + p->bad[i].size;
@@ -57,21 +60,24 @@ static void judge_bad(const struct blk_fault_plan *p, uint64_t size, uint64_t of
 			to = offset + size;
 		if (from >= to || (v->code != 0 && v->at <= from))
 			continue;
-		*v = (struct verdict){-EIO, from - offset, from};
+		*v = (struct verdict){-EIO, from - offset, from, p->bad_ms};
+		first = i;
 	}
+	if (first < p->bad_len && p->bad[first].fails > 0 && --p->bad[first].fails == 0)
+		p->bad[first].size = 0;
 }
 
 static struct verdict judge(struct blk_fault *f, unsigned op, uint64_t size, uint64_t offset)
 {
-	const struct blk_fault_plan *p = &f->plan;
+	struct blk_fault_plan *p = &f->plan;
 	bool writes = op == BLK_FAULT_WRITE || op == BLK_FAULT_ZERO;
-	struct verdict v = {0, size, offset};
+	struct verdict v = {0, size, offset, 0};
 
 	(void)pthread_mutex_lock(&f->lock);
 	count(f, op);
 	if (is_nth(f, op)) {
 		v = (struct verdict){p->code ? p->code : -EIO, p->is_partial ? size / 2 : 0,
-				     offset + (p->is_partial ? size / 2 : 0)};
+				     offset + (p->is_partial ? size / 2 : 0), 0};
 	} else if (op == BLK_FAULT_READ || (writes && p->bad_writes)) {
 		judge_bad(p, size, offset, &v);
 	}
@@ -104,6 +110,8 @@ static int fault_read_at(struct blk *b, void *buf, size_t size, uint64_t offset,
 	struct verdict v = judge(fault_of(b), BLK_FAULT_READ, size, offset);
 	int r = blk_read(fault_of(b)->inner, buf, (size_t)v.size, offset, err);
 
+	if (v.ms > 0)
+		(void)nanosleep(&(struct timespec){v.ms / 1000, v.ms % 1000 * 1000000L}, NULL);
 	return r < 0 ? r : report(b, "read", &v, err);
 }
 

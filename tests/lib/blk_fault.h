@@ -10,7 +10,7 @@
 #define BLK_FAULT_DROP	0x10u
 #define BLK_FAULT_ALL	0x1fu
 
-#define BLK_FAULT_BAD_MAX 8u
+#define BLK_FAULT_BAD_MAX 512u
 
 /* All zero: no faults. */
 struct blk_fault_plan {
@@ -22,8 +22,10 @@ struct blk_fault_plan {
 	/* Reads that touch one of these fail with -EIO, after what lies before it was read. */
 	struct {
 		uint64_t offset, size;
+		unsigned fails; /* so many times, then it is good; 0 = for ever */
 	} bad[BLK_FAULT_BAD_MAX];
 	unsigned bad_len;
+	unsigned bad_ms;      /* so long each of these reads takes */
 	bool bad_writes;      /* and so do writes and zeroing */
 	uint64_t write_space; /* bytes that can be written before -ENOSPC; 0 = no limit */
 };

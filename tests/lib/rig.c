@@ -59,6 +59,8 @@ void rig_init(struct rig *g, struct sink *sink, struct blk *blk, unsigned worker
 	g->workers = workers;
 	g->codec = CODEC_ZSTD;
 	g->level = 1;
+	rescue_options_init(&g->rescue);
+	g->rescue.windows = 3;
 	g->peers_len = workers + capture_senders(workers);
 	for (unsigned i = 0; i < g->peers_len; i++)
 		g->peers[i] = sink_peer(sink);
@@ -75,6 +77,7 @@ int rig_capture(struct rig *g)
 		.workers = g->workers,
 		.codec = g->codec,
 		.level = &level,
+		.rescue = g->rescue,
 	};
 	int r;
 

@@ -23,6 +23,7 @@ struct rig {
 	unsigned workers, peers_len;
 	enum codec codec; /* CODEC_ZSTD ... */
 	int level;	  /* ... and 1, unless changed; 0: adaptive */
+	struct rescue_options rescue;
 	struct capture_result result;
 	struct err err;
 	char code[JOB_CODE_SIZE];

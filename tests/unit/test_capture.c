@@ -279,33 +279,6 @@ static void test_bad_places(uint32_t sector_size)
 	sink_free(s);
 }
 
-static void test_dead_disk(void)
-{
-	struct sink *s = sink_new();
-	struct blk_fault_plan plan = {
-		.ops = BLK_FAULT_READ, .nth = 30, .from_there = true, .code = -ENODEV};
-	struct blk *b = blk_fault_new(disk_of(SIZE, 19, 512), &plan);
-	struct rig g;
-
-	sink_add_disk(s, 0, SIZE);
-	rig_init(&g, s, b, 2);
-	ok(rig_capture(&g) == -ENODEV && strcmp(g.code, "read_error") == 0,
-	   "a disk that is gone fails the job");
-	ok(strstr(g.err.msg, "at byte") != NULL, "with the place");
-	ok(!sink_is_sealed(s, 0), "and nothing is sealed");
-	rig_done(&g);
-	/* one whose every read fails, with no patience left: given up in large pieces, soon */
-	plan.code = -EIO;
-	blk_fault_set_plan(b, &plan);
-	rig_init(&g, s, b, 2);
-	g.source.patience_total_ms = 0;
-	ok(rig_capture(&g) == 0, "a disk that reads badly is captured as far as it goes");
-	ok(g.source.errors < 200, "without asking for every sector when patience is over");
-	rig_done(&g);
-	blk_free(b);
-	sink_free(s);
-}
-
 static void test_cancelled(void)
 {
 	struct sink *s = sink_new();
@@ -374,7 +347,7 @@ static void test_stuck(unsigned workers, bool is_disk_gone)
 	(void)pthread_join(t, NULL);
 	stats = sink_get_stats(s);
 	if (is_disk_gone) {
-		ok(g.err.code == -ENODEV && strcmp(g.code, "read_error") == 0,
+		ok(g.err.code == -ENODEV && strcmp(g.code, "disk_gone") == 0,
 		   "a disk that goes away meanwhile is what is reported");
 	} else {
 		ok(g.err.code == -ECANCELED && g.code[0] == '\0', "and the job is cancelled");
@@ -492,7 +465,9 @@ static void test_random_usage(bool is_serial, unsigned bad_len)
 		unreadable += g.source.unreadable.len;
 		image = sink_read_disk(s, 0);
 		same = same && image && memcmp(image, want, size) == 0 && sink_breach(s)[0] == '\0';
-		little = little && g.source.bytes_read <= used_bytes(&u) + gaps + u.len * 8192;
+		/* what fails is read again */
+		little = little && g.source.bytes_read <= used_bytes(&u) + gaps + u.len * 8192 +
+								  2ull * bad_len * WINDOW_SIZE;
 		skipped += size - g.source.bytes_read;
 		free(image);
 		free(want);
@@ -602,7 +577,6 @@ int main(void)
 	test_losses();
 	test_bad_places(512);
 	test_bad_places(4096);
-	test_dead_disk();
 	test_cancelled();
 	test_senders(1);
 	test_senders(3);
