@@ -10,7 +10,9 @@
 #include "agent/network/engine.h"
 #include "common/cleanup.h"
 
-#define METRIC 100u /* and the interface's index: that of the first card is preferred */
+#define RETRY_LEAST_MS 1000u
+#define RETRY_MOST_MS  30000u
+#define METRIC	       100u /* and the interface's index: that of the first card is preferred */
 
 static uint32_t metric_of(int index)
 {
@@ -127,6 +129,19 @@ static void watch_link(struct engine *e, struct port *p, const struct rtnl_link 
 		engine_kick_client(p);
 }
 
+/* The kernel may have something to say of each try, on the console. */
+static void note_result(struct port *p, int r)
+{
+	if (r == 0) {
+		p->retry_pause_ms = p->retry_after_ms = 0;
+		return;
+	}
+	p->retry_pause_ms = p->retry_pause_ms ? p->retry_pause_ms * 2 : RETRY_LEAST_MS;
+	if (p->retry_pause_ms > RETRY_MOST_MS)
+		p->retry_pause_ms = RETRY_MOST_MS;
+	p->retry_after_ms = clock_ms() + p->retry_pause_ms;
+}
+
 void engine_look_after(struct engine *e, const struct rtnl_link *l,
 		       const struct netconf_ip *const *ips, size_t len, bool is_dhcp)
 {
@@ -141,9 +156,12 @@ void engine_look_after(struct engine *e, const struct rtnl_link *l,
 		is_dhcp = is_dhcp || ips[i]->method == NETCONF_DHCP;
 		is_wanted = is_wanted || ips[i]->client.family || ips[i]->method != NETCONF_NONE;
 	}
-	r = set_all(e, p, l, ips, len, &err);
-	engine_complain(e, l->name, r < 0 ? err.msg : NULL, 0);
-	if (r < 0)
+	if (clock_ms() >= p->retry_after_ms) {
+		r = set_all(e, p, l, ips, len, &err);
+		engine_complain(e, l->name, r < 0 ? err.msg : NULL, 0);
+		note_result(p, r);
+	}
+	if (p->retry_pause_ms)
 		e->is_pending = true;
 	if (!is_wanted)
 		return;

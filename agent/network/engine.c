@@ -164,6 +164,7 @@ void engine_release(struct engine *e, struct port *p)
 		engine_run_script(e, "deconfig", p->name);
 	forget_notes(e, p->name);
 	p->has_addresses = p->has_role = false;
+	p->retry_pause_ms = p->retry_after_ms = 0;
 	p->carrier = -1;
 }
 

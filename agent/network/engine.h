@@ -22,7 +22,8 @@ struct port {
 	int carrier;   /* -1: not known yet */
 	pid_t client;  /* of DHCP, or 0 */
 	uint64_t client_after_ms;
-	uint64_t since_ms; /* first seen */
+	uint64_t since_ms;			 /* first seen */
+	uint64_t retry_after_ms, retry_pause_ms; /* of what failed; 0: nothing did */
 };
 
 /* What is wrong, so that it is said once. */
