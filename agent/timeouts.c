@@ -13,7 +13,7 @@
 static bool put(const struct sysroot *r, const char *sysname, const char *file, uint64_t value)
 {
 	char path[256], text[24];
-	int len = snprintf(text, sizeof(text), "%" PRIu64, value);
+	int len = snprintf(text, sizeof(text), "%" PRIu64 "\n", value);
 
 	(void)snprintf(path, sizeof(path), "sys/block/%s/%s", sysname, file);
 	CLEANUP_CLOSE int fd = openat(r->fd, path, O_WRONLY | O_CLOEXEC);
