@@ -48,10 +48,11 @@ static void claim_groups(struct asked *a)
 			continue;
 		if (super)
 			claim_blocks(a, super, 1, OWNER_METADATA, 0);
-		if (old_desc)
+		if (old_desc) {
 			claim_blocks(a, old_desc,
 				     (uint64_t)fs->desc_blocks + fs->super->s_reserved_gdt_blocks,
 				     OWNER_METADATA, 0);
+		}
 		if (new_desc)
 			claim_blocks(a, new_desc, 1, OWNER_METADATA, 0);
 	}
