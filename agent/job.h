@@ -45,7 +45,7 @@ enum job_stop {
 #define JOB_LINES_MAX 64u /* kept until sent; the oldest are dropped */
 #define JOB_LINE_SIZE 500u
 #define JOB_CODE_SIZE 32u
-#define JOB_PEERS_MAX 32u
+#define JOB_PEERS_MAX 36u /* as many workers as may be asked for, and CAPTURE_SENDERS_MAX */
 
 struct peer;
 

@@ -1,5 +1,6 @@
 #include "agent/work.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -72,6 +73,7 @@ int work_need_workers(struct work *w, uint64_t worker_size, uint64_t aside, unsi
 
 int work_open_peers(struct work *w, unsigned len, struct crew_peers *ret, struct err *err)
 {
+	assert(len <= JOB_PEERS_MAX);
 	for (ret->len = 0; ret->len < len; ret->len++) {
 		ret->peers[ret->len] = peer_http_new(w->session, w->job, w->order);
 		if (!ret->peers[ret->len])

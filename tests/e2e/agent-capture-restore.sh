@@ -31,6 +31,7 @@ is "$(field '.report.disks | length')" 3 "with a report of three disks"
 is "$(field '.report.disks[2].data_bytes')" 0 "the empty one has no data"
 ok "the sources are as they were" sha256sum --quiet -c sums
 like "$(field '.log | join(" ")')" "capturing disk 'file:two.img'" "its lines reach the operator"
+root=$(field '.report.disks[0].root')
 before=$(packs)
 isnt "$before" 0 "there are packs now"
 
@@ -99,6 +100,13 @@ is "$(allocated small.img)" 0 "nothing was written to it"
 nok "other sectors are refused" order \
 	'{"kind":"restore","machine":"small","image":"web1","disks":[{"source":"file:two.img","target":"file:small.img"}]}'
 is "$(error_code)" sector_size "by their size"
+
+# As many workers as may be asked for, and the senders beside them.
+start_agent many --disk one.img --workers 32 --memory 4G
+ok "a machine of many workers appears" wait_for 30 machine_is_idle many
+ok "its capture is ordered" order '{"kind":"capture","machine":"many","image":"many"}'
+ok "it ends" job_wait 120
+is "$(field .state) $(field '.report.disks[0].root')" "done $root" "well, as the same disk" || diag "$BODY"
 
 stop_agent src
 is "$AGENT_STATUS" 0 "an agent that is told to end does so"
