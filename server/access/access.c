@@ -149,7 +149,8 @@ void access_grant_done(struct access_grant *g)
 	explicit_bzero(g->secret, sizeof(g->secret));
 }
 
-static int grant(struct access *a, struct access_grant *g, struct err *err)
+/* `password`: the hash by which he has shown who he is, or NULL. */
+static int grant(struct access *a, struct access_grant *g, const char *password, struct err *err)
 {
 	uint8_t bytes[(ACCESS_SECRET_SIZE - 1) / 2], id[ID_BYTES];
 	struct id hash;
@@ -161,7 +162,7 @@ static int grant(struct access *a, struct access_grant *g, struct err *err)
 	hex_encode(id, sizeof(id), g->row.id);
 	explicit_bzero(bytes, sizeof(bytes));
 	hash = id_of(g->secret, strlen(g->secret));
-	return state_add_credential(a->config.state, &g->row, &hash, err);
+	return state_add_credential(a->config.state, &g->row, &hash, password, err);
 }
 
 /* Who knocks, for the counts. */
@@ -246,7 +247,6 @@ int access_login(struct access *a, const char *name, const char *password, const
 
 	if (r < 0)
 		return r;
-	refresh(a, &o, password);
 	*ret = (struct access_grant){.row = {.is_session = true,
 					     .role = o.role,
 					     .created = now,
@@ -254,7 +254,24 @@ int access_login(struct access *a, const char *name, const char *password, const
 					     .expires = now + a->config.session_life_s}};
 	memcpy(ret->row.operator, o.name, sizeof(ret->row.operator));
 	(void)snprintf(ret->row.address, sizeof(ret->row.address), "%s", address);
-	return grant(a, ret, err);
+	r = grant(a, ret, o.password, err);
+	if (r == 0)
+		refresh(a, &o, password);
+	explicit_bzero(o.password, sizeof(o.password));
+	return r;
+}
+
+/* `old`: the hash of the password that it is to replace, NULL: any. */
+static int change(struct access *a, const char *name, enum role role, const char *password,
+		  const char *old, struct err *err)
+{
+	char hash[PASSWORD_HASH_SIZE];
+	struct operator_change c = {
+		.role = role, .password = password ? hash : NULL, .old_password = old};
+	int r = password ? password_hash(a->passwords, password, hash, err) : 0;
+
+	c.at = time(NULL);
+	return r < 0 ? r : state_change_operator(a->config.state, name, &c, err);
 }
 
 int access_change_password(struct access *a, const struct caller *who, const char *old,
@@ -265,7 +282,10 @@ int access_change_password(struct access *a, const struct caller *who, const cha
 
 	if (r == 0)
 		r = check_password(a, who->name, old, address, &o, err);
-	return r < 0 ? r : access_change_operator(a, who->name, ROLE_NONE, password, err);
+	if (r == 0)
+		r = change(a, who->name, ROLE_NONE, password, o.password, err);
+	explicit_bzero(o.password, sizeof(o.password));
+	return r;
 }
 
 int access_add_token(struct access *a, const struct credential_row *row, int64_t expires_s,
@@ -274,7 +294,7 @@ int access_add_token(struct access *a, const struct credential_row *row, int64_t
 	*ret = (struct access_grant){.row = *row};
 	ret->row.created = time(NULL);
 	ret->row.expires = ret->row.created + expires_s;
-	return grant(a, ret, err);
+	return grant(a, ret, NULL, err);
 }
 
 /* ---- operators */
@@ -299,13 +319,7 @@ int access_add_operator(struct access *a, const char *name, enum role role, cons
 int access_change_operator(struct access *a, const char *name, enum role role, const char *password,
 			   struct err *err)
 {
-	char hash[PASSWORD_HASH_SIZE];
 	int r = password ? password_check(name, password, err) : 0;
 
-	if (r == 0 && password)
-		r = password_hash(a->passwords, password, hash, err);
-	if (r == 0)
-		r = state_change_operator(a->config.state, name, role, password ? hash : NULL,
-					  time(NULL), err);
-	return r;
+	return r < 0 ? r : change(a, name, role, password, NULL, err);
 }

@@ -34,7 +34,7 @@ struct access_grant {
 };
 void access_grant_done(struct access_grant *g);
 
-/* A session.  API_WRONG_PASSWORD, API_RATE_LIMITED, API_BUSY */
+/* A session.  API_WRONG_PASSWORD, API_RATE_LIMITED, API_BUSY; -ESTALE: role or password were changed meanwhile */
 int access_login(struct access *a, const char *name, const char *password, const char *address,
 		 struct access_grant *ret, struct err *err) MUST_CHECK;
 /* The caller's own: needs the old one, and ends all sessions.  Errors as of access_login(). */

@@ -79,7 +79,7 @@ void api_register(struct call *c)
 void api_renew(struct call *c)
 {
 	struct server *s = call_server(c);
-	struct session_proof proof = {.by_former = c->by_former};
+	struct session_proof proof = {.shown = c->shown, .session = c->session};
 	char secret[SECRET_TEXT_SIZE];
 	struct err err;
 

@@ -127,12 +127,19 @@ static int authorize_operator(struct call *c, const char *secret, struct err *er
 
 static int authorize_agent(struct call *c, const char *secret, struct err *err)
 {
-	struct session_proof proof = {.by_former = false};
-	int r = fleet_authorize(call_server(c)->fleet, secret, c->peer, &proof, err);
+	struct session_proof proof = {.shown = c->shown, .session = c->session};
+	int r;
 
+	memcpy(proof.machine, c->machine, sizeof(proof.machine));
+	if (*c->machine) /* was looked at with the headers */
+		return fleet_authorize_again(call_server(c)->fleet, &proof, err);
+	r = fleet_authorize(call_server(c)->fleet, secret, c->peer, &proof, err);
+	if (r < 0)
+		return r;
 	memcpy(c->machine, proof.machine, sizeof(c->machine));
-	c->by_former = proof.by_former;
-	return r;
+	c->shown = proof.shown;
+	c->session = proof.session;
+	return 0;
 }
 
 int api_authorize(struct call *c, const char *secret, struct err *err)

@@ -63,11 +63,15 @@ int fleet_register(struct fleet *f, const struct registration *reg,
 /* What a request has shown. */
 struct session_proof {
 	char machine[MACHINE_ID_SIZE];
-	bool by_former; /* by the secret before the present one, which may still be on its way */
+	struct id shown;  /* the hash of the secret */
+	uint64_t session; /* which of the machine's sessions */
 };
 /* Whose session is it?  API_UNAUTHORIZED */
 int fleet_authorize(struct fleet *f, const char *secret, const char *address,
 		    struct session_proof *ret, struct err *err) MUST_CHECK;
+/* Has that session not ended meanwhile, by registering anew or removing the machine?  API_UNAUTHORIZED */
+int fleet_authorize_again(struct fleet *f, const struct session_proof *proof,
+			  struct err *err) MUST_CHECK;
 /* Another secret for the same session.  API_CONFLICT: by one that has been replaced. */
 int fleet_renew(struct fleet *f, const struct session_proof *proof,
 		char ret_secret[static SECRET_TEXT_SIZE], struct err *err) MUST_CHECK;

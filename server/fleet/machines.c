@@ -207,11 +207,12 @@ static int register_locked(struct fleet *f, const struct registration *reg, cons
 			return err_set(err, -ENOMEM, "The server is out of memory; ask again.");
 		append(f, m);
 	}
+	secrets_replaced(m, &row.former_hash);
 	m->row = row;
 	m->former_until_ms = 0;
 	json_decref(m->inventory);
 	m->inventory = json_incref((json_t *)reg->inventory);
-	m->sessions++;
+	m->session = ++f->sessions;
 	m->told_cancel[0] = '\0';
 	machine_heard(f, m);
 	(void)pthread_cond_broadcast(&m->cond); /* a poll of the session before */
@@ -387,15 +388,15 @@ static bool has_news(const struct machine *m, const char *job)
 static int wait_for_news(struct fleet *f, struct machine *m, const char *job, struct err *err)
 {
 	uint64_t deadline = fleet_now_ms() + f->config.poll_s * 1000ull;
-	uint64_t session = m->sessions;
+	uint64_t session = m->session;
 
 	if (!has_news(m, job))
 		log_event(LOG_DEBUG, "waiting", "machine=%s", m->row.id);
-	while (!m->removed && m->sessions == session && !f->stopping && !has_news(m, job)) {
+	while (!m->removed && m->session == session && !f->stopping && !has_news(m, job)) {
 		if (!fleet_wait(f, &m->cond, deadline))
 			break;
 	}
-	if (m->removed || m->sessions != session)
+	if (m->removed || m->session != session)
 		return err_set(err, API_UNAUTHORIZED,
 			       "This session is not known any more: register again.");
 	if (f->stopping)

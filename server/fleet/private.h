@@ -18,14 +18,14 @@ struct machine {
 	struct machine_row row;	  /* inventory NULL: it is parsed below */
 	json_t *inventory;	  /* never changed, only replaced */
 	uint64_t former_until_ms; /* secrets.c: 0 for registering only, UINT64_MAX not yet known */
-	struct id stale[STALE_KEPT];   /* secrets before, to be recognised */
-	size_t stale_len;	       /* counts on */
-	uint64_t stale_ms, moved_ms;   /* when that was last told */
-	struct job *job;	       /* the present one, or NULL */
-	pthread_cond_t cond;	       /* job or its cancelling: for the agent's poll */
-	uint64_t heard_ms;	       /* monotonic; 0: not since the server's start */
-	uint64_t touched_ms;	       /* when last_seen was last made durable */
-	uint64_t sessions;	       /* counts registrations: a poll of a former one ends */
+	struct id stale[STALE_KEPT]; /* secrets before, to be recognised */
+	size_t stale_len;	     /* counts on */
+	uint64_t stale_ms, moved_ms; /* when that was last told */
+	struct job *job;	     /* the present one, or NULL */
+	pthread_cond_t cond;	     /* job or its cancelling: for the agent's poll */
+	uint64_t heard_ms;	     /* monotonic; 0: not since the server's start */
+	uint64_t touched_ms;	     /* when last_seen was last made durable */
+	uint64_t session; /* changes with each registration: what is of a former one ends */
 	char told_cancel[JOB_ID_SIZE]; /* ended job that the agent was told to leave */
 	bool removed;		       /* no longer in the list; freed by the last waiter */
 	unsigned waiters;
@@ -61,6 +61,7 @@ struct fleet {
 	pthread_mutex_t
 		lock; /* all below, and all of machines and jobs but what is fixed when they are made */
 	bool stopping;
+	uint64_t sessions; /* counts registrations */
 	struct machine *machines;
 	struct job *jobs;    /* waiting and running; newest first */
 	pthread_cond_t work; /* a verify or gc job, or stopping */
@@ -105,6 +106,8 @@ void machines_touch(struct fleet *f, bool all);
 /* ---- secrets.c */
 struct id secret_hash(const char *secret);
 int secret_make(char ret[static SECRET_TEXT_SIZE], struct err *err) MUST_CHECK;
+/* The lock is held: the present secrets are about to be worth nothing, but `kept`. */
+void secrets_replaced(struct machine *m, const struct id *kept);
 /* By the secret of the last session, or of the one before if its agent never used the new one: the answer with that was lost. */
 bool machine_knows_secret(const struct machine *m, const char *secret);
 

@@ -51,12 +51,28 @@ bool machine_knows_secret(const struct machine *m, const char *secret)
 
 /* ---- requests */
 
+static void add_stale(struct machine *m, const struct id *hash)
+{
+	if (!id_is_zero(hash))
+		m->stale[m->stale_len++ % STALE_KEPT] = *hash;
+}
+
+void secrets_replaced(struct machine *m, const struct id *kept)
+{
+	const struct id *const present[] = {&m->row.secret_hash, &m->row.former_hash};
+
+	for (size_t i = 0; i < 2; i++) {
+		if (!is_secret(present[i], kept))
+			add_stale(m, present[i]);
+	}
+}
+
 /* The lock is held. */
 static void forget_former(struct fleet *f, struct machine *m)
 {
 	struct err err;
 
-	m->stale[m->stale_len++ % STALE_KEPT] = m->row.former_hash;
+	add_stale(m, &m->row.former_hash);
 	m->row.former_hash = (struct id){{0}};
 	if (state_put_secrets(f->config.state, m->row.id, &m->row.secret_hash, &m->row.former_hash,
 			      &err) < 0)
@@ -74,20 +90,28 @@ static void settle(struct fleet *f, struct machine *m)
 		forget_former(f, m);
 }
 
+static bool is_stale(const struct machine *m, const struct id *hash)
+{
+	if (is_over(m) && is_secret(&m->row.former_hash, hash))
+		return true;
+	for (size_t i = 0; i < STALE_KEPT; i++) {
+		if (is_secret(&m->stale[i], hash))
+			return true;
+	}
+	return false;
+}
+
 static void note_stale(struct fleet *f, const struct id *hash, const char *address)
 {
 	for (struct machine *m = f->machines; m; m = m->next) {
-		for (size_t i = 0; i < STALE_KEPT; i++) {
-			uint64_t now = fleet_now_ms();
+		uint64_t now = fleet_now_ms();
 
-			if (!is_secret(&m->stale[i], hash) ||
-			    (m->stale_ms != 0 && now - m->stale_ms < TOLD_EVERY_MS))
-				continue;
-			m->stale_ms = now;
-			fleet_event(f, "secret_reused", m->row.id, "",
-				    "%s: a secret that was replaced long ago is used from %s",
-				    m->row.name, address);
-		}
+		if (!is_stale(m, hash) || (m->stale_ms != 0 && now - m->stale_ms < TOLD_EVERY_MS))
+			continue;
+		m->stale_ms = now;
+		fleet_event(f, "secret_reused", m->row.id, "",
+			    "%s: a secret that was replaced long ago is used from %s", m->row.name,
+			    address);
 	}
 }
 
@@ -117,30 +141,51 @@ int fleet_authorize(struct fleet *f, const char *secret, const char *address,
 		settle(f, found);
 	machine_heard(f, found);
 	memcpy(ret->machine, found->row.id, MACHINE_ID_SIZE);
-	ret->by_former = by_former;
+	ret->shown = hash;
+	ret->session = found->session;
 	return 0;
 }
 
+/* Not whether the secret was renewed meanwhile: that is to end no request that was begun with it. */
+int fleet_authorize_again(struct fleet *f, const struct session_proof *proof, struct err *err)
+{
+	const struct machine *m;
+	LOCK_FLEET(f);
+
+	m = machine_find(f, proof->machine);
+	if (m && m->session == proof->session)
+		return 0;
+	return err_set(err, API_UNAUTHORIZED,
+		       "This session is not known any more: register again.");
+}
+
 /* ---- renewing */
+
+/* By the present one, or by the one before while nobody has used the present one. */
+static bool may_renew(const struct machine *m, const struct id *shown)
+{
+	return is_secret(&m->row.secret_hash, shown) ||
+	       (m->former_until_ms == UINT64_MAX && is_secret(&m->row.former_hash, shown));
+}
 
 static int renew_locked(struct fleet *f, const struct session_proof *proof, const char *secret,
 			struct err *err)
 {
 	struct machine *m = machine_find(f, proof->machine);
-	struct id hash = secret_hash(secret), former;
+	struct id hash = secret_hash(secret);
 	int r;
 
 	if (!m)
 		return err_set(err, API_UNAUTHORIZED, "This machine is not known any more.");
 	/* else who has a copy of the former one could take the session over */
-	if (proof->by_former && m->former_until_ms != UINT64_MAX)
+	if (!may_renew(m, &proof->shown))
 		return err_set(err, API_CONFLICT, "This secret has been replaced already.");
-	former = proof->by_former ? m->row.former_hash : m->row.secret_hash;
-	r = state_put_secrets(f->config.state, m->row.id, &hash, &former, err);
+	r = state_put_secrets(f->config.state, m->row.id, &hash, &proof->shown, err);
 	if (r < 0)
 		return r;
+	secrets_replaced(m, &proof->shown);
 	m->row.secret_hash = hash;
-	m->row.former_hash = former;
+	m->row.former_hash = proof->shown;
 	m->former_until_ms = UINT64_MAX;
 	return 0;
 }

@@ -9,6 +9,7 @@
 #include <sys/types.h>
 
 #include "common/err.h"
+#include "common/id.h"
 #include "server/access/caller.h"
 #include "server/api_error.h"
 #include "server/http/route.h"
@@ -45,7 +46,8 @@ struct call {
 	struct route_match match;
 	char peer[PEER_TEXT_SIZE];     /* numeric address */
 	char machine[MACHINE_ID_TEXT]; /* AUTH_AGENT: whose secret it was */
-	bool by_former;		       /* and whether it was the one before the present one */
+	struct id shown;	       /* and its hash, */
+	uint64_t session;	       /* and which of that machine's sessions it was */
 	struct caller caller;	       /* an operator's route: who asks */
 	char object
 		[CALL_OBJECT_SIZE]; /* what is done to, for the audit log; a handler may say it better */
@@ -65,6 +67,7 @@ struct call {
 	struct http_server *http;
 	struct MHD_Connection *connection;
 	uint8_t *buffer;
+	uint64_t length; /* of the body, as the header says */
 	size_t buffer_size, received;
 	uint64_t reserved[CALL_BUDGETS];
 	bool is_stranger; /* has not shown who it is */

@@ -3,7 +3,7 @@
  *  2. with pieces of the body: they are gathered, or, when an error is settled, dropped.  To answer before the body was read would
  *     mean to close the connection on a peer that is still sending: it would see a reset and never the reason.  Only bodies that are
  *     longer than any we take, or of unknown length, are not waited for; nor those of peers that asked (Expect: 100-continue);
- *  3. with the end: finish() runs the handler and queues its answer.
+ *  3. with the end: finish() looks at the caller once more, since that may have been long ago, runs the handler and queues its answer.
  *
  * A handler may take longer than the inactivity time-out (sealing a large index does).  libmicrohttpd would then drop the connection
  * instead of sending the answer, so the time-out is lifted while a handler runs.
@@ -37,6 +37,9 @@
 #define DRAIN_MAX      PACK_SIZE_MAX
 #define RESERVE_WAIT_S 20
 #define STOP_WAIT_S    3
+/* How long a body may take: so long, and a second more for each so many bytes. */
+#define BODY_S	  60u
+#define BODY_RATE 4096u
 /* A parsed document of the worst kind ([[],[],...) takes so many times its text, and so much for each value that it may have. */
 #define JSON_BLOWUP	40u
 #define JSON_PARSED_MAX (JSON_VALUES_MAX * 136ull + JSON_BIG_MAX)
@@ -261,6 +264,7 @@ static enum MHD_Result begin(struct http_server *s, struct call *c, const char *
 	uint64_t length = 0;
 	int has_length = content_length(c, &length);
 
+	c->length = length;
 	if (has_length < 0) {
 		call_fail(c, API_BAD_REQUEST, "The header Content-Length is not a number.");
 		return answer_send(c);
@@ -293,6 +297,14 @@ static void take_body(struct call *c, const char *data, size_t size)
 	c->received += size;
 }
 
+/* Else one blank a minute keeps a request open for ever. */
+static bool is_late(const struct call *c)
+{
+	uint64_t s = BODY_S + c->length / BODY_RATE;
+
+	return call_now_us() / 1000 - c->started_ms > s * 1000;
+}
+
 static uint64_t parsed_size(uint64_t text_size)
 {
 	uint64_t size = text_size * JSON_BLOWUP;
@@ -322,6 +334,14 @@ static bool parse_body(struct call *c)
 	return false;
 }
 
+/* What he showed with the headers may have ended, or his role been lowered, while the body was on its way. */
+static bool check_again(struct http_server *s, struct call *c)
+{
+	const struct route *r = c->match.route;
+
+	return r->body == BODY_NONE || r->auth == AUTH_ANYONE || check_caller(s, c);
+}
+
 static enum MHD_Result finish(struct http_server *s, struct call *c)
 {
 	c->work_us = call_now_us();
@@ -330,7 +350,7 @@ static enum MHD_Result finish(struct http_server *s, struct call *c)
 	if (c->received != c->buffer_size)
 		return MHD_NO;
 	(void)MHD_set_connection_option(c->connection, MHD_CONNECTION_OPTION_TIMEOUT, 0u);
-	if (parse_body(c)) {
+	if (parse_body(c) && check_again(s, c)) {
 		c->match.route->handle(c);
 		if (c->status == 0)
 			call_fail(c, API_INTERNAL, "The server has no answer to this.");
@@ -388,6 +408,8 @@ static enum MHD_Result handle_access(void *cls, struct MHD_Connection *connectio
 		return c ? begin(s, c, method, url) : MHD_NO;
 	}
 	if (*data_size > 0) {
+		if (is_late(c))
+			return MHD_NO;
 		take_body(c, data, *data_size);
 		*data_size = 0;
 		return MHD_YES;

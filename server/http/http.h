@@ -25,7 +25,7 @@ struct http_config {
 	const struct route *routes;
 	size_t routes_len;
 	void *app; /* becomes call->app */
-	/* Who bears `secret` (NUL-terminated), and may he?  0 with c->machine or c->caller filled; API_UNAUTHORIZED, API_FORBIDDEN.
+	/* Who bears `secret` (NUL-terminated), and may he?  Asked with the headers, and once more when a body has come.  0 with c->machine or c->caller filled; API_UNAUTHORIZED, API_FORBIDDEN.
 	 * Any thread. */
 	int (*authorize)(struct call *c, const char *secret, struct err *err);
 	/* A handler has answered. */

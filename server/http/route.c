@@ -77,16 +77,16 @@ enum route_result route_find(const struct route *routes, size_t len, enum http_m
 			     const char *path, struct route_match *ret)
 {
 	enum route_result result = ROUTE_NOT_FOUND;
-	struct route_match match;
 
 	for (size_t i = 0; i < len; i++) {
+		struct route_match match = {.route = &routes[i]};
+
 		if (!path_matches(routes[i].path, path, &match))
 			continue;
 		if (routes[i].method != method) {
 			result = ROUTE_OTHER_METHOD;
 			continue;
 		}
-		match.route = &routes[i];
 		*ret = match;
 		return ROUTE_FOUND;
 	}

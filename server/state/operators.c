@@ -33,6 +33,11 @@ static int no_operator(const char *name, struct err *err)
 	return err_set(err, -ENOENT, "There is no operator '%s'.", name);
 }
 
+static int changed_meanwhile(const char *name, struct err *err)
+{
+	return err_set(err, -ESTALE, "Operator '%s' was changed just now; try again.", name);
+}
+
 /* The one number that a statement gives. */
 static int read_count(struct state *s, int64_t *ret, struct err *err, const char *sql,
 		      const char *text)
@@ -87,10 +92,11 @@ static void read_operator(sqlite3_stmt *st, struct operator_row *ret)
 	ret->changed = sqlite3_column_int64(st, 4);
 }
 
-int state_get_operator(struct state *s, const char *name, struct operator_row *ret, struct err *err)
+/* The lock is held. */
+static int get_operator(struct state *s, const char *name, struct operator_row *ret,
+			struct err *err)
 {
 	CLEANUP_STMT sqlite3_stmt *st = NULL;
-	LOCK_STATE(s);
 	int r = sql_prepare(s, &st, err,
 			    "SELECT name, role, password, created, changed FROM operators"
 			    " WHERE name=?",
@@ -106,17 +112,27 @@ int state_get_operator(struct state *s, const char *name, struct operator_row *r
 	return 0;
 }
 
-/* Within a transaction. */
-static int change_operator(struct state *s, const char *name, enum role role, const char *password,
-			   int64_t now, struct err *err)
+int state_get_operator(struct state *s, const char *name, struct operator_row *ret, struct err *err)
 {
+	LOCK_STATE(s);
+
+	return get_operator(s, name, ret, err);
+}
+
+/* Within a transaction. */
+static int change_operator(struct state *s, const char *name, const struct operator_change *c,
+			   struct err *err)
+{
+	enum role role = c->role;
 	int r = sql_run(s, err,
 			"UPDATE operators SET role=ifnull(?1, role),"
-			" password=ifnull(?2, password), changed=?3 WHERE name=?4",
-			"ttit", role == ROLE_NONE ? NULL : role_name(role), password, now, name);
+			" password=ifnull(?2, password), changed=?3"
+			" WHERE name=?4 AND password=ifnull(?5, password)",
+			"ttitt", role == ROLE_NONE ? NULL : role_name(role), c->password, c->at,
+			name, c->old_password);
 
 	if (r == 0 && sqlite3_changes(s->db) == 0)
-		return no_operator(name, err);
+		return c->old_password ? changed_meanwhile(name, err) : no_operator(name, err);
 	if (r == 0)
 		r = sql_run(s, err, "DELETE FROM credentials WHERE operator=? AND session", "t",
 			    name);
@@ -129,13 +145,13 @@ static int change_operator(struct state *s, const char *name, enum role role, co
 	return r;
 }
 
-int state_change_operator(struct state *s, const char *name, enum role role, const char *password,
-			  int64_t now, struct err *err)
+int state_change_operator(struct state *s, const char *name, const struct operator_change *c,
+			  struct err *err)
 {
 	LOCK_STATE(s);
 	int r = sql_begin(s, err);
 
-	return r < 0 ? r : sql_end(s, change_operator(s, name, role, password, now, err), err);
+	return r < 0 ? r : sql_end(s, change_operator(s, name, c, err), err);
 }
 
 int state_rehash_operator(struct state *s, const char *name, const char *old, const char *password,
@@ -177,13 +193,16 @@ int state_each_operator(struct state *s, state_operator_fn fn, void *arg, struct
 
 /* ---- credentials */
 
-#define CREDENTIAL \
-	"SELECT id, operator, name, address, session, role, created, expires, used FROM credentials"
+#define CREDENTIAL                                                                             \
+	"SELECT c.id, c.operator, c.name, c.address, c.session, c.role, c.created, c.expires," \
+	" c.used, o.role FROM credentials AS c JOIN operators AS o ON o.name = c.operator"
 
 static void read_credential(sqlite3_stmt *st, struct credential_row *ret)
 {
+	enum role own = column_role(st, 5), operators = column_role(st, 9);
+
 	*ret = (struct credential_row){.is_session = sqlite3_column_int64(st, 4) != 0,
-				       .role = column_role(st, 5)};
+				       .role = own < operators ? own : operators};
 	column_text(st, 0, ret->id, sizeof(ret->id));
 	column_text(st, 1, ret->operator, sizeof(ret->operator));
 	column_text(st, 2, ret->name, sizeof(ret->name));
@@ -216,16 +235,25 @@ static int make_room(struct state *s, const struct credential_row *c, struct err
 	return r;
 }
 
+/* Within a transaction: what was looked at before it may have changed. */
+static int check_operator(struct state *s, const struct credential_row *c, const char *password,
+			  struct err *err)
+{
+	struct operator_row o = {.role = ROLE_NONE};
+	int r = get_operator(s, c->operator, & o, err);
+
+	if (r == 0 && (c->role > o.role || (password && strcmp(password, o.password) != 0)))
+		r = changed_meanwhile(c->operator, err);
+	explicit_bzero(o.password, sizeof(o.password));
+	return r;
+}
+
 /* Within a transaction. */
 static int insert_credential(struct state *s, const struct credential_row *c, const struct id *hash,
-			     struct err *err)
+			     const char *password, struct err *err)
 {
-	int64_t known = 0;
-	int r = read_count(s, &known, err, "SELECT count(*) FROM operators WHERE name=?",
-			   c->operator);
+	int r = check_operator(s, c, password, err);
 
-	if (r == 0 && known == 0)
-		return no_operator(c->operator, err);
 	if (r == 0)
 		r = make_room(s, c, err);
 	if (r < 0)
@@ -238,12 +266,12 @@ static int insert_credential(struct state *s, const struct credential_row *c, co
 }
 
 int state_add_credential(struct state *s, const struct credential_row *c, const struct id *hash,
-			 struct err *err)
+			 const char *password, struct err *err)
 {
 	LOCK_STATE(s);
 	int r = sql_begin(s, err);
 
-	return r < 0 ? r : sql_end(s, insert_credential(s, c, hash, err), err);
+	return r < 0 ? r : sql_end(s, insert_credential(s, c, hash, password, err), err);
 }
 
 int state_find_credential(struct state *s, const struct id *hash, struct credential_row *ret,
@@ -251,7 +279,7 @@ int state_find_credential(struct state *s, const struct id *hash, struct credent
 {
 	CLEANUP_STMT sqlite3_stmt *st = NULL;
 	LOCK_STATE(s);
-	int r = sql_prepare(s, &st, err, CREDENTIAL " WHERE hash=?", "b", hash);
+	int r = sql_prepare(s, &st, err, CREDENTIAL " WHERE c.hash=?", "b", hash);
 
 	if (r == 0)
 		r = sql_step(s, st, err);
@@ -287,8 +315,8 @@ int state_each_credential(struct state *s, const char *operator, state_credentia
 	CLEANUP_STMT sqlite3_stmt *st = NULL;
 	LOCK_STATE(s);
 	int r = sql_prepare(s, &st, err,
-			    CREDENTIAL " WHERE ifnull(operator=?, 1)"
-				       " ORDER BY created DESC, rowid DESC",
+			    CREDENTIAL " WHERE ifnull(c.operator=?, 1)"
+				       " ORDER BY c.created DESC, c.rowid DESC",
 			    "t", operator);
 
 	while (r >= 0 && (r = sql_step(s, st, err)) > 0) {

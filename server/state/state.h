@@ -106,9 +106,15 @@ struct operator_row {
 int state_add_operator(struct state *s, const struct operator_row *o, struct err *err) MUST_CHECK;
 int state_get_operator(struct state *s, const char *name, struct operator_row *ret,
 		       struct err *err) MUST_CHECK;
-/* Another role (ROLE_NONE: the same) or password (NULL: the same).  Ends the sessions, and the tokens above the role. */
-int state_change_operator(struct state *s, const char *name, enum role role, const char *password,
-			  int64_t now, struct err *err) MUST_CHECK;
+struct operator_change {
+	enum role role;		  /* ROLE_NONE: the same */
+	const char *password;	  /* hashed; NULL: the same */
+	const char *old_password; /* hashed: what it must be, or NULL: any */
+	int64_t at;
+};
+/* Ends the sessions, and the tokens above the role.  -ESTALE: the password is not `old_password` any more. */
+int state_change_operator(struct state *s, const char *name, const struct operator_change *c,
+			  struct err *err) MUST_CHECK;
 /* The same password in another form: ends nothing.  Nothing happens when it is not `old` any more. */
 int state_rehash_operator(struct state *s, const char *name, const char *old, const char *password,
 			  struct err *err) MUST_CHECK;
@@ -125,13 +131,14 @@ struct credential_row {
 	char name[NAME_SIZE];	  /* of a token, "" of a session */
 	char address[ADDRESS_SIZE];
 	bool is_session;
-	enum role role; /* at most that of the operator */
+	enum role role; /* at most that of the operator, also when it is read */
 	int64_t created, expires;
 	int64_t used; /* not at each request; 0: never */
 };
-/* A session too many ends the one that was not used for longest; of tokens -EUSERS.  What has expired goes.  -ENOENT: no such operator. */
+/* A session too many ends the one that was not used for longest; of tokens -EUSERS.  What has expired goes.  -ENOENT: no such operator;
+ * -ESTALE: his role is lower, or his password's hash is not `password` (NULL: does not matter). */
 int state_add_credential(struct state *s, const struct credential_row *c, const struct id *hash,
-			 struct err *err) MUST_CHECK;
+			 const char *password, struct err *err) MUST_CHECK;
 /* -ENOENT */
 int state_find_credential(struct state *s, const struct id *hash, struct credential_row *ret,
 			  struct err *err) MUST_CHECK;

@@ -6,7 +6,7 @@
 . "$(dirname "$0")/../lib/tap.sh"
 . "$(dirname "$0")/../lib/server.sh"
 . "$(dirname "$0")/../lib/agent.sh"
-requires curl jq xxd sqlite3
+requires curl jq openssl xxd sqlite3
 
 said() { echo "$STATUS $(error_code)"; }
 # What any request of a session without a job is answered: 404, or 401 when the secret is not good.
@@ -48,16 +48,41 @@ start_server --renew 1
 register "$third"
 is "$STATUS" 200 "an answer that was lost, and the server restarted: the machine comes in by the secret that it has"
 fifth=$(field .secret)
+told=$(events secret_reused)
 nok "and the lost one is worth nothing" good "$fourth"
+is "$(events secret_reused)" $((told + 1)) "who uses it all the same is told of: it was not lost"
 renew "$fifth"
 sixth=$(field .secret)
 ok "in use" good "$sixth"
-told=$(events secret_reused)
 over() { good "$sixth"; ! good "$fifth"; }
 ok "after a while the one before is worth nothing" wait_for 30 over
-is "$(events secret_reused)" $((told + 1)) "who uses it all the same is told of"
 good "$first" || good "$fifth" || good "$fifth"
 is "$(events secret_reused)" $((told + 1)) "but not each time"
+machine=$MACHINE
+told=$(events secret_reused)
+make_machine robbed
+renew "$SECRET"
+copy=$(field .secret)
+good "$copy" # once, by who copied the secret; then not a word
+silent() { ! good "$SECRET"; }
+ok "renewed by a copy: the machine's own secret is worth nothing after a while" wait_for 30 silent
+is "$(events secret_reused)" $((told + 1)) "and that is told, though the copy is silent"
+make_machine again
+old=$SECRET
+make_machine again
+nok "registered anew by a token: the former secret is worth nothing" good "$old"
+is "$(events secret_reused)" $((told + 2)) "and who uses it is told of"
+ok "the new one is good" good "$SECRET"
+MACHINE=$machine
+make_machine slow
+hold "$SECRET" POST /v1/agent/jobs/0123456789abcdef/progress '{"phase":"check"}'
+let_go
+is "$STATUS" 404 "a body that takes its time"
+hold "$SECRET" POST /v1/agent/jobs/0123456789abcdef/progress '{"phase":"check"}'
+make_machine slow
+let_go
+is "$STATUS" 401 "is not taken from a session that has ended meanwhile"
+MACHINE=$machine
 api POST /v1/jobs -d "{\"kind\":\"gc\"}"
 for secret in "$(printf '0%.0s' {1..64})" "${sixth}0" "${sixth:1}" ''; do
 	renew "$secret"

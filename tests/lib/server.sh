@@ -7,6 +7,8 @@
 #	stop_server [SIGNAL]		and wait for it; SERVER_STATUS is how it ended
 #	api METHOD PATH [CURL-OPTION...]	as the operator; body in $BODY (a file: $TAP_TMP/body), status in $STATUS
 #	call SECRET METHOD PATH [CURL-OPTION...]	as whoever has SECRET ("" for nobody)
+#	hold SECRET METHOD PATH BODY	begins a request: the server has seen its head and waits for the body
+#	let_go				sends the body; sets STATUS
 #	field JQ-FILTER			of $BODY
 #	error_code			of $BODY
 #	make_machine NAME [INVENTORY-JSON]	registers; sets MACHINE (id) and SECRET
@@ -57,6 +59,24 @@ call()
 	return $CURL_STATUS
 }
 api() { call "$OPERATOR" "$@"; }
+hold()
+{
+	rm -f "$TAP_TMP/held"
+	mkfifo "$TAP_TMP/held"
+	exec {HELD_FD}<>"$TAP_TMP/held"
+	: >"$TAP_TMP/held.out"
+	timeout 120 openssl s_client -quiet -connect "${URL#https://}" <&"$HELD_FD" >"$TAP_TMP/held.out" 2>/dev/null &
+	HELD_PID=$! HELD_BODY=$4
+	printf '%s\r\n' "$2 $3 HTTP/1.1" 'Host: x' "Authorization: Bearer $1" "Content-Length: ${#4}" 'Expect: 100-continue' 'Connection: close' '' >&"$HELD_FD"
+	wait_line 60 "$TAP_TMP/held.out" '^HTTP/1.1 100 ' >/dev/null
+}
+let_go()
+{
+	printf '%s' "$HELD_BODY" >&"$HELD_FD"
+	wait "$HELD_PID"
+	exec {HELD_FD}>&-
+	STATUS=$(sed -n 's/^HTTP.1.1 \([2-5][0-9]*\) .*/\1/p' "$TAP_TMP/held.out")
+}
 field() { jq -r "$1" <<<"$BODY"; }
 error_code() { field '.error.code' 2>/dev/null; }
 

@@ -228,7 +228,16 @@ static int add_credential(struct state *s, unsigned n, bool is_session, enum rol
 	struct id hash = id_of(&n, sizeof(n));
 
 	(void)snprintf(c.id, sizeof(c.id), "%08x", n);
-	return state_add_credential(s, &c, &hash, &err);
+	return state_add_credential(s, &c, &hash, NULL, &err);
+}
+
+static int change_operator(struct state *s, enum role role, const char *password, const char *old,
+			   int64_t at)
+{
+	const struct operator_change c = {
+		.role = role, .password = password, .old_password = old, .at = at};
+
+	return state_change_operator(s, "alice", &c, &err);
 }
 
 static void test_operators(void)
@@ -255,11 +264,10 @@ static void test_operators(void)
 		   state_get_operator(s, "alice", &got, &err) == 0 &&
 		   strcmp(got.password, "h2") == 0 && has_credentials(s, 1, 2, 2),
 	   "another form of the same password ends nothing");
-	ok(state_change_operator(s, "alice", ROLE_NONE, "h3", 7, &err) == 0 &&
-		   has_credentials(s, 0, 2, 1),
+	ok(change_operator(s, ROLE_NONE, "h3", NULL, 7) == 0 && has_credentials(s, 0, 2, 1),
 	   "a new password ends the sessions");
 	ok(add_credential(s, 4, true, ROLE_ADMIN) == 0 &&
-		   state_change_operator(s, "alice", ROLE_OPERATOR, NULL, 8, &err) == 0 &&
+		   change_operator(s, ROLE_OPERATOR, NULL, NULL, 8) == 0 &&
 		   has_credentials(s, 0, 1, 0),
 	   "a lower role ends them too, and the tokens above it");
 	ok(state_get_operator(s, "alice", &got, &err) == 0 && got.role == ROLE_OPERATOR &&
@@ -285,6 +293,47 @@ static void test_operators(void)
 		r = state_add_operator(s, &o, &err);
 	}
 	ok(n == OPERATORS_MAX + 1 && r == -EUSERS, "so many operators, and no more");
+	state_close(s);
+}
+
+/* What was looked at before a password was hashed may have changed since. */
+static void test_changed_meanwhile(void)
+{
+	struct operator_row o = {.name = "alice", .role = ROLE_ADMIN, .password = "h1"};
+	struct credential_row c = {.id = "00000001",
+				   .operator= "alice",
+				   .is_session = true,
+				   .role = ROLE_ADMIN,
+				   .expires = 9999};
+	struct operator_row got = {.role = ROLE_NONE};
+	struct state *s = open_state();
+	struct id hash = id_of("a", 1);
+
+	ok(state_add_operator(s, &o, &err) == 0 &&
+		   change_operator(s, ROLE_NONE, "h2", NULL, 1) == 0,
+	   "a password is changed while somebody logs in by the old one");
+	ok(state_add_credential(s, &c, &hash, "h1", &err) == -ESTALE && has_credentials(s, 0, 0, 0),
+	   "who gets no session");
+	ok(change_operator(s, ROLE_NONE, "h3", "h1", 2) == -ESTALE &&
+		   state_get_operator(s, "alice", &got, &err) == 0 &&
+		   strcmp(got.password, "h2") == 0,
+	   "nor does he undo the change by one of his own");
+	ok(change_operator(s, ROLE_NONE, "h3", "h2", 3) == 0 &&
+		   state_add_credential(s, &c, &hash, "h3", &err) == 0 &&
+		   has_credentials(s, 1, 0, 1),
+	   "by the present one both are done");
+	ok(change_operator(s, ROLE_OPERATOR, NULL, NULL, 4) == 0 &&
+		   state_add_credential(s, &c, &hash, "h3", &err) == -ESTALE,
+	   "a role is lowered: no session with the former one");
+	c.is_session = false;
+	ok(state_add_credential(s, &c, &hash, NULL, &err) == -ESTALE && has_credentials(s, 0, 0, 0),
+	   "nor a token");
+	c.role = ROLE_OPERATOR;
+	ok(state_add_credential(s, &c, &hash, NULL, &err) == 0, "with the present one there is");
+	run_sql("UPDATE operators SET role='viewer'");
+	ok(state_find_credential(s, &hash, &c, &err) == 0 && c.role == ROLE_VIEWER,
+	   "what is shown is worth no more than its operator's role");
+	ok(state_remove_operator(s, "alice", &err) == 0, "for the next test");
 	state_close(s);
 }
 
@@ -624,6 +673,7 @@ int main(void)
 	test_migration();
 	test_machines();
 	test_tokens();
+	test_changed_meanwhile();
 	test_operators();
 	test_audit();
 	test_versions();
