@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "agent/buffer.h"
-#include "agent/clock.h"
 #include "agent/rescue_work.h"
 #include "common/cleanup.h"
 #include "common/limits.h"
@@ -165,7 +164,7 @@ static uint64_t grow_leap(struct rescue *r, bool is_bad)
 int rescue_read(struct rescue *r, struct ring *ring, uint8_t *buf, uint64_t w, uint32_t size,
 		uint64_t *ret_leap, struct err *err)
 {
-	uint64_t offset = w * WINDOW_SIZE, start_ms = clock_ms(), ms;
+	uint64_t offset = w * WINDOW_SIZE, start_ms;
 	struct err why;
 	int e;
 
@@ -175,14 +174,13 @@ int rescue_read(struct rescue *r, struct ring *ring, uint8_t *buf, uint64_t w, u
 	if (!is_known_sick(r, offset, size)) {
 		size_t i = used_find(r->source->used, offset);
 
-		e = source_read(r->source, ring, buf, offset, size, &why);
-		ms = clock_ms() - start_ms;
+		e = source_read(r->source, ring, buf, offset, size, &start_ms, &why);
 		if (e == 0) {
 			uint64_t at = i < r->source->used->len ? r->source->used->extents[i].offset
 							       : offset;
 
-			rescue_note_success(r, at > offset ? at : offset, ms);
-			*ret_leap = grow_leap(r, ms > RESCUE_SLOW_MS);
+			*ret_leap = grow_leap(
+				r, rescue_note_success(r, at > offset ? at : offset, start_ms));
 			return 0;
 		}
 		if (e < 0) {
@@ -193,7 +191,7 @@ int rescue_read(struct rescue *r, struct ring *ring, uint8_t *buf, uint64_t w, u
 						 : "read_error",
 					 e);
 		}
-		e = rescue_note_failure(r, offset, ms, err);
+		e = rescue_note_failure(r, offset, start_ms, err);
 		if (e < 0)
 			return e;
 		*ret_leap = grow_leap(r, true);

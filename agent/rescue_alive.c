@@ -1,13 +1,14 @@
 /* rescue_alive.c - how reads ended: the time that they take, and whether the disk is alive.
  *
- * Time: only what reads take that fail, or that are slow, is counted, and of each no more than READ_MS_MAX: a machine that was suspended in the
- * middle of one has not tried for hours.
+ * Time: only what reads take that fail, or that are slow, is counted, that of several at the same time once, and of each no more than READ_MS_MAX:
+ * a machine that was suspended in the middle of one has not tried for hours.
  *
  * Life: after FAILURES_ASK failures in a row, and after ever twice as many, and when a rescue has lost something, a few of the places that were read
  * well are read again.  If none can be, this is no disk with bad places.  If none was ever read well, places all over it are tried. */
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "agent/clock.h"
 #include "agent/rescue_work.h"
 #include "common/cleanup.h"
 
@@ -112,13 +113,21 @@ int rescue_check_alive(struct rescue *r, uint64_t offset, struct err *err)
 	return 0;
 }
 
-static uint64_t cost_of(uint64_t ms)
+/* The lock is held. */
+static void count_time(struct rescue *r, uint64_t start_ms, uint64_t end_ms)
 {
-	return ms < READ_MS_MAX ? ms : READ_MS_MAX;
+	uint64_t from = start_ms > r->counted_ms ? start_ms : r->counted_ms, ms;
+
+	if (from >= end_ms)
+		return;
+	ms = end_ms - from;
+	r->total_ms += ms < READ_MS_MAX ? ms : READ_MS_MAX;
+	r->counted_ms = end_ms;
 }
 
-int rescue_note_failure(struct rescue *r, uint64_t offset, uint64_t ms, struct err *err)
+int rescue_note_failure(struct rescue *r, uint64_t offset, uint64_t start_ms, struct err *err)
 {
+	uint64_t end_ms = clock_ms();
 	bool is_first, is_due;
 	unsigned n;
 
@@ -126,7 +135,7 @@ int rescue_note_failure(struct rescue *r, uint64_t offset, uint64_t ms, struct e
 	is_first = !r->is_sick;
 	r->is_sick = true;
 	n = ++r->failures;
-	r->total_ms += cost_of(ms);
+	count_time(r, start_ms, end_ms);
 	(void)pthread_mutex_unlock(&r->lock);
 	if (is_first && r->options.on_sick)
 		r->options.on_sick(r->options.ctx);
@@ -135,17 +144,19 @@ int rescue_note_failure(struct rescue *r, uint64_t offset, uint64_t ms, struct e
 	return is_due ? rescue_check_alive(r, offset, err) : 0;
 }
 
-void rescue_note_success(struct rescue *r, uint64_t offset, uint64_t ms)
+bool rescue_note_success(struct rescue *r, uint64_t offset, uint64_t start_ms)
 {
-	uint64_t i;
+	uint64_t i, end_ms = clock_ms();
+	bool is_slow = end_ms - start_ms > RESCUE_SLOW_MS;
 
 	(void)pthread_mutex_lock(&r->lock);
 	r->failures = 0;
-	if (ms > RESCUE_SLOW_MS)
-		r->total_ms += cost_of(ms);
+	if (is_slow)
+		count_time(r, start_ms, end_ms);
 	i = r->good_len < RESCUE_GOOD ? r->good_len : next_random(r) % (r->good_len + 1);
 	if (i < RESCUE_GOOD)
 		r->good[i] = offset;
 	r->good_len++;
 	(void)pthread_mutex_unlock(&r->lock);
+	return is_slow;
 }

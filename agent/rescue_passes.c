@@ -59,10 +59,10 @@ static int try_sectors(const struct pass *x, uint32_t first, uint32_t count, enu
 		return job_blame(r->job, "disk_gone", e);
 	if (e == 0) {
 		set(p, first, count, SECTOR_DONE);
-		rescue_note_success(r, p->offset + at, clock_ms() - start_ms);
+		(void)rescue_note_success(r, p->offset + at, start_ms);
 	} else {
 		set(p, first, count, failed);
-		e = rescue_note_failure(r, p->offset + at, clock_ms() - start_ms, err);
+		e = rescue_note_failure(r, p->offset + at, start_ms, err);
 		if (e < 0)
 			return e;
 		e = SOURCE_SICK;

@@ -36,6 +36,7 @@ struct rescue {
 	unsigned failures;	  /* in a row */
 	uint64_t leap;		  /* windows */
 	uint64_t total_ms;	  /* spent */
+	uint64_t counted_ms;	  /* until then, by clock_ms: reads at the same time cost once */
 	uint64_t area_ms;	  /* what a window may take now */
 	uint64_t batch_end_ms;	  /* rescue_work ends when total_ms is that much */
 	bool is_sick;		  /* options.on_sick was called */
@@ -45,9 +46,11 @@ struct rescue {
 };
 
 #define RESCUE_SLOW_MS 3000u
-/* (rescue_alive.c) A read has ended, after `ms`.  Error: the disk is gone or dead. */
-int rescue_note_failure(struct rescue *r, uint64_t offset, uint64_t ms, struct err *err) MUST_CHECK;
-void rescue_note_success(struct rescue *r, uint64_t offset, uint64_t ms);
+/* (rescue_alive.c) A read has ended that began at `start_ms`, by clock_ms.  Error: the disk is gone or dead. */
+int rescue_note_failure(struct rescue *r, uint64_t offset, uint64_t start_ms,
+			struct err *err) MUST_CHECK;
+/* True: it was slow. */
+bool rescue_note_success(struct rescue *r, uint64_t offset, uint64_t start_ms);
 /* Is the disk there, and does it give what it gave before?  `offset`: where it failed. */
 int rescue_check_alive(struct rescue *r, uint64_t offset, struct err *err) MUST_CHECK;
 

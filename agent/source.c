@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "agent/clock.h"
 #include "common/limits.h"
 
 #define PIECE_SIZE (1u << 20)
@@ -283,13 +284,14 @@ uint64_t source_empty_end(const struct source *s, uint64_t offset, uint64_t end)
 }
 
 int source_read(struct source *s, struct ring *ring, void *buf, uint64_t offset, uint32_t size,
-		struct err *err)
+		uint64_t *ret_start_ms, struct err *err)
 {
 	int r;
 
 	assert(offset % BLK_DIRECT_ALIGN == 0);
 	if (s->is_serial)
 		(void)pthread_mutex_lock(&s->serial_lock);
+	*ret_start_ms = clock_ms();
 	r = read_used(s, ring, buf, offset, offset + size, err);
 	if (s->is_serial)
 		(void)pthread_mutex_unlock(&s->serial_lock);

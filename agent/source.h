@@ -48,9 +48,10 @@ uint64_t source_empty_end(const struct source *s, uint64_t offset, uint64_t end)
  *
  * Fill `buf` (aligned to BLK_DIRECT_ALIGN) with the disk's bytes.  SOURCE_SICK: `buf` is of no use, and `err` says what cannot be read and why.
  * An error is not about a place, but one that nothing helps:
- *   -ENODEV, -ENXIO, -ENOMEDIUM: the device is gone;  -ENOMEM;  -ERANGE, -EINVAL and the like: our own mistake */
+ *   -ENODEV, -ENXIO, -ENOMEDIUM: the device is gone;  -ENOMEM;  -ERANGE, -EINVAL and the like: our own mistake
+ * *ret_start_ms, always: when the disk was asked, by clock_ms; before it others were waited for. */
 int source_read(struct source *s, struct ring *ring, void *buf, uint64_t offset, uint32_t size,
-		struct err *err) MUST_CHECK;
+		uint64_t *ret_start_ms, struct err *err) MUST_CHECK;
 
 /* For rescue.c: whole logical sectors, past the page cache if that can be.  0, SOURCE_SICK or an error, as above. */
 int source_read_sectors(struct source *s, void *buf, uint64_t offset, uint32_t size,

@@ -220,6 +220,26 @@ static void test_slow(void)
 	try_done(&t);
 }
 
+/* Workers that wait for one another, or fail at the same time, do not use up the disk's time for each of them. */
+static void test_shared_time(bool is_serial, uint64_t total_ms)
+{
+	struct try t;
+
+	plan = (struct blk_fault_plan){.bad_len = 6, .bad_ms = 150};
+	for (unsigned i = 0; i < plan.bad_len; i++) {
+		plan.bad[i].offset = (i + 1ull) * WINDOW_SIZE + 8192;
+		plan.bad[i].size = 512;
+		plan.bad[i].fails = 1;
+	}
+	try_init_used(&t, SIZE, 512, 8, (struct used){0});
+	t.g.source.is_serial = is_serial;
+	t.g.rescue.total_ms = total_ms;
+	ok(rig_capture(&t.g) == 0 && lost_of(&t)->len == 0 && image_is_right(&t),
+	   is_serial ? "the time of those that wait for a failing read does not count"
+		     : "the time of reads that fail together counts once");
+	try_done(&t);
+}
+
 static void test_vanishing(int code, const char *why, const char *says)
 {
 	for (unsigned bad = 0; bad < 2; bad++) {
@@ -428,6 +448,8 @@ int main(void)
 	test_order();
 	test_second_try();
 	test_slow();
+	test_shared_time(true, 2000);
+	test_shared_time(false, 850);
 	test_vanishing(-ENODEV, "a disk that is gone ends the capture", "No such device");
 	test_vanishing(-ENXIO, "so does one without an address", "No such device or address");
 	test_vanishing(-EIO, "so does one that only fails from some moment on",

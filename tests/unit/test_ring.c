@@ -92,6 +92,7 @@ static bool read_all(struct ring *ring, const struct used *used, uint64_t gap, u
 	struct source s;
 	struct err err;
 	bool same = true;
+	uint64_t ms;
 
 	for (size_t i = 0; i < used->len; i++)
 		memcpy(want + used->extents[i].offset, content + used->extents[i].offset,
@@ -100,7 +101,7 @@ static bool read_all(struct ring *ring, const struct used *used, uint64_t gap, u
 	s.gap_size = gap;
 	for (uint32_t at = 0; at < DISK; at += SIZE) {
 		memset(buf, 0xaa, SIZE);
-		same = same && source_read(&s, ring, buf, at, SIZE, &err) == 0 &&
+		same = same && source_read(&s, ring, buf, at, SIZE, &ms, &err) == 0 &&
 		       memcmp(buf, want + at, SIZE) == 0;
 	}
 	*ret_ring = s.bytes_ring;
@@ -197,10 +198,11 @@ static void test_bad_places(struct ring *ring)
 	struct used whole;
 	struct err err;
 	struct blk *b = bad_disk_new(0, eio);
+	uint64_t ms;
 
 	ok(used_init_whole(&whole, DISK) == 0, "all in use");
 	source_init(&s, b, &whole, false);
-	ok(source_read(&s, ring, buf, 0, SIZE, &err) == SOURCE_SICK &&
+	ok(source_read(&s, ring, buf, 0, SIZE, &ms, &err) == SOURCE_SICK &&
 		   strstr(err.msg, "at byte 1048576: Input"),
 	   "a read that failed makes the window sick, and says where");
 	ok(s.errors == 1 && s.unreadable.len == 0, "it failed once, and nothing is given up here");
@@ -208,7 +210,7 @@ static void test_bad_places(struct ring *ring)
 	blk_free(b);
 	b = bad_disk_new(1024, -1);
 	source_init(&s, b, &whole, false);
-	ok(source_read(&s, ring, buf, 0, SIZE, &err) == SOURCE_SICK && s.errors == 1,
+	ok(source_read(&s, ring, buf, 0, SIZE, &ms, &err) == SOURCE_SICK && s.errors == 1,
 	   "so does one by system calls");
 	ok(source_read_sectors(&s, buf, (1u << 20) + 8192 + 512, 512, &err) == SOURCE_SICK &&
 		   source_read_sectors(&s, buf, (1u << 20) + 8192 + 1024, 512, &err) == 0 &&
@@ -218,7 +220,7 @@ static void test_bad_places(struct ring *ring)
 	blk_free(b);
 	b = bad_disk_new(0, worse);
 	source_init(&s, b, &whole, false);
-	ok(source_read(&s, ring, buf, 0, SIZE, &err) == -EBADF &&
+	ok(source_read(&s, ring, buf, 0, SIZE, &ms, &err) == -EBADF &&
 		   strstr(err.msg, "at byte 1048576: Bad file"),
 	   "what is no bad place ends it, and says where");
 	source_done(&s);
