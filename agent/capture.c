@@ -2,7 +2,8 @@
  *
  * The ledger says which windows those are.  A pass goes once over them; what the server turns out to have lost becomes unknown again, and with it its
  * whole group, whose node ids are no longer there: it is read again, but only what is lacking is sent.  So whatever happens, the next pass is the
- * remedy.  A pass also ends early when the ledger has no room for another group: the next one begins with those that are open.
+ * remedy.  A pass also ends early when the ledger has no room for another group: the next one begins with those that are open.  Not on a sick disk:
+ * there groups are open until all else has been read, and the ledger is widened instead.
  *
  * A pass is the work of several threads (capture_worker.c), each of which reads, cuts, asks and packs the windows it takes: while one waits for the
  * disk or for an answer, the others compute.  The packs go through a bounded store (parcels.h) to threads that only send (capture_sender.c), so that the
@@ -133,7 +134,7 @@ static int prepare_pass(struct capture *c, bool got_on, struct err *err)
 
 	if (got_on && c->is_cut_short)
 		return 1;
-	if (c->has_leapt && (got_on || !rescue_is_over(c->rescue)))
+	if (c->has_leapt && (got_on || !rescue_is_over(c->rescue) || rescue_has_saved(c->rescue)))
 		return 1;
 	if (c->has_leapt && !c->is_cut_short)
 		r = put_off_rest(c, err);

@@ -137,6 +137,18 @@ static uint64_t count_empty(const struct capture *c, const struct window_range *
 	return n > 1 && window_length(c->size, w->first + n - 1) < WINDOW_SIZE ? n - 1 : n;
 }
 
+/* Windows that were put off or leapt over keep their groups open until all else was read: for that no group has to wait. */
+static int begin_windows(struct capture *c, const struct window_range *w)
+{
+	int r = ledger_begin(c->ledger, w);
+
+	if (r == -EAGAIN && (c->has_leapt || rescue_is_due(c->rescue))) {
+		ledger_widen(c->ledger);
+		r = ledger_begin(c->ledger, w);
+	}
+	return r;
+}
+
 /* The next windows that are not acknowledged: empty ones, or one that is not.  0: none are left in this pass. */
 static int take_windows(struct capture *c, struct task *ret, struct err *err)
 {
@@ -149,7 +161,7 @@ static int take_windows(struct capture *c, struct task *ret, struct err *err)
 	if (w.count > 0) {
 		empty = count_empty(c, &w);
 		w.count = empty > 0 ? empty : 1;
-		r = ledger_begin(c->ledger, &w);
+		r = begin_windows(c, &w);
 	}
 	c->is_cut_short = c->is_cut_short || r == -EAGAIN;
 	if (w.count > 0 && r == 0) {

@@ -21,8 +21,8 @@ struct ledger {
 	uint64_t groups_len;
 	pthread_mutex_t lock; /* over what follows */
 	struct group *groups;
-	uint64_t left; /* windows */
-	unsigned open; /* groups */
+	uint64_t left;		 /* windows */
+	uint64_t open, open_max; /* groups */
 };
 
 struct ledger *ledger_new(uint64_t disk_size)
@@ -34,6 +34,7 @@ struct ledger *ledger_new(uint64_t disk_size)
 	l->size = disk_size;
 	l->left = window_count(disk_size);
 	l->groups_len = group_count(disk_size);
+	l->open_max = LEDGER_OPEN_MAX;
 	l->groups = calloc(l->groups_len, sizeof(*l->groups));
 	if (!l->groups) {
 		free(l);
@@ -116,7 +117,7 @@ static struct group *group_of(struct ledger *l, const struct window_range *w, ui
 
 static int open_group(struct ledger *l, struct group *g, uint32_t len)
 {
-	if (l->open == LEDGER_OPEN_MAX)
+	if (l->open >= l->open_max)
 		return -EAGAIN;
 	g->open = calloc(len, sizeof(*g->open));
 	if (!g->open)
@@ -139,6 +140,13 @@ int ledger_begin(struct ledger *l, const struct window_range *w)
 		r = open_group(l, g, len);
 	(void)pthread_mutex_unlock(&l->lock);
 	return r;
+}
+
+void ledger_widen(struct ledger *l)
+{
+	(void)pthread_mutex_lock(&l->lock);
+	l->open_max++;
+	(void)pthread_mutex_unlock(&l->lock);
 }
 
 static void close_group(struct ledger *l, struct group *g)

@@ -1,7 +1,7 @@
 /* ledger.h - which windows of a disk are done, under which node ids, in little memory whatever the disk's size.
  *
  * Of a group (docs/formats.md) whose windows are all known only its id is kept, 32 bytes; the ids of its windows while it is open: something of it was
- * begun, and not all is known.  Only so many groups can be open at a time.  Thread-safe. */
+ * begun, and not all is known.  Only so many groups can be open at a time, unless it is widened.  Thread-safe. */
 #ifndef AGENT_LEDGER_H
 #define AGENT_LEDGER_H
 #include <stdbool.h>
@@ -22,7 +22,7 @@ static inline void ledger_freep(struct ledger **l)
 {
 	ledger_free(*l);
 }
-/* The most memory that the ledger of such a disk takes. */
+/* The most memory that the ledger of such a disk takes, unless it is widened. */
 uint64_t ledger_memory(uint64_t disk_size);
 
 /* How many windows are not known. */
@@ -33,6 +33,8 @@ struct window_range ledger_unknown(struct ledger *l, uint64_t from);
 /* These windows of one group, none of which is known, are about to be worked on: ledger_set cannot fail for them.  -EAGAIN: too many groups are open,
  * and this one is not; -ENOMEM. */
 int ledger_begin(struct ledger *l, const struct window_range *w) MUST_CHECK;
+/* From now on one more group can be open, beyond ledger_memory: for 8 KiB. */
+void ledger_widen(struct ledger *l);
 /* They all have this node.  True if their group is complete with them; its node ids are then in `ret_ids` (GROUP_WINDOWS of them; may be NULL). */
 bool ledger_set(struct ledger *l, const struct window_range *w, const struct id *node,
 		struct id *ret_ids);

@@ -102,6 +102,16 @@ bool rescue_is_due(struct rescue *r)
 	return due;
 }
 
+bool rescue_has_saved(struct rescue *r)
+{
+	bool has_saved;
+
+	(void)pthread_mutex_lock(&r->lock);
+	has_saved = r->waiting > 0;
+	(void)pthread_mutex_unlock(&r->lock);
+	return has_saved;
+}
+
 bool rescue_is_over(struct rescue *r)
 {
 	bool over;
@@ -247,7 +257,7 @@ static int admit(struct rescue *r, struct patient *p, uint64_t offset)
 	return 0;
 }
 
-/* The first of those put off, into free places.  Memory for one must be there; with less than for all, fewer are taken. */
+/* The first of those put off, into free places, if there are any.  Memory for one must be there; with less than for all, fewer are taken. */
 static int admit_all(struct rescue *r, struct patient **ret, size_t *ret_len, struct err *err)
 {
 	size_t len = 0;
@@ -265,7 +275,8 @@ static int admit_all(struct rescue *r, struct patient **ret, size_t *ret_len, st
 		r->waiting++;
 	}
 	*ret_len = len;
-	return len > 0 ? 0
+	return len > 0 || r->waiting > 0
+		       ? 0
 		       : job_blame(r->job, "internal",
 				   err_set(err, -ENOMEM, "rescue: out of memory"));
 }
@@ -339,7 +350,7 @@ int rescue_work(struct rescue *r, struct err *err)
 	if (!p)
 		return job_blame(r->job, "internal", err_set(err, -ENOMEM, "out of memory"));
 	e = admit_all(r, p, &len, err);
-	if (e < 0)
+	if (e < 0 || len == 0)
 		return e;
 	/* what is left of the time is shared out evenly */
 	left = r->options.total_ms > r->total_ms ? r->options.total_ms - r->total_ms : 0;

@@ -52,6 +52,8 @@ int rescue_read(struct rescue *r, struct ring *ring, uint8_t *buf, uint64_t w, u
 
 /* Is any window put off and not yet worked on? */
 bool rescue_is_due(struct rescue *r);
+/* Is anything of what rescue_work has saved not handed out yet? */
+bool rescue_has_saved(struct rescue *r);
 /* Is there no time left for trying? */
 bool rescue_is_over(struct rescue *r);
 /* These windows are not to be tried any more: put them off, unread. */

@@ -148,6 +148,10 @@ static void test_room(void)
 	ok(refused, "and not one more");
 	w.count = GROUP_WINDOWS;
 	ok(ledger_begin(l, &w) == 0 && ledger_set(l, &w, &id, NULL), "but a whole one at once");
+	w = (struct window_range){(LEDGER_OPEN_MAX + 2) * GROUP_WINDOWS, 1};
+	refused = ledger_begin(l, &w) == -EAGAIN;
+	ledger_widen(l);
+	ok(refused && ledger_begin(l, &w) == 0, "and one more, when it was widened by that");
 	w = (struct window_range){5 * GROUP_WINDOWS + 9, 2};
 	ok(ledger_begin(l, &w) == 0 && !ledger_set(l, &w, &id, NULL), "and what is open already");
 	w = (struct window_range){3, 1};

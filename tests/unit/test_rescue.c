@@ -5,6 +5,7 @@
 
 #include "agent/capture.h"
 #include "agent/clock.h"
+#include "agent/ledger.h"
 #include "tests/lib/blk_fault.h"
 #include "tests/lib/rig.h"
 #include "tests/unit/tap.h"
@@ -171,6 +172,78 @@ static void test_order(void)
 		   image_is_right(&t),
 	   "what was not tried any more is lost, and told");
 	ok(stats.read_size >= SIZE - 2 * WINDOW_SIZE, "all else was read");
+	try_done(&t);
+}
+
+struct look {
+	struct try *t;
+	uint64_t reads; /* when the first place was called lost */
+};
+
+static int look(void *ctx, struct err *err)
+{
+	struct look *l = ctx;
+
+	(void)err;
+	if (l->reads == 0)
+		l->reads = blk_fault_get_stats(l->t->blk).reads;
+	return 0;
+}
+
+/* A sparse file, with a page in use in windows 3 and 7 of each group. */
+static struct blk *open_groups(uint64_t groups, struct used *ret)
+{
+	char path[] = "/tmp/test_rescue.XXXXXX";
+	struct extent *e = calloc(2 * groups, sizeof(*e));
+	struct blk *b = NULL;
+	struct err err;
+	int fd = mkstemp(path);
+
+	if (!e || fd < 0 || ftruncate(fd, (off_t)(groups * GROUP_WINDOWS * WINDOW_SIZE)) < 0 ||
+	    blk_open_file(path, BLK_READ, 0, 512, &b, &err) < 0)
+		abort();
+	(void)unlink(path);
+	for (uint64_t i = 0; i < 2 * groups; i++) {
+		uint64_t w = i / 2 * GROUP_WINDOWS + (i % 2 ? 7 : 3), x = i + 1;
+
+		e[i] = (struct extent){w * WINDOW_SIZE, 4096};
+		if (pwrite(fd, &x, sizeof(x), (off_t)(w * WINDOW_SIZE)) != sizeof(x))
+			abort();
+	}
+	(void)close(fd);
+	*ret = (struct used){e, 2 * groups};
+	return b;
+}
+
+/* Sick places in more groups than the ledger has room for: still all else comes first. */
+static void test_many_groups(void)
+{
+	const uint64_t groups = LEDGER_OPEN_MAX + 40;
+	const uint64_t size = groups * GROUP_WINDOWS * WINDOW_SIZE;
+	struct try t = {.sink = sink_new(), .size = size};
+	struct look l = {.t = &t};
+	struct used used;
+	struct blk *b = open_groups(groups, &used);
+
+	plan = (struct blk_fault_plan){.bad_len = (unsigned)groups};
+	for (uint64_t i = 0; i < groups; i++) {
+		plan.bad[i].offset = used.extents[2 * i].offset;
+		plan.bad[i].size = 4096;
+	}
+	t.blk = blk_fault_new(b, &plan);
+	sink_add_disk(t.sink, 0, size);
+	rig_init(&t.g, t.sink, t.blk, 1);
+	used_done(&t.g.used);
+	t.g.used = used;
+	t.g.rescue.windows = 16;
+	t.g.rescue.total_ms = t.g.rescue.area_ms = 0;
+	t.g.rescue.check = look;
+	t.g.rescue.ctx = &l;
+	ok(rig_capture(&t.g) == 0 && sink_is_sealed(t.sink, 0) && sink_breach(t.sink)[0] == '\0',
+	   "a disk with a sick place in each of many groups");
+	printf("# %s, %llu reads\n", t.g.err.msg, (unsigned long long)l.reads);
+	ok(l.reads >= 2 * groups, "all of them are read before the first is given up");
+	ok(extents_bytes(lost_of(&t)) == groups * 4096, "and only those are lost");
 	try_done(&t);
 }
 
@@ -446,6 +519,7 @@ int main(void)
 {
 	test_patterns();
 	test_order();
+	test_many_groups();
 	test_second_try();
 	test_slow();
 	test_shared_time(true, 2000);
