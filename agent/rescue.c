@@ -313,13 +313,15 @@ static int discharge(struct rescue *r, struct patient *p, struct err *err)
 	return job_blame(r->job, "read_error", e);
 }
 
-static bool has_lost(struct patient *const *p, size_t len, uint64_t *ret_offset)
+/* Was anything lost that was not before?  And where first? */
+static bool has_lost(const struct rescue *r, struct patient *const *p, size_t len,
+		     uint64_t *ret_offset)
 {
 	for (size_t i = 0; i < len; i++) {
-		uint32_t first = 0, end;
-
-		if (next_lost(p[i], &first, &end) && p[i]->state[first] != SECTOR_LOST) {
-			*ret_offset = p[i]->offset;
+		for (uint32_t k = 0; k < p[i]->sectors; k++) {
+			if (p[i]->state[k] == SECTOR_DONE || p[i]->state[k] == SECTOR_LOST)
+				continue;
+			*ret_offset = p[i]->offset + (uint64_t)k * r->sector_size;
 			return true;
 		}
 	}
@@ -331,7 +333,7 @@ static int work_on(struct rescue *r, struct patient *const *p, size_t len, struc
 	uint64_t offset = 0, before = extents_bytes(&r->source->unreadable);
 	int e = rescue_passes(r, p, len, err);
 
-	if (e == 0 && has_lost(p, len, &offset))
+	if (e == 0 && has_lost(r, p, len, &offset))
 		e = rescue_check_alive(r, offset, err);
 	for (size_t i = 0; e == 0 && i < len; i++)
 		e = discharge(r, p[i], err);

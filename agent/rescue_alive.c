@@ -7,6 +7,7 @@
  * well are read again.  If none can be, this is no disk with bad places.  If none was ever read well, places all over it are tried. */
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "agent/clock.h"
 #include "agent/rescue_work.h"
@@ -14,7 +15,6 @@
 
 #define READ_MS_MAX  (5u * 60000u)
 #define FAILURES_ASK 16u
-#define ASK_GOOD     3u
 #define ASK_ALL	     24u
 
 static uint64_t next_random(struct rescue *r)
@@ -23,12 +23,12 @@ static uint64_t next_random(struct rescue *r)
 	return r->random >> 33;
 }
 
-/* A read of one page or what there is of it; free places beside it do not matter. */
+/* A read of one sector: those beside it may be bad. */
 static int read_somewhere(struct rescue *r, uint64_t offset, struct err *err)
 {
 	uint64_t size = blk_size(r->source->blk), left;
 	CLEANUP_FREE uint8_t *page = aligned_alloc(BLK_DIRECT_ALIGN, BLK_SECTOR_SIZE_MAX);
-	uint32_t unit = r->sector_size > BLK_DIRECT_ALIGN ? r->sector_size : BLK_DIRECT_ALIGN;
+	uint32_t unit = r->sector_size;
 
 	if (!page)
 		return err_set(err, -ENOMEM, "out of memory");
@@ -41,16 +41,13 @@ static int read_somewhere(struct rescue *r, uint64_t offset, struct err *err)
 /* 0: it can be read; SOURCE_SICK: nowhere. */
 static int ask_good(struct rescue *r, struct err *err)
 {
-	uint64_t places[ASK_GOOD];
-	size_t len = 0;
+	uint64_t places[RESCUE_GOOD];
+	size_t len;
 	int e = SOURCE_SICK;
 
 	(void)pthread_mutex_lock(&r->lock);
-	for (; len < ASK_GOOD && len < r->good_len && len < RESCUE_GOOD; len++) {
-		uint64_t n = r->good_len < RESCUE_GOOD ? r->good_len : RESCUE_GOOD;
-
-		places[len] = r->good[(next_random(r) % n + len) % n];
-	}
+	len = r->good_len < RESCUE_GOOD ? r->good_len : RESCUE_GOOD;
+	memcpy(places, r->good, len * sizeof(*places));
 	(void)pthread_mutex_unlock(&r->lock);
 	for (size_t i = 0; e == SOURCE_SICK && i < len; i++)
 		e = read_somewhere(r, places[i], err);

@@ -6,20 +6,31 @@
 
 #include "common/cleanup.h"
 
+bool sick_disk_is_dead(const char *state)
+{
+	static const char *const dead[] = {"offline",  "transport-offline", "cancel", "deleted",
+					   "deleting", "deleting (no IO)",  "dead"};
+
+	for (size_t i = 0; i < sizeof(dead) / sizeof(*dead); i++) {
+		if (strcmp(state, dead[i]) == 0)
+			return true;
+	}
+	return false;
+}
+
 /* SCSI and ATA disks that did not answer for long enough are taken offline: from then on every read is an I/O error, at once. */
 static bool is_offline(const struct disk *d, char state[static 32])
 {
 	struct sysroot root;
 	struct err ignored;
-	bool is_running;
+	bool is_dead;
 
 	if (sysroot_open(NULL, &root, &ignored) < 0)
 		return false;
-	is_running = !sysroot_text(&root, state, 32, "sys/block/%s/device/state", d->sysname) ||
-		     strcmp(state, "running") == 0 || strcmp(state, "live") == 0 ||
-		     strcmp(state, "quiesce") == 0 || strcmp(state, "blocked") == 0;
+	is_dead = sysroot_text(&root, state, 32, "sys/block/%s/device/state", d->sysname) &&
+		  sick_disk_is_dead(state);
 	sysroot_done(&root);
-	return !is_running;
+	return is_dead;
 }
 
 int sick_disk_check(const struct sick_disk *s, struct err *err)

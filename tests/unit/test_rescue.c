@@ -382,6 +382,58 @@ static void test_check(void)
 	try_done(&t);
 }
 
+/* Sectors that were saved between bad ones show that the disk is alive, though their neighbours fail. */
+static void test_dense(void)
+{
+	struct extent *e = calloc(1, sizeof(*e));
+	struct try t;
+
+	e[0] = (struct extent){0, 65536};
+	plan = (struct blk_fault_plan){.bad_len = 64};
+	for (unsigned i = 0; i < 64; i++) {
+		plan.bad[i].offset = i * 1024ull + 512;
+		plan.bad[i].size = 512;
+	}
+	try_init_used(&t, SIZE, 512, 1, (struct used){e, 1});
+	ok(rig_capture(&t.g) == 0 && image_is_right(&t),
+	   "a disk of which every other sector is bad");
+	printf("# %s\n", t.g.err.msg);
+	ok(lost_of(&t)->len == 64 && extents_bytes(lost_of(&t)) == 32768, "lacks just those");
+	try_done(&t);
+}
+
+static int count_asked(void *ctx, struct err *err)
+{
+	(void)err;
+	++*(unsigned *)ctx;
+	return 0;
+}
+
+/* What is lost of a window that is read again, behind what was lost of it before, is no less asked about. */
+static void test_lost_again(void)
+{
+	unsigned asked = 0;
+	struct try t;
+
+	plan = (struct blk_fault_plan){.bad_len = 1};
+	plan.bad[0].offset = 4096;
+	plan.bad[0].size = 512;
+	try_init(&t, SIZE, 512);
+	t.g.rescue.check = count_asked;
+	t.g.rescue.ctx = &asked;
+	ok(rig_capture(&t.g) == 0 && asked == 1, "a place was lost");
+	plan.bad_len = 2;
+	plan.bad[1].offset = 65536;
+	plan.bad[1].size = 512;
+	blk_fault_set_plan(t.blk, &plan);
+	for (unsigned i = 0; i < 8; i++)
+		ok(sink_drop_node(t.sink, 0), "forget a window");
+	ok(rig_capture(&t.g) == 0 && image_is_right(&t) && lost_of(&t)->len == 2,
+	   "and another one when the window was read again");
+	ok(asked == 2, "after it was asked whether the disk is there");
+	try_done(&t);
+}
+
 /* The server loses what it had: what was lost before is not tried again, and stays on the list. */
 static void test_losses(void)
 {
@@ -530,6 +582,8 @@ int main(void)
 		       "does not answer any more");
 	test_nothing();
 	test_check();
+	test_dense();
+	test_lost_again();
 	test_losses();
 	test_free_places();
 	test_cancel();
