@@ -1,7 +1,11 @@
-/* Logins are counted before the password is looked at, so that many at one time count as many, and given back when it was right:
+/* Logins are counted before the password is looked at, so that many at one time count as many.  Given back when it was right, or when it
+ * could not be looked at:
  *
  *	of one account	10, then one in 30 s: some 2,900 guesses a day, from however many addresses
  *	of one address	20, then one in 10 s
+ *
+ * Right ones are counted apart, 30 of one account, then one in 10 s: who has one password is not to keep all processors busy with it, nor
+ * to fill the audit log.  Tokens are counted too: 60 of one account, then one in 10 s.
  *
  * Names that are nobody's are counted apart (their table is bounded, and a new name may push an old one out): with many of them nobody
  * gets at the count of an account.  There is room for all accounts, so that none of theirs is pushed out. */
@@ -30,6 +34,8 @@
 #define ID_BYTES  ((TOKEN_ID_SIZE - 1) / 2)
 
 static const struct rate_limits account_limits = {10, 33, PLENTY, PLENTY_KS};
+static const struct rate_limits right_limits = {30, 100, PLENTY, PLENTY_KS};
+static const struct rate_limits token_limits = {60, 100, PLENTY, PLENTY_KS};
 static const struct rate_limits address_limits = {20, 100, PLENTY, PLENTY_KS};
 
 _Static_assert(OPERATORS_MAX < RATE_SOURCES, "each account has a place");
@@ -38,7 +44,7 @@ struct access {
 	struct access_config config;
 	struct passwords *passwords;
 	pthread_mutex_t lock; /* what follows */
-	struct rate accounts, strangers, addresses;
+	struct rate accounts, strangers, addresses, right, tokens;
 };
 
 static uint64_t now_ms(void)
@@ -60,6 +66,8 @@ int access_open(const struct access_config *config, struct access **ret, struct 
 	rate_init(&a->accounts, &account_limits, now_ms());
 	rate_init(&a->strangers, &account_limits, now_ms());
 	rate_init(&a->addresses, &address_limits, now_ms());
+	rate_init(&a->right, &right_limits, now_ms());
+	rate_init(&a->tokens, &token_limits, now_ms());
 	a->passwords = passwords_new(&config->cost);
 	if (!a->passwords) {
 		access_close(a);
@@ -165,37 +173,53 @@ static int grant(struct access *a, struct access_grant *g, const char *password,
 	return state_add_credential(a->config.state, &g->row, &hash, password, err);
 }
 
+static void name_key(const char *name, uint8_t ret[static KEY_SIZE])
+{
+	struct id hash = id_of(name, strlen(name));
+
+	memcpy(ret, hash.b, KEY_SIZE);
+}
+
 /* Who knocks, for the counts. */
 struct knock {
-	struct rate *names; /* accounts or strangers */
+	bool known;
 	uint8_t name[KEY_SIZE], address[KEY_SIZE];
 };
 
-static int admit(struct access *a, struct knock *k, bool known, const char *name,
-		 const char *address, struct err *err)
+static struct rate *names(struct access *a, const struct knock *k)
 {
-	struct id hash = id_of(name, strlen(name));
+	return k->known ? &a->accounts : &a->strangers;
+}
+
+static int admit(struct access *a, struct knock *k, const char *name, const char *address,
+		 struct err *err)
+{
 	uint64_t now = now_ms();
 	bool yes;
 
-	k->names = known ? &a->accounts : &a->strangers;
-	memcpy(k->name, hash.b, KEY_SIZE);
+	name_key(name, k->name);
 	address_key(address, k->address);
 	(void)pthread_mutex_lock(&a->lock);
-	yes = rate_allow(&a->addresses, k->address, now) && rate_allow(k->names, k->name, now);
+	yes = rate_allow(&a->addresses, k->address, now) && rate_allow(names(a, k), k->name, now) &&
+	      (!k->known || rate_allow(&a->right, k->name, now));
 	(void)pthread_mutex_unlock(&a->lock);
 	if (yes)
 		return 0;
 	return err_set(err, API_RATE_LIMITED,
-		       "There were too many wrong passwords for this name or from this address; "
-		       "try again in half a minute.");
+		       "There were too many attempts for this name or from this address; try again "
+		       "in half a minute.");
 }
 
-static void give_back(struct access *a, const struct knock *k)
+/* `r`: as of password_verify().  A wrong one does not count as a right one, and the other way round. */
+static void settle(struct access *a, const struct knock *k, int r)
 {
 	(void)pthread_mutex_lock(&a->lock);
-	rate_refund(&a->addresses, k->address);
-	rate_refund(k->names, k->name);
+	if (r != 0) {
+		rate_refund(&a->addresses, k->address);
+		rate_refund(names(a, k), k->name);
+	}
+	if (r != 1 && k->known)
+		rate_refund(&a->right, k->name);
 	(void)pthread_mutex_unlock(&a->lock);
 }
 
@@ -206,19 +230,19 @@ static int check_password(struct access *a, const char *name, const char *passwo
 	struct err ignored;
 	struct knock k;
 	int r = state_get_operator(a->config.state, name, ret, &ignored);
-	bool known = r == 0;
 
 	if (r < 0 && r != -ENOENT) {
 		*err = ignored;
 		return r;
 	}
-	r = admit(a, &k, known, name, address, err);
-	if (r == 0)
-		r = password_verify(a->passwords, known ? ret->password : NULL, password, err);
+	k.known = r == 0;
+	r = admit(a, &k, name, address, err);
+	if (r < 0)
+		return r;
+	r = password_verify(a->passwords, k.known ? ret->password : NULL, password, k.address, err);
+	settle(a, &k, r);
 	if (r == 0)
 		return err_set(err, API_WRONG_PASSWORD, "The name or the password is wrong.");
-	if (r == 1)
-		give_back(a, &k);
 	return r < 0 ? r : 0;
 }
 
@@ -291,7 +315,19 @@ int access_change_password(struct access *a, const struct caller *who, const cha
 int access_add_token(struct access *a, const struct credential_row *row, int64_t expires_s,
 		     struct access_grant *ret, struct err *err)
 {
+	uint8_t key[KEY_SIZE];
+	bool yes;
+
 	*ret = (struct access_grant){.row = *row};
+	name_key(row->operator, key);
+	(void)pthread_mutex_lock(&a->lock);
+	yes = rate_allow(&a->tokens, key, now_ms());
+	(void)pthread_mutex_unlock(&a->lock);
+	if (!yes) {
+		return err_set(err, API_RATE_LIMITED,
+			       "Too many tokens are made for '%s'; try again in ten seconds.",
+			       row->operator);
+	}
 	ret->row.created = time(NULL);
 	ret->row.expires = ret->row.created + expires_s;
 	return grant(a, ret, NULL, err);

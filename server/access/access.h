@@ -40,7 +40,7 @@ int access_login(struct access *a, const char *name, const char *password, const
 /* The caller's own: needs the old one, and ends all sessions.  Errors as of access_login(). */
 int access_change_password(struct access *a, const struct caller *who, const char *old,
 			   const char *password, const char *address, struct err *err) MUST_CHECK;
-/* A token of `row`'s operator, name, role and address. */
+/* A token of `row`'s operator, name, role and address.  API_RATE_LIMITED */
 int access_add_token(struct access *a, const struct credential_row *row, int64_t expires_s,
 		     struct access_grant *ret, struct err *err) MUST_CHECK;
 

@@ -52,14 +52,26 @@ void audit_free(struct audit *a)
 	free(a);
 }
 
+/* Within the quotes of a field of the log. */
+static void for_log(const char *text, char ret[static FIELD_SIZE])
+{
+	(void)snprintf(ret, FIELD_SIZE, "%s", text);
+	for (char *p = ret; *p; p++) {
+		if (*p == '"' || *p == '\\')
+			*p = '\'';
+	}
+}
+
 static void write_row(struct audit *a, const struct audit_row *row)
 {
+	char object[FIELD_SIZE];
 	struct err err;
 
+	for_log(row->object, object);
 	log_event(LOG_INFO, "audit",
 		  "who=%s credential=%s peer=%s action=%s object=\"%s\" result=%s",
 		  *row->who ? row->who : "-", *row->credential ? row->credential : "-",
-		  row->address, row->action, row->object, row->result);
+		  row->address, row->action, object, row->result);
 	if (state_add_audit(a->state, row, &err) < 0)
 		log_event(LOG_ERROR, "audit_failed", "error=\"%s\"", err.msg);
 }

@@ -12,6 +12,7 @@
 
 #define AT_ONCE	  2u /* hashes */
 #define WAITING	  16u
+#define OF_ONE	  2u /* waiting, from one address */
 #define WAIT_S	  10
 #define NOBODY	  "nobody's password"
 #define OUT_OF_IT "The server is busy with other passwords; try again."
@@ -20,12 +21,18 @@ _Static_assert(PASSWORD_HASH_SIZE >= crypto_pwhash_STRBYTES, "a hash fits");
 
 const struct password_cost password_cost_usual = {64u << 20, 3};
 
+struct waiter {
+	struct waiter *next;
+	const uint8_t *address; /* NULL: of one who is in */
+};
+
 struct passwords {
 	struct password_cost cost;
 	char nobody[PASSWORD_HASH_SIZE];
 	pthread_mutex_t lock; /* what follows */
 	pthread_cond_t free;
-	unsigned running, waiting;
+	unsigned running;
+	struct waiter *waiting;
 	bool stopping;
 };
 
@@ -70,24 +77,46 @@ void passwords_stop(struct passwords *p)
 
 /* ---- few at one time */
 
-static bool enter(struct passwords *p)
+/* May one more wait?  The lock is held. */
+static bool has_place(const struct passwords *p, const uint8_t *address)
 {
+	unsigned all = 0, same = 0;
+
+	for (const struct waiter *w = p->waiting; w; w = w->next) {
+		all++;
+		same += address && w->address && memcmp(w->address, address, 16) == 0;
+	}
+	return all < WAITING && same < OF_ONE;
+}
+
+/* The lock is held, and let go meanwhile. */
+static void wait_turn(struct passwords *p, const uint8_t *address)
+{
+	struct waiter me = {p->waiting, address}, **w = &p->waiting;
 	struct timespec until;
-	bool got = false;
 
 	(void)clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += WAIT_S;
-	(void)pthread_mutex_lock(&p->lock);
-	if (p->running < AT_ONCE || p->waiting < WAITING) {
-		p->waiting++;
-		while (p->running >= AT_ONCE && !p->stopping) {
-			if (pthread_cond_timedwait(&p->free, &p->lock, &until) == ETIMEDOUT)
-				break;
-		}
-		p->waiting--;
-		got = p->running < AT_ONCE && !p->stopping;
-		p->running += got;
+	p->waiting = &me;
+	while (p->running >= AT_ONCE && !p->stopping) {
+		if (pthread_cond_timedwait(&p->free, &p->lock, &until) == ETIMEDOUT)
+			break;
 	}
+	while (*w != &me)
+		w = &(*w)->next;
+	*w = me.next;
+}
+
+/* `address` NULL: an operator who is in. */
+static bool enter(struct passwords *p, const uint8_t *address)
+{
+	bool got;
+
+	(void)pthread_mutex_lock(&p->lock);
+	if (p->running >= AT_ONCE && has_place(p, address))
+		wait_turn(p, address);
+	got = p->running < AT_ONCE && !p->stopping;
+	p->running += got;
 	(void)pthread_mutex_unlock(&p->lock);
 	return got;
 }
@@ -119,18 +148,19 @@ int password_hash(struct passwords *p, const char *password, char ret[static PAS
 {
 	int r;
 
-	if (!enter(p))
+	if (!enter(p, NULL))
 		return err_set(err, API_BUSY, OUT_OF_IT);
 	r = make_hash(&p->cost, password, ret);
 	leave(p);
 	return r == 0 ? 0 : err_set(err, -ENOMEM, "The server is out of memory; ask again.");
 }
 
-int password_verify(struct passwords *p, const char *hash, const char *password, struct err *err)
+int password_verify(struct passwords *p, const char *hash, const char *password,
+		    const uint8_t address[static 16], struct err *err)
 {
 	bool same;
 
-	if (!enter(p))
+	if (!enter(p, address))
 		return err_set(err, API_BUSY, OUT_OF_IT);
 	errno = 0;
 	same = crypto_pwhash_str_verify(hash ? hash : p->nobody, password, strlen(password)) == 0;

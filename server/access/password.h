@@ -32,9 +32,9 @@ void passwords_stop(struct passwords *p);
 int password_check(const char *name, const char *password, struct err *err) MUST_CHECK;
 int password_hash(struct passwords *p, const char *password, char ret[static PASSWORD_HASH_SIZE],
 		  struct err *err) MUST_CHECK;
-/* 1 it is this one, 0 it is not, API_BUSY.  `hash` NULL: nobody's, which takes as long. */
+/* 1 it is this one, 0 it is not, API_BUSY.  `hash` NULL: nobody's, which takes as long.  Few of one `address` (address_key()) wait. */
 int password_verify(struct passwords *p, const char *hash, const char *password,
-		    struct err *err) MUST_CHECK;
+		    const uint8_t address[static 16], struct err *err) MUST_CHECK;
 /* Was it made at another cost than new ones are? */
 bool password_is_dated(const struct passwords *p, const char *hash);
 #endif

@@ -48,6 +48,14 @@ static int read_change(const json_t *body, enum role *role, const char **passwor
 	return r < 0 ? r : json_opt_str(body, "password", PASSWORD_MAX, password, err);
 }
 
+/* Who finds a token is not to make himself an operator who outlives it. */
+static int check_kind(const struct call *c, struct err *err)
+{
+	if (c->caller.kind != CALLER_TOKEN)
+		return 0;
+	return err_set(err, API_FORBIDDEN, "Operators are not changed by a token: log in first.");
+}
+
 static void answer_operator(struct call *c, unsigned status, const char *name)
 {
 	struct operator_row o = {.role = ROLE_NONE};
@@ -63,8 +71,10 @@ void api_create_operator(struct call *c)
 	const char *name = "", *password = NULL;
 	enum role role = ROLE_NONE;
 	struct err err;
-	int r = json_get_str(c->json, "name", NAME_MAX_LEN, &name, &err);
+	int r = check_kind(c, &err);
 
+	if (r == 0)
+		r = json_get_str(c->json, "name", NAME_MAX_LEN, &name, &err);
 	if (r == 0 && !name_is_valid(name)) {
 		r = err_set(
 			&err, API_BAD_REQUEST,
@@ -89,8 +99,10 @@ void api_change_operator(struct call *c)
 	const char *name = c->match.params[0], *password = NULL;
 	enum role role = ROLE_NONE;
 	struct err err;
-	int r = read_change(c->json, &role, &password, &err);
+	int r = check_kind(c, &err);
 
+	if (r == 0)
+		r = read_change(c->json, &role, &password, &err);
 	if (r == 0 && role == ROLE_NONE && !password)
 		r = err_set(&err, API_BAD_REQUEST,
 			    "nothing to change: neither 'role' nor 'password'");
@@ -108,8 +120,11 @@ void api_change_operator(struct call *c)
 void api_remove_operator(struct call *c)
 {
 	struct err err;
+	int r = check_kind(c, &err);
 
-	if (state_remove_operator(call_server(c)->state, c->match.params[0], &err) < 0)
+	if (r == 0)
+		r = state_remove_operator(call_server(c)->state, c->match.params[0], &err);
+	if (r < 0)
 		call_fail_err(c, &err);
 	else
 		call_answer_empty(c);

@@ -31,22 +31,52 @@ static int send_password(struct ctx *c, const char *path, json_t *take_body, cha
 	return body ? api(c, "POST", path, body, ret, err) : OUT_OF_MEMORY(err);
 }
 
+/* Operators are not changed by a token: one's password makes a session.  *ret: to be ended with own_session_end(). */
+static int own_session_begin(struct ctx *c, bool *ret, struct err *err)
+{
+	CLEANUP_JSON json_t *me = NULL;
+	char password[ASK_SIZE] = "";
+	int r = api(c, "GET", "/v1/session", NULL, &me, err);
+
+	if (r < 0 || strcmp(json_text(me, "kind"), "token") != 0)
+		return r;
+	r = ask_password("Your own password", c->o.old_password_file, false, password, err);
+	if (r == 0)
+		r = session_begin(c, json_text(me, "name"), password, err);
+	explicit_bzero(password, sizeof(password));
+	*ret = r == 0;
+	return r;
+}
+
+static void own_session_end(struct ctx *c, bool begun)
+{
+	struct err ignored;
+
+	if (begun)
+		(void)!session_end(c, &ignored); /* it ends by itself soon */
+}
+
 int cmd_operator_add(struct ctx *c, struct err *err)
 {
 	CLEANUP_JSON json_t *answer = NULL;
 	const char *name = c->operands[0];
 	char password[ASK_SIZE] = "";
+	bool begun = false;
 	int r;
 
 	if (!c->o.role)
 		return err_set(err, -EINVAL, "--role is missing: viewer, operator or admin");
-	r = ask_password("Password of the new operator", c->o.password_file, true, password, err);
+	r = own_session_begin(c, &begun, err);
+	if (r == 0)
+		r = ask_password("Password of the new operator", c->o.password_file, true, password,
+				 err);
 	if (r == 0) {
 		r = send_password(c, "/v1/operators",
 				  json_pack("{s:s, s:s, s:s}", "name", name, "role", c->o.role,
 					    "password", password),
 				  password, &answer, err);
 	}
+	own_session_end(c, begun);
 	return r < 0 ? r : say(c, answer, "added operator", name);
 }
 
@@ -88,10 +118,13 @@ int cmd_operator_role(struct ctx *c, struct err *err)
 {
 	CLEANUP_JSON json_t *body = json_pack("{s:s}", "role", c->operands[1]), *answer = NULL;
 	char path[PATH_SIZE];
-	int r;
+	bool begun = false;
+	int r = body ? own_session_begin(c, &begun, err) : OUT_OF_MEMORY(err);
 
 	path_make(path, "/v1/operators/%s", c->operands[0]);
-	r = body ? api(c, "POST", path, body, &answer, err) : OUT_OF_MEMORY(err);
+	if (r == 0)
+		r = api(c, "POST", path, body, &answer, err);
+	own_session_end(c, begun);
 	return r < 0 ? r : say(c, answer, "changed the role of", c->operands[0]);
 }
 
@@ -127,25 +160,32 @@ int cmd_operator_passwd(struct ctx *c, struct err *err)
 {
 	CLEANUP_JSON json_t *answer = NULL;
 	char password[ASK_SIZE] = "", path[PATH_SIZE];
+	bool begun = false;
 	int r;
 
 	if (c->operands_len == 0)
 		return change_own(c, err);
 	path_make(path, "/v1/operators/%s", c->operands[0]);
-	r = ask_password("New password", c->o.password_file, true, password, err);
+	r = own_session_begin(c, &begun, err);
+	if (r == 0)
+		r = ask_password("New password", c->o.password_file, true, password, err);
 	if (r == 0)
 		r = send_password(c, path, json_pack("{s:s}", "password", password), password,
 				  &answer, err);
+	own_session_end(c, begun);
 	return r < 0 ? r : say(c, answer, "changed the password of", c->operands[0]);
 }
 
 int cmd_operator_remove(struct ctx *c, struct err *err)
 {
 	char path[PATH_SIZE];
-	int r;
+	bool begun = false;
+	int r = own_session_begin(c, &begun, err);
 
 	path_make(path, "/v1/operators/%s", c->operands[0]);
-	r = api(c, "DELETE", path, NULL, NULL, err);
+	if (r == 0)
+		r = api(c, "DELETE", path, NULL, NULL, err);
+	own_session_end(c, begun);
 	return r < 0 ? r : say(c, NULL, "removed operator", c->operands[0]);
 }
 

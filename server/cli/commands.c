@@ -263,18 +263,25 @@ static const struct setting login_options[] = {
 	LIFE_OPTION("30d"),
 };
 
+#define OWN_PASSWORD_OPTION                                                                     \
+	PASSWORD_OPTION(old_password_file, "old-password-file",                                 \
+			"Read one's own password, which is needed when one is logged in, from " \
+			"FILE's first line ('-': standard input), not from the terminal")
+
 static const struct setting operator_add_options[] = {
 	ROLE_OPTION("What the operator may do"),
 	PASSWORD_OPTION(password_file, "password-file", PASSWORD_HELP),
+	OWN_PASSWORD_OPTION,
 };
+
+static const struct setting operator_options[] = {OWN_PASSWORD_OPTION};
 
 static const struct setting operator_passwd_options[] = {
 	PASSWORD_OPTION(
 		password_file, "password-file",
 		"Read the new password from FILE's first line ('-': standard input), not from the "
 		"terminal"),
-	PASSWORD_OPTION(old_password_file, "old-password-file",
-			"The same for the present password, when it is one's own"),
+	OWN_PASSWORD_OPTION,
 };
 
 static const struct setting access_token_options[] = {
@@ -746,6 +753,7 @@ const struct command commands[] = {
 		.takes = ALL,
 		.operands_min = 2,
 		.operands_max = 2,
+		OPTIONS(operator_options),
 		.run = cmd_operator_role,
 	},
 	{
@@ -767,6 +775,7 @@ const struct command commands[] = {
 		.takes = ALL,
 		.operands_min = 1,
 		.operands_max = 1,
+		OPTIONS(operator_options),
 		.run = cmd_operator_remove,
 	},
 	{

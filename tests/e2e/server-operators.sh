@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
-# shellcheck disable=SC2153
+# shellcheck disable=SC2153,SC2089,SC2090
 # Operators: logging in and what ends a session, guessing passwords, access tokens, what stands in the audit log; each attack with what
 # shows that it would be seen to succeed.
 . "$(dirname "$0")/../lib/tap.sh"
@@ -115,6 +115,20 @@ for text in '{"name":"x","expires_s":9,"role":"admin"}' '{"name":"x","expires_s"
 done
 call "$root" POST /v1/access-tokens -d '{"name":"x","expires_s":9}'
 is "$(said)" "403 forbidden" "a token makes no tokens, or it would live for ever"
+for request in 'POST /v1/operators -d {"name":"x","role":"admin","password":"long-enough!"}' 'POST /v1/operators/root -d {"password":"long-enough!"}' \
+	'POST /v1/operators/alice -d {"role":"admin"}' 'DELETE /v1/operators/alice'; do
+	# shellcheck disable=SC2086 # words
+	call "$root" $request
+	is "$(said)" "403 forbidden" "nor operators: ${request%% -*}"
+done
+call "$root" GET /v1/operators
+is "$STATUS $(field '[.operators[] | .name + ":" + .role] | join(" ")')" "200 alice:operator root:admin" "it sees them, and they are as before"
+log_in root
+call "$SESSION" POST /v1/operators -d '{"name":"x","role":"viewer","password":"long enough!"}'
+is "$STATUS" 201 "an admin's session makes one"
+call "$SESSION" DELETE /v1/operators/x
+is "$STATUS" 204 "and removes him"
+log_in alice
 call "$SESSION" GET /v1/access-tokens
 is "$(field '[.access_tokens[] | .operator + ":" + .name + (if has("token") then "!" else "" end)] | sort | join(" ")')" "alice:look" "she sees her own, without the secrets"
 call "$root" GET /v1/access-tokens
@@ -177,8 +191,28 @@ start_server
 for ((i = 0; i < 25; i++)); do
 	log_in bob
 done
-is "$STATUS" 201 "right passwords are not counted"
+is "$STATUS" 201 "right passwords are not counted among the guesses"
 is "$(sqlite3 "$DATA/state.db" "SELECT count(*) FROM credentials WHERE operator='bob' AND session")" 16 "and leave no more sessions than may be"
+
+for ((i = 0; i < 60; i++)); do
+	log_in bob
+	[ "$STATUS" = 201 ] || break
+done
+is "$(said)" "429 rate_limited" "but who has one does not keep the server busy with it for ever"
+log_in alice
+is "$STATUS" 201 "another name is not held up by that"
+for ((i = 0; i < 300; i++)); do
+	call "$SESSION" POST /v1/access-tokens -d '{"name":"many","expires_s":1000}'
+	[ "$STATUS" = 201 ] || break
+	call "$SESSION" DELETE "/v1/access-tokens/$(field .id)"
+done
+is "$(said)" "429 rate_limited" "nor fills the log with tokens"
+[ "$i" -ge 60 ]
+is $? 0 "of which there were some"
+call "$SESSION" POST '/v1/jobs/%22%20result=forged%20x=%22/cancel'
+is "$STATUS" 404 "a name with quotes in it"
+nok "stays within its field in the server's log" grep -q '" result=forged' "$TAP_TMP/server.log"
+ok "where it stands" grep -q "object=\"' result=forged x='\"" "$TAP_TMP/server.log"
 
 # many at one time: what the hashes take is bounded
 peak() { sed -n 's/^VmHWM:[^0-9]*\([0-9]*\) kB/\1/p' "/proc/$SERVER_PID/status"; }
@@ -197,10 +231,10 @@ is "$(whoami "$OPERATOR")" "200 (operator.token) admin" "and the server goes on"
 
 # ---- the log of it
 api GET /v1/audit
-is "$(field '[.audit[] | select(.action == "operator.change" and (.object | startswith("alice"))) | .who + " " + .object + " " + .result] | join("; ")')" \
+is "$(field '[.audit[] | select(.action == "operator.change" and (.object | startswith("alice")) and .result == "ok") | .who + " " + .object + " " + .result] | join("; ")')" \
 	"(operator.token) alice, viewer ok; (operator.token) alice, operator ok; (operator.token) alice, password ok" "it tells who did what to whom"
 is "$(field '[.audit[] | select(.action == "login" and .result == "wrong_password") | .object] | length > 5')" true "and who tried"
-is "$(field '[.audit[] | select(.action == "login" and .result == "ok") | .who] | unique | join(" ")')" "alice bob slow" "who came in"
+is "$(field '[.audit[] | select(.action == "login" and .result == "ok") | .who] | unique | join(" ")')" "alice bob root slow" "who came in"
 is "$(field '[.audit[] | select(.action == "GET /v1/audit") | .who + " " + .result] | unique | join(" ")')" "alice forbidden" "who was refused what"
 nok "no password, no secret is in it" grep -qE "password of|new password|guess [0-9]|$mine|$look|$OPERATOR" <<<"$BODY"
 nok "nor in the server's own log" grep -qE "password of|new password|guess [0-9]|$mine|$look|$OPERATOR" "$TAP_TMP/server.log"

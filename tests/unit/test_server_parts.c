@@ -1,8 +1,10 @@
 /* The small pure parts of the server: routes, escapes, rates, rumours, addresses, codes. */
 #include <errno.h>
+#include <pthread.h>
 #include <string.h>
 
 #include "common/limits.h"
+#include "server/access/password.h"
 #include "server/api_error.h"
 #include "server/fleet/pace.h"
 #include "server/http/answer.h"
@@ -170,6 +172,46 @@ static void test_rate(void)
 		n += rate_allow(&r, source, ms);
 	}
 	ok(n >= 990 && n <= 1010, "rate: so many a second in all");
+}
+
+/* ---- passwords */
+
+struct knocking {
+	struct passwords *p;
+	uint8_t address[16];
+	int r;
+};
+
+static void *knock(void *arg)
+{
+	struct knocking *k = arg;
+	struct err err;
+
+	k->r = password_verify(k->p, NULL, "a password", k->address, &err);
+	return NULL;
+}
+
+/* One address does not take all places in which one waits for a hash.  These here take long enough for all of them to come meanwhile. */
+static void test_password_places(void)
+{
+	static const struct password_cost slow = {32u << 20, 6};
+	struct passwords *p = passwords_new(&slow);
+	struct knocking k[12] = {{.r = 0}};
+	unsigned busy[2] = {0};
+	pthread_t threads[12];
+
+	for (size_t i = 0; i < 12; i++) {
+		k[i].p = p;
+		k[i].address[0] = i >= 10;
+		(void)!pthread_create(&threads[i], NULL, knock, &k[i]);
+	}
+	for (size_t i = 0; i < 12; i++) {
+		(void)pthread_join(threads[i], NULL);
+		busy[i >= 10] += k[i].r == API_BUSY;
+	}
+	ok(busy[0] >= 2, "passwords: of ten from one address few may wait");
+	ok(busy[1] == 0, "passwords: and another address finds a place");
+	passwords_free(p);
 }
 
 static void test_rumours(void)
@@ -406,6 +448,7 @@ int main(void)
 	test_percent_decode();
 	test_pace();
 	test_rate();
+	test_password_places();
 	test_rumours();
 	test_listen();
 	test_listen_choose();

@@ -4,6 +4,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "server/access/access.h"
+#include "server/api_error.h"
 #include "server/state/state.h"
 #include "tests/lib/sample.h"
 #include "tests/unit/tap.h"
@@ -335,6 +337,40 @@ static void test_changed_meanwhile(void)
 	   "what is shown is worth no more than its operator's role");
 	ok(state_remove_operator(s, "alice", &err) == 0, "for the next test");
 	state_close(s);
+}
+
+/* Who was not looked at was told so, and has not used up an attempt. */
+static void test_busy(void)
+{
+	struct access_config config = {
+		.cost = {8192, 1}, .session_idle_s = 99, .session_life_s = 99};
+	struct access_grant g = {.secret = ""};
+	struct access *a = NULL;
+	unsigned busy = 0, right = 0, wrong = 0;
+
+	config.state = open_state();
+	ok(access_open(&config, &a, &err) == 0 &&
+		   access_add_operator(a, "alice", ROLE_VIEWER, "alice's password", &err) == 0,
+	   "an operator, with a cheap hash");
+	while (right < 100 && access_login(a, "alice", "alice's password", "::1", &g, &err) == 0)
+		right++;
+	ok(right >= 30 && right < 40 && err.code == API_RATE_LIMITED,
+	   "right passwords are counted too, in a wider bucket");
+	access_close(a);
+	ok(access_open(&config, &a, &err) == 0, "again");
+	while (wrong < 100 &&
+	       access_login(a, "alice", "a wrong password", "::1", &g, &err) == API_WRONG_PASSWORD)
+		wrong++;
+	ok(wrong == 10 && err.code == API_RATE_LIMITED, "wrong ones in the narrow one");
+	access_close(a);
+	ok(access_open(&config, &a, &err) == 0, "again");
+	access_stop(a);
+	for (unsigned i = 0; i < 50; i++)
+		busy += access_login(a, "alice", "a wrong password", "::1", &g, &err) == API_BUSY;
+	ok(busy == 50, "and who was told to come again in none");
+	access_close(a);
+	ok(state_remove_operator(config.state, "alice", &err) == 0, "for the next test");
+	state_close(config.state);
 }
 
 struct audit_seen {
@@ -674,6 +710,7 @@ int main(void)
 	test_machines();
 	test_tokens();
 	test_changed_meanwhile();
+	test_busy();
 	test_operators();
 	test_audit();
 	test_versions();
