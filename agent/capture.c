@@ -174,7 +174,8 @@ static int send_all(struct capture *c, struct err *err)
 		if (r == 0 && left > 0)
 			r = prepare_pass(c, left < before, err);
 		c->passes += left == 0 || r == 0;
-		stuck = left < before || r > 0 ? 0 : stuck + 1;
+		/* r > 0: no refusal, but none is made good by it */
+		stuck = left < before ? 0 : r > 0 ? stuck : stuck + 1;
 		r = r > 0 ? 0 : r;
 		if (r == 0 && stuck == STUCK_PASSES_MAX) {
 			r = err_set(err, -ESTALE,

@@ -462,6 +462,23 @@ static void test_losses(void)
 	try_done(&t);
 }
 
+/* A server that refuses all for ever does so for a sick disk, too: it ends. */
+static void test_refused(void)
+{
+	struct sink_plan refuse = {.always_incomplete = true};
+	struct try t;
+
+	plan = (struct blk_fault_plan){.bad_len = 1};
+	plan.bad[0].offset = 4096;
+	plan.bad[0].size = 512;
+	try_init(&t, 3ull * WINDOW_SIZE, 512);
+	sink_set_plan(t.sink, &refuse);
+	ok(rig_capture(&t.g) == -ESTALE && strcmp(t.g.code, "incomplete") == 0,
+	   "a server that refuses a window with losses for ever fails the job");
+	printf("# %s\n", t.g.err.msg);
+	try_done(&t);
+}
+
 static int by_offset(const void *a, const void *b)
 {
 	const struct extent *x = a, *y = b;
@@ -585,6 +602,7 @@ int main(void)
 	test_dense();
 	test_lost_again();
 	test_losses();
+	test_refused();
 	test_free_places();
 	test_cancel();
 	test_random(16);
