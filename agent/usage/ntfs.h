@@ -30,9 +30,12 @@ struct ntfs_run {
 	uint64_t cluster, count;
 };
 typedef int ntfs_run_fn(void *ctx, const struct ntfs_run *run, struct err *err);
-/* Call `fn` for all of them, `records` at most in order.  With `is_tolerant` damage is passed over: *ret_partial says that there was some.  An error of `fn` ends it. */
-int ntfs_each_run(ntfs_volume *vol, bool is_tolerant, ntfs_run_fn *fn, void *ctx, bool *ret_partial,
-		  struct err *err) MUST_CHECK;
+/* Is it enough? */
+typedef bool ntfs_over_fn(void *ctx);
+/* Call `fn` for all of them, in order.  With `is_over` damage is passed over: *ret_partial says that there was some, or that `is_over` ended it, which
+ * is asked now and then, however little can be read.  An error of `fn` ends it. */
+int ntfs_each_run(ntfs_volume *vol, ntfs_over_fn *is_over, ntfs_run_fn *fn, void *ctx,
+		  bool *ret_partial, struct err *err) MUST_CHECK;
 
 /* The bitmap has been marked, and `used` clusters with it; it has no checksum.  So go through all file records: clusters of a file that the bitmap
  * calls free show that the bitmap is wrong.  0 when there are none. */

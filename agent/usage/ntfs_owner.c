@@ -32,6 +32,13 @@ static enum owner_kind kind_of(const struct ntfs_run *run)
 	return run->base < RECORD_USER || run->type != TYPE_DATA ? OWNER_METADATA : OWNER_FILE;
 }
 
+static bool is_over(void *ctx)
+{
+	struct asked *a = ctx;
+
+	return claims_is_over(a->c);
+}
+
 static int claim_run(void *ctx, const struct ntfs_run *run, struct err *err)
 {
 	struct asked *a = ctx;
@@ -141,7 +148,7 @@ void ntfs_claim(struct volume *v, struct claims *c)
 		return;
 	}
 	a.cluster_size = vol->cluster_size;
-	if (ntfs_each_run(vol, true, claim_run, &a, &is_partial, &ignored) < 0 || is_partial)
+	if (ntfs_each_run(vol, is_over, claim_run, &a, &is_partial, &ignored) < 0 || is_partial)
 		c->is_partial = true;
 	/* the backup of the boot sector lies behind all clusters */
 	claims_add(c, (uint64_t)vol->nr_clusters * vol->cluster_size, UINT32_MAX, OWNER_METADATA,

@@ -163,12 +163,12 @@ static int read_records(struct walk *w, uint8_t *buf, uint64_t n, struct err *er
 	return 0;
 }
 
-int ntfs_each_run(ntfs_volume *vol, bool is_tolerant, ntfs_run_fn *fn, void *ctx, bool *ret_partial,
-		  struct err *err)
+int ntfs_each_run(ntfs_volume *vol, ntfs_over_fn *is_over, ntfs_run_fn *fn, void *ctx,
+		  bool *ret_partial, struct err *err)
 {
 	struct walk w = {.vol = vol,
 			 .clusters = (uint64_t)vol->nr_clusters,
-			 .is_tolerant = is_tolerant,
+			 .is_tolerant = is_over != NULL,
 			 .fn = fn,
 			 .ctx = ctx};
 	uint64_t records = (uint64_t)vol->mft_na->initialized_size / vol->mft_record_size;
@@ -181,6 +181,10 @@ int ntfs_each_run(ntfs_volume *vol, bool is_tolerant, ntfs_run_fn *fn, void *ctx
 	while (r == 0 && w.record < records) {
 		uint64_t n = records - w.record < at_once ? records - w.record : at_once;
 
+		if (is_over && is_over(ctx)) {
+			w.is_partial = true;
+			break;
+		}
 		r = read_records(&w, buf, n, err);
 		for (uint64_t i = 0; r == 0 && i < n; i++, w.record++)
 			r = look(&w, buf + i * vol->mft_record_size, err);
@@ -222,5 +226,5 @@ int ntfs_walk(ntfs_volume *vol, struct volume *v, uint64_t used, struct err *err
 
 	if (records > used * vol->cluster_size / vol->mft_record_size)
 		return doubt(err, "its file table is larger than all that is used");
-	return ntfs_each_run(vol, false, check_run, &c, &ignored, err);
+	return ntfs_each_run(vol, NULL, check_run, &c, &ignored, err);
 }
