@@ -102,6 +102,59 @@ int medium_find(int fd, uint64_t *ret_offset, struct err *err)
 	return 0;
 }
 
+/* Marker texts that begin in the file, wherever. */
+static int count_texts(int fd, unsigned *ret, struct err *err)
+{
+	uint8_t *buf = malloc(BLOCK + MARKER_SIZE - 1);
+	unsigned n = 0;
+	int r = 0;
+
+	if (!buf)
+		return err_set(err, -ENOMEM, "out of memory");
+	for (uint64_t at = 0; r == 0; at += BLOCK) {
+		ssize_t size = medium_read(fd, buf, BLOCK + MARKER_SIZE - 1, at);
+		const uint8_t *p = buf;
+
+		if (size < 0) {
+			errno = (int)-size;
+			r = err_set(err, (int)size, "read at byte %llu: %m",
+				    (unsigned long long)at);
+			break;
+		}
+		while ((p = memmem(p, (size_t)(buf + size - p), MARKER_TEXT, MARKER_SIZE))) {
+			p++;
+			n++;
+		}
+		if (size < (ssize_t)BLOCK)
+			break;
+	}
+	free(buf);
+	*ret = n;
+	return r;
+}
+
+int medium_find_strict(int fd, uint64_t *ret_offset, struct err *err)
+{
+	int found = medium_find(fd, ret_offset, err), r;
+	struct err why;
+	unsigned texts;
+
+	if (found < 0 && found != -ENOENT)
+		return found;
+	r = count_texts(fd, &texts, &why);
+	if (r < 0) {
+		*err = why;
+		return r;
+	}
+	if (texts > (found == 0 ? 1u : 0u)) {
+		return err_set(err, -EEXIST,
+			       "there is a place for settings in it that does not begin at a "
+			       "multiple of %u bytes: what is in it is not seen",
+			       MEDIUM_SECTOR);
+	}
+	return found;
+}
+
 /* ---- writing */
 
 static void put_file(struct writer *w, const char *name, const void *data, size_t size, unsigned n)

@@ -30,6 +30,9 @@ ssize_t medium_read(int fd, void *buf, size_t size, uint64_t offset) MUST_CHECK;
 /* Byte at which the one settings area of the image in `fd` begins.  -ENOENT none (not a boot medium of Hoist, or of
  * another version), -EEXIST more than one, -EPROTO cut off at the end of the file; -errno of reading. */
 int medium_find(int fd, uint64_t *ret_offset, struct err *err) MUST_CHECK;
+/* The same, and -EEXIST too when there is an area that begins elsewhere than at a multiple of MEDIUM_SECTOR: a kernel that unpacks the file as an initramfs
+ * finds it there, which nobody who looks for places does. */
+int medium_find_strict(int fd, uint64_t *ret_offset, struct err *err) MUST_CHECK;
 /* An area with these settings (lines key=value).  -E2BIG when they do not fit. */
 int medium_encode(const char *settings, size_t size, uint8_t ret_area[static MEDIUM_AREA_SIZE],
 		  struct err *err) MUST_CHECK;

@@ -141,6 +141,18 @@ int medium_settings_text(const json_t *settings, char **ret, size_t *ret_size, s
 	return 0;
 }
 
+/* As the live image reads it (common/setting.c): blanks around a key or a value count nothing. */
+static size_t trim(const char **text, size_t size)
+{
+	while (size > 0 && strchr(" \t\r", (*text)[0]) && (*text)[0]) {
+		(*text)++;
+		size--;
+	}
+	while (size > 0 && strchr(" \t\r", (*text)[size - 1]) && (*text)[size - 1])
+		size--;
+	return size;
+}
+
 int medium_settings_parse(const char *text, size_t size, json_t *settings, struct err *err)
 {
 	const char *end = text + size;
@@ -150,10 +162,12 @@ int medium_settings_parse(const char *text, size_t size, json_t *settings, struc
 		const char *newline = memchr(text, '\n', (size_t)(end - text));
 		size_t len = (size_t)((newline ? newline : end) - text);
 		const char *equals = memchr(text, '=', len);
-		CLEANUP_FREE char *key = strndup(text, equals ? (size_t)(equals - text) : len);
-		const char *value = equals ? equals + 1 : text + len;
+		const char *value = equals ? equals + 1 : text + len, *name = text;
+		size_t name_size = trim(&name, equals ? (size_t)(equals - text) : len);
 		size_t value_size = (size_t)(text + len - value);
+		CLEANUP_FREE char *key = strndup(name, name_size);
 
+		value_size = trim(&value, value_size);
 		if (key && *key && *key != '#' &&
 		    add_beside(settings, key, json_stringn(value, value_size)) < 0)
 			return err_set(err, -EPROTO, "the settings are not valid UTF-8");

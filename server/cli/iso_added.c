@@ -84,6 +84,8 @@ static bool is_sound(const char *path)
 		if ((unsigned char)path[i] <= ' ' || path[i] == 0x7f)
 			return false;
 	}
+	if (strstr(path, "//"))
+		return false;
 	memcpy(copy, path, len + 1);
 	for (char *p = strtok_r(copy, "/", &save); p; p = strtok_r(NULL, "/", &save)) {
 		if (strcmp(p, "..") == 0 || strcmp(p, ".") == 0)
@@ -131,10 +133,11 @@ static enum fate fate_of_module(const struct added_set *s, const char *path, mod
 	return REFUSED;
 }
 
-/* A link may lead to a file of the same tree. */
+/* A link may lead to a file of the same tree; ".." is where it begins, if at all, so that no other link can lead it elsewhere. */
 static bool is_link_sound(const char *path, const char *target)
 {
 	int depth = -3; /* "lib", "firmware" and the link itself */
+	bool named = false;
 	const char *p;
 
 	if (!target || target[0] == '\0' || target[0] == '/' || strlen(target) >= PATH_LONG)
@@ -144,10 +147,14 @@ static bool is_link_sound(const char *path, const char *target)
 	for (p = target; *p;) {
 		size_t n = strcspn(p, "/");
 
-		if (n == 2 && memcmp(p, "..", 2) == 0)
+		if (n == 2 && memcmp(p, "..", 2) == 0) {
 			depth--;
-		else if (n > 0 && !(n == 1 && *p == '.'))
+			if (named)
+				return false;
+		} else if (n > 0 && !(n == 1 && *p == '.')) {
 			depth++;
+			named = true;
+		}
 		if (depth < 0)
 			return false;
 		p += n + (p[n] == '/');

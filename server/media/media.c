@@ -14,7 +14,7 @@
 #include "common/medium_settings.h"
 #include "server/api_error.h"
 
-#define PLACES 16u
+#define PLACES MEDIA_LISTED_MAX
 #define NAME_CHARS                                             \
 	"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz" \
 	"0123456789._+-"
@@ -28,7 +28,8 @@ struct place {
 
 struct media {
 	int fd;
-	pthread_mutex_t lock; /* what follows */
+	pthread_mutex_t searching; /* one file at a time: it reads all of it */
+	pthread_mutex_t lock;	   /* what follows */
 	struct place places[PLACES];
 	unsigned next;
 };
@@ -52,6 +53,7 @@ int media_open(const char *dir, struct media **ret, struct err *err)
 	if (!m)
 		return err_set(err, -ENOMEM, "out of memory");
 	m->fd = take_fd(&fd);
+	(void)pthread_mutex_init(&m->searching, NULL);
 	(void)pthread_mutex_init(&m->lock, NULL);
 	*ret = m;
 	return 0;
@@ -63,6 +65,7 @@ void media_close(struct media *m)
 		return;
 	(void)close(m->fd);
 	(void)pthread_mutex_destroy(&m->lock);
+	(void)pthread_mutex_destroy(&m->searching);
 	free(m);
 }
 
@@ -103,28 +106,25 @@ static void remember(struct media *m, const struct place *place)
 	(void)pthread_mutex_unlock(&m->lock);
 }
 
-static bool may_take_settings(const char *name)
-{
-	const char *dot = strrchr(name, '.');
-
-	return dot && (strcmp(dot, ".iso") == 0 || strcmp(dot, ".cpio") == 0);
-}
-
+/* Whatever its name: there may be a token in it. */
 static int find_place(struct media *m, int fd, const char *name, const struct stat *st,
 		      struct place *ret, struct err *err)
 {
 	struct place place = {.st = *st};
-	int r;
+	int r = 0;
 
-	if (!may_take_settings(name) || recall(m, st, &place)) {
-		*ret = place;
-		return 0;
+	(void)pthread_mutex_lock(&m->searching);
+	if (!recall(m, st, &place)) {
+		r = medium_find_strict(fd, &place.offset, err);
+		place.there = r == 0;
+		if (r == -ENOENT)
+			r = 0;
+		if (r == 0)
+			remember(m, &place);
 	}
-	r = medium_find(fd, &place.offset, err);
-	if (r < 0 && r != -ENOENT)
-		return r;
-	place.there = r == 0;
-	remember(m, &place);
+	(void)pthread_mutex_unlock(&m->searching);
+	if (r < 0)
+		return err_prefix(err, "'%s'", name);
 	*ret = place;
 	return 0;
 }
@@ -297,7 +297,7 @@ static int list_file(struct listing *l, int dir_fd, const char *folder, const ch
 		return 0;
 	l->count++;
 	r = find_place(l->media, fd, name, &st, &place, err);
-	if (r < 0)
+	if (r < 0 && r != -EEXIST) /* that one is listed, and whoever asks for it is told */
 		return r;
 	(void)snprintf(path, sizeof(path), "%s%s%s", folder ? folder : "", folder ? "/" : "", name);
 	r = l->fn(l->arg, path, (uint64_t)st.st_size, place.there);

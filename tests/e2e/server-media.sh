@@ -23,6 +23,7 @@ cli_out() { HOIST_DATA='' "$O/server/hoist" iso "$@" >/dev/null 2>&1; }
 ok "a file with settings of its own" cli_out --in mine.cpio --out media/own.cpio --set hostname=hall3
 ok "and one with a token" cli_out --in mine.cpio --out media/token.cpio --set hostname=hall3 --token tok3n
 before=$(cat media/*.iso media/*.cpio | sha256sum)
+cp media/token.cpio media/token.old
 
 start_server
 api GET /v1/media
@@ -52,7 +53,7 @@ outside() { cmp -l "$1" "$2" | awk -v from="$3" '$1 <= from || $1 > from + 65536
 # ---- operators
 api GET /v1/media
 is "$(jq -c '[.media[] | [.name, .size, .settings]]' <<<"$BODY")" \
-	"[[\"grub/grub.cfg\",5,false],[\"hoist.iso\",$(stat -c %s media/hoist.iso),true],[\"own.cpio\",65536,true],[\"settings.cpio\",65536,true],[\"token.cpio\",65536,true]]" \
+	"[[\"grub/grub.cfg\",5,false],[\"hoist.iso\",$(stat -c %s media/hoist.iso),true],[\"own.cpio\",65536,true],[\"settings.cpio\",65536,true],[\"token.cpio\",65536,true],[\"token.old\",65536,true]]" \
 	"listed: files of the folder and of its folders"
 call "" GET /v1/media/hoist.iso
 is "$STATUS" 401 "nobody else gets them over HTTPS"
@@ -97,6 +98,12 @@ is "$(plain "$BOOT/grub/grub.cfg"):$(cat got)" "200:menu" "a file in a folder"
 is "$(plain "$BOOT/own.cpio"):$(settings got 0 | tr '\n' ' ')" "200:hostname=hall3 pin=$FINGERPRINT " "settings that are there stay"
 is "$(plain "$BOOT/token.cpio"):$(jq -r .error.code got)" "403:forbidden" "a token is not sent in the clear"
 unlike "$(cat got)" 'tok3n' "nor in the refusal"
+is "$(plain "$BOOT/token.old"):$(jq -r .error.code got)" "403:forbidden" "whatever the name of the file"
+{ head -c 10001 /dev/urandom; cat media/token.cpio; } >media/initrd
+is "$(plain "$BOOT/initrd"):$(jq -r .error.code got)" "409:conflict" "nor where nobody looks for settings"
+api GET /v1/media
+is "$STATUS:$(field '.media[] | select(.name == "initrd") | .settings')" "200:false" "which is listed all the same"
+rm media/initrd
 is "$(plain -I "$BOOT/hoist.iso"):$(tr -d '\r' <headers | sed -n 's/^Content-Length: //p')" "200:$(stat -c %s media/hoist.iso)" "HEAD tells the length"
 is "$(plain -r $((at - 5))-$((at + 70000)) "$BOOT/hoist.iso"):$(tr -d '\r' <headers | sed -n 's/^Content-Range: //p')" \
 	"206:bytes $((at - 5))-$((at + 70000))/$(stat -c %s media/hoist.iso)" "a part"
