@@ -205,8 +205,8 @@ static void test_fault(void)
 	ok(blk_read(b, buf, 4096, 0, &err) == 0 && blk_write(b, buf, 512, 0, &err) == 0 &&
 		   blk_read(b, buf, 4096, 0, &err) == -EIO && blk_read(b, buf, 4096, 0, &err) == 0,
 	   "fault: the second read fails, and only it");
-	blk_fault_set_plan(b,
-			   &(struct blk_fault_plan){.bad = {{1000, 10}, {900, 1}}, .bad_len = 2});
+	blk_fault_set_plan(
+		b, &(struct blk_fault_plan){.bad = {{1000, 10, 0}, {900, 1, 0}}, .bad_len = 2});
 	memset(buf, 0, sizeof(buf));
 	ok(blk_read(b, buf, 4096, 512, &err) == -EIO && memcmp(buf, want + 512, 388) == 0 &&
 		   buf[388] == 0 && strstr(err.msg, "at byte 900:") != NULL,

@@ -245,9 +245,9 @@ static void test_losses(void)
 static void test_bad_places(uint32_t sector_size)
 {
 	struct sink *s = sink_new();
-	struct blk_fault_plan plan = {.bad = {{4096ull * 100, sector_size},
-					      {5ull * WINDOW_SIZE + 1000 * 4096, 20000},
-					      {SIZE / 4096 * 4096, 1}},
+	struct blk_fault_plan plan = {.bad = {{4096ull * 100, sector_size, 0},
+					      {5ull * WINDOW_SIZE + 1000 * 4096, 20000, 0},
+					      {SIZE / 4096 * 4096, 1, 0}},
 				      .bad_len = 3};
 	struct blk *b =
 		blk_fault_new(disk_of(SIZE / sector_size * sector_size, 17, sector_size), &plan);

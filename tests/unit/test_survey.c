@@ -165,7 +165,7 @@ static void test_no_map(void)
 static void test_bad_disk(void)
 {
 	struct blk_fault_plan dead = {.ops = BLK_FAULT_READ, .nth = 1, .from_there = true};
-	struct blk_fault_plan spot = {.bad = {{SWAP_AT, 4096}}, .bad_len = 1};
+	struct blk_fault_plan spot = {.bad = {{SWAP_AT, 4096, 0}}, .bad_len = 1};
 	struct fixture f;
 
 	setup(&f, &dead);

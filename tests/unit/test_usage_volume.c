@@ -195,7 +195,7 @@ static void test_missing(struct rig *r)
 
 static void test_faults(void)
 {
-	struct blk_fault_plan plan = {.bad = {{70000, 512}}, .bad_len = 1};
+	struct blk_fault_plan plan = {.bad = {{70000, 512, 0}}, .bad_len = 1};
 	struct blk *b = blk_fault_new(make_disk(0), &plan);
 	struct cache *cache = cache_new();
 	struct volume *v;
