@@ -149,10 +149,11 @@ static void rescue_text(const struct job_progress *p, char *ret, size_t size)
 	if (p->unreadable > 0)
 		n = (size_t)snprintf(ret, size, ", %s unreadable",
 				     console_amount(p->unreadable, lost));
-	if (p->sick > 0)
+	if (p->sick > 0) {
 		(void)snprintf(ret + n, size - n, ", %s to be saved%s%s%s",
 			       console_amount(p->sick, sick), pass ? " (" : "", pass ? pass : "",
 			       pass ? ")" : "");
+	}
 }
 
 void console_progress_text(const struct job_progress *p, uint64_t rate, uint64_t sent_rate,

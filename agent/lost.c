@@ -36,8 +36,7 @@ static int find_owners(struct job *job, struct blk *const *disks, size_t len, si
 		r = guards[i] ? 0 : -ENOMEM;
 	}
 	if (r == 0)
-		r = usage_owners(guards, len, n, bad->items, bad->len, LIMIT_MS, ret, ret_len,
-				 &err);
+		r = usage_owners(guards, len, n, bad, LIMIT_MS, ret, ret_len, &err);
 	for (size_t i = 0; guards && i < len; i++)
 		blk_free(guards[i]);
 	return r;

@@ -98,7 +98,7 @@ static int check_host_name(const char *text, struct err *err)
 {
 	size_t n = strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-");
 
-	if (text[n] == '\0' && n <= 64 && text[0] != '.' && text[0] != '-')
+	if (n <= 64 && text[n] == '\0' && text[0] != '.' && text[0] != '-')
 		return 0;
 	return err_set(err, -EINVAL, "'%.80s' is not a host name", text);
 }

@@ -174,7 +174,7 @@ static int is_pid_file(const struct dirent *d)
 void engine_kill_strays(struct engine *e)
 {
 	struct dirent **names = NULL;
-	int n = scandir(e->state, &names, is_pid_file, NULL);
+	int n = scandir(e->state, &names, is_pid_file, alphasort);
 
 	for (int i = 0; i < n; i++) {
 		char path[PATH_MAX + 256];

@@ -35,7 +35,7 @@ struct owner {
 /* Whose are `bad`, ascending and apart, of disk `n` of `disks`?  `ret`: heap, ascending, at most OWNERS_MAX; the first extents if there are more.
  * Reads around them as usage_map does, and gives up after `limit_ms`: what is not found by then is OWNER_UNKNOWN.  As usage_map not from two threads at once.
  * -ENOMEM, -EINVAL. */
-int usage_owners(struct blk *const *disks, size_t len, size_t n, const struct extent *bad,
-		 size_t bad_len, uint64_t limit_ms, struct owner **ret, size_t *ret_len,
+int usage_owners(struct blk *const *disks, size_t len, size_t n, const struct extents *bad,
+		 uint64_t limit_ms, struct owner **ret, size_t *ret_len,
 		 struct err *err) MUST_CHECK;
 #endif

@@ -221,9 +221,8 @@ int usage_map_with(struct blk *const *disks, size_t len, const struct usage_opti
 	return err_set(err, -ENOMEM, "map '%s': out of memory", blk_name(disks[0]));
 }
 
-int usage_owners(struct blk *const *disks, size_t len, size_t n, const struct extent *bad,
-		 size_t bad_len, uint64_t limit_ms, struct owner **ret, size_t *ret_len,
-		 struct err *err)
+int usage_owners(struct blk *const *disks, size_t len, size_t n, const struct extents *bad,
+		 uint64_t limit_ms, struct owner **ret, size_t *ret_len, struct err *err)
 {
 	const struct usage_options none = {0};
 	CLEANUP(scan_done) struct scan s = {.options = &none};
@@ -234,7 +233,7 @@ int usage_owners(struct blk *const *disks, size_t len, size_t n, const struct ex
 	if (r < 0)
 		return r;
 	look(&s);
-	return scan_owners(&s, n, bad, bad_len, limit_ms, ret, ret_len, err);
+	return scan_owners(&s, n, bad->items, bad->len, limit_ms, ret, ret_len, err);
 }
 
 void usage_map_done(struct usage_map *m)

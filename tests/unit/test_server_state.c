@@ -546,6 +546,17 @@ static int note_leftover(void *arg, const char *job, uint32_t n)
 	return 0;
 }
 
+static void check_lists(struct state *s)
+{
+	struct job_filter all = {.machine = NULL}, active = {.active = true};
+	struct job_filter mine = {.machine = "m", .limit = 1};
+	struct job_filter failed = {.by_state = true, .state = JOB_FAILED};
+
+	ok(jobs_listed(s, &all, "j2 j1 ") && jobs_listed(s, &active, "j2 ") &&
+		   jobs_listed(s, &mine, "j1 ") && jobs_listed(s, &failed, "j1 "),
+	   "lists");
+}
+
 static void test_jobs(void)
 {
 	struct job_row j = {.id = "j1",
@@ -568,9 +579,6 @@ static void test_jobs(void)
 		{.disk = "d1", .size = 7, .overwrite = true},
 	};
 	struct job_disk_row *rows = NULL;
-	struct job_filter all = {.machine = NULL}, active = {.active = true};
-	struct job_filter mine = {.machine = "m", .limit = 1};
-	struct job_filter failed = {.by_state = true, .state = JOB_FAILED};
 	struct state *s = open_state();
 	char left[64] = "";
 	size_t len = 0;
@@ -618,9 +626,7 @@ static void test_jobs(void)
 		   strcmp(got.manifest, "{}") == 0 && strstr(got.message, "DROP TABLE"),
 	   "with all that is said of it");
 	job_row_done(&got);
-	ok(jobs_listed(s, &all, "j2 j1 ") && jobs_listed(s, &active, "j2 ") &&
-		   jobs_listed(s, &mine, "j1 ") && jobs_listed(s, &failed, "j1 "),
-	   "lists");
+	check_lists(s);
 	ok(state_each_leftover(s, note_leftover, left, &err) == 0 && strcmp(left, "j1.1") == 0,
 	   "what it may have left");
 	ok(state_clear_partial(s, "j1", 1, &err) == 0, "is cleared");

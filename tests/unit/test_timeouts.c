@@ -72,6 +72,7 @@ int main(void)
 	ok(has(&r, "sys/block/nvme0n1/queue/io_timeout", 30000), "and is as before");
 	ok(!timeouts_lower(&r, "vda", &t), "a disk that has none");
 	sysroot_done(&r);
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): there is one thread */
 	ok(nftw(dir, remove_one, 8, FTW_DEPTH | FTW_PHYS) == 0, "cleaned up");
 	return done();
 }
