@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "agent/extents.h"
 #include "common/blk.h"
 #include "common/index.h"
 
