@@ -83,7 +83,7 @@ static int load_others(struct config *c, const struct config *first,
 
 	if (first->settings) {
 		r = load_file(c, first->settings, err);
-		if (r == -ENOENT && first->settings && access(first->settings, F_OK) < 0)
+		if (r == -ENOENT && access(first->settings, F_OK) < 0)
 			return r; /* asked for, and not there */
 	} else if (first->image && access(CONFIG_IMAGE_SETTINGS, F_OK) == 0) {
 		r = load_file(c, CONFIG_IMAGE_SETTINGS, err);

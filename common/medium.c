@@ -137,7 +137,7 @@ int medium_find_strict(int fd, uint64_t *ret_offset, struct err *err)
 {
 	int found = medium_find(fd, ret_offset, err), r;
 	struct err why;
-	unsigned texts;
+	unsigned texts = 0;
 
 	if (found < 0 && found != -ENOENT)
 		return found;

@@ -97,6 +97,7 @@ static void wait_turn(struct passwords *p, const uint8_t *address)
 
 	(void)clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += WAIT_S;
+	/* cppcheck-suppress autoVariables ; it leaves the list before it returns */
 	p->waiting = &me;
 	while (p->running >= AT_ONCE && !p->stopping) {
 		if (pthread_cond_timedwait(&p->free, &p->lock, &until) == ETIMEDOUT)
