@@ -66,10 +66,26 @@ static void on_refused(void *ctx, const struct peer_run *w, size_t len)
 
 /* ---- what is taken, and what is put off */
 
+static struct window_range next_backward(struct capture *c)
+{
+	while (c->gaps_left > 0) {
+		const struct extent *gap = &c->gaps.items[c->gaps_left - 1];
+
+		if (c->next * WINDOW_SIZE > gap->offset)
+			return (struct window_range){c->next - 1, 1};
+		c->gaps_left--;
+		if (c->gaps_left > 0)
+			c->next = (gap[-1].offset + gap[-1].length) / WINDOW_SIZE;
+	}
+	return (struct window_range){0, 0};
+}
+
 struct window_range capture_next(struct capture *c)
 {
 	struct window_range w;
 
+	if (c->is_backward)
+		return next_backward(c);
 	do {
 		w = ledger_unknown(c->ledger, c->next);
 		if (w.count == 0)
@@ -78,6 +94,14 @@ struct window_range capture_next(struct capture *c)
 		c->next = w.first;
 	} while (w.count == 0);
 	return w;
+}
+
+void capture_taken(struct capture *c, const struct window_range *w)
+{
+	uint64_t end = w->first + w->count;
+
+	c->next = c->is_backward ? w->first : end;
+	c->seen = end > c->seen ? end : c->seen;
 }
 
 int capture_is_first(struct capture *c, uint64_t w)
@@ -93,16 +117,13 @@ int capture_is_first(struct capture *c, uint64_t w)
 	return extents_remove(&c->owed, offset, WINDOW_SIZE) < 0 ? -ENOMEM : 1;
 }
 
-int capture_leap(struct capture *c, uint64_t w, bool is_owed, uint64_t leap, struct err *err)
+/* The lock is held. */
+static int leap_forward(struct capture *c, uint64_t leap)
 {
-	uint64_t to;
+	uint64_t to = c->windows - c->next < leap ? c->windows : c->next + leap;
 	int r = 0;
 
-	(void)pthread_mutex_lock(&c->lock);
-	to = c->windows - c->next < leap ? c->windows : c->next + leap;
-	if (is_owed)
-		r = extents_add(&c->owed, w * WINDOW_SIZE, WINDOW_SIZE);
-	if (r == 0 && to > c->seen) {
+	if (to > c->seen) {
 		uint64_t from = c->next > c->seen ? c->next : c->seen;
 
 		r = extents_add(&c->owed, from * WINDOW_SIZE, (to - from) * WINDOW_SIZE);
@@ -110,6 +131,34 @@ int capture_leap(struct capture *c, uint64_t w, bool is_owed, uint64_t leap, str
 	}
 	c->has_leapt = c->has_leapt || to > c->next;
 	c->next = to;
+	return r;
+}
+
+/* The rest of the gap that the window is in is left, if it is not done already.  The lock is held. */
+static void leave_gap(struct capture *c, uint64_t w)
+{
+	const struct extent *gap;
+
+	if (c->gaps_left == 0)
+		return;
+	gap = &c->gaps.items[c->gaps_left - 1];
+	if (w * WINDOW_SIZE < gap->offset || w * WINDOW_SIZE >= gap->offset + gap->length)
+		return;
+	c->has_leapt = c->has_leapt || c->next * WINDOW_SIZE > gap->offset;
+	c->next = gap->offset / WINDOW_SIZE;
+}
+
+int capture_tried(struct capture *c, const struct outcome *o, struct err *err)
+{
+	int r = 0;
+
+	(void)pthread_mutex_lock(&c->lock);
+	if (o->is_owed)
+		r = extents_add(&c->owed, o->window * WINDOW_SIZE, WINDOW_SIZE);
+	if (c->is_backward && (o->is_put_off || o->leap > 0))
+		leave_gap(c, o->window);
+	else if (r == 0 && !c->is_backward)
+		r = leap_forward(c, o->leap);
 	(void)pthread_mutex_unlock(&c->lock);
 	return r < 0 ? err_set(err, r, "capture: out of memory") : 0;
 }
@@ -127,15 +176,39 @@ static int put_off_rest(struct capture *c, struct err *err)
 		     : 0;
 }
 
+/* The time is over, and at the front of all that was leapt over nothing can be read any more: one look at it from behind. */
+static int turn_backward(struct capture *c, struct err *err)
+{
+	struct window_range w;
+	int r = 0;
+
+	extents_done(&c->gaps);
+	c->gaps = (struct extents){0};
+	c->next = 0;
+	for (w = capture_next(c); r == 0 && w.count > 0; w = capture_next(c)) {
+		r = extents_add(&c->gaps, w.first * WINDOW_SIZE, w.count * WINDOW_SIZE);
+		c->next = w.first + w.count;
+	}
+	c->is_backward = true;
+	return r < 0 ? job_blame(c->setup->job, "internal",
+				 err_set(err, r, "capture: out of memory"))
+		     : 1;
+}
+
 /* A pass has ended, and not all is done; did it get anything further?  1: there is reason for another one; 0: what is left the server refused. */
 static int prepare_pass(struct capture *c, bool got_on, struct err *err)
 {
+	bool was_backward = c->is_backward;
 	int r = 0;
 
+	c->is_backward = false;
 	if (got_on && c->is_cut_short)
 		return 1;
-	if (c->has_leapt && (got_on || !rescue_is_over(c->rescue) || rescue_has_saved(c->rescue)))
+	if (c->has_leapt && !was_backward &&
+	    (got_on || !rescue_is_over(c->rescue) || rescue_has_saved(c->rescue)))
 		return 1;
+	if (c->has_leapt && !c->is_cut_short && !was_backward)
+		return turn_backward(c, err);
 	if (c->has_leapt && !c->is_cut_short)
 		r = put_off_rest(c, err);
 	if (r < 0 || !rescue_is_due(c->rescue))
@@ -151,7 +224,13 @@ static int run_pass(struct capture *c, struct err *err)
 	struct crew_work work = {capture_worker_run, stop_all, c, 1};
 	int r;
 
+	c->gaps_left = c->gaps.len;
 	c->next = 0;
+	if (c->is_backward && c->gaps_left > 0) {
+		const struct extent *last = &c->gaps.items[c->gaps_left - 1];
+
+		c->next = (last->offset + last->length) / WINDOW_SIZE;
+	}
 	c->is_cut_short = false;
 	c->has_leapt = false;
 	r = crew_run(&work, c->setup->workers, err);
@@ -324,6 +403,7 @@ int capture_disk(const struct capture_setup *setup, struct capture_result *ret, 
 	job_set_disk(setup->job, setup->disk);
 	r = run_all(&c, err);
 	extents_done(&c.owed);
+	extents_done(&c.gaps);
 	if (r == 0)
 		*ret = (struct capture_result){c.root, c.data_bytes, c.passes};
 	return r;

@@ -166,10 +166,9 @@ static int take_windows(struct capture *c, struct task *ret, struct err *err)
 	c->is_cut_short = c->is_cut_short || r == -EAGAIN;
 	if (w.count > 0 && r == 0) {
 		*ret = (struct task){.run.windows = w, .is_empty = empty > 0};
-		c->next = w.first + w.count;
 		r = capture_is_first(c, w.first);
 		ret->is_first = r > 0;
-		c->seen = c->next > c->seen ? c->next : c->seen;
+		capture_taken(c, &w);
 		r = r < 0 ? r : 1;
 	}
 	(void)pthread_mutex_unlock(&c->lock);
@@ -184,16 +183,19 @@ static int take_windows(struct capture *c, struct task *ret, struct err *err)
 static int read_window(struct capture_worker *w, const struct task *t, struct err *err)
 {
 	struct capture *c = w->c;
-	uint64_t first = t->run.windows.first, leap;
+	uint64_t first = t->run.windows.first;
+	struct outcome o = {.window = first};
 	int r, later;
 
 	if (t->is_empty)
 		return 0;
 	(void)meter_go(&w->clock, METER_DISK);
-	later = rescue_read(c->rescue, w->ring, w->buf, first, window_length(c->size, first), &leap,
-			    err);
+	later = rescue_read(c->rescue, w->ring, w->buf, first, window_length(c->size, first),
+			    &o.leap, err);
 	(void)meter_go(&w->clock, METER_CPU);
-	r = later < 0 ? later : capture_leap(c, first, later && t->is_first, leap, err);
+	o.is_put_off = later > 0;
+	o.is_owed = later > 0 && t->is_first;
+	r = later < 0 ? later : capture_tried(c, &o, err);
 	return r < 0 ? job_blame(w->job, "read_error", r) : later;
 }
 

@@ -29,10 +29,13 @@ struct capture {
 	struct id root; /* when all is acknowledged */
 
 	pthread_mutex_t lock; /* over what follows */
-	uint64_t next;	      /* first window not yet taken in this pass */
-	uint64_t seen;	      /* first window not taken in any pass */
-	bool is_cut_short;    /* this pass: the ledger has no room, the next one goes on */
-	bool has_leapt;	      /* windows of this pass were left for another one */
+	uint64_t next;	   /* first window not yet taken in this pass; backwards: first one taken */
+	uint64_t seen;	   /* first window not taken in any pass */
+	bool is_cut_short; /* this pass: the ledger has no room, the next one goes on */
+	bool has_leapt;	   /* windows of this pass were left for another one */
+	bool is_backward;  /* this pass: from the end of each gap to the first window that fails */
+	struct extents gaps; /* what a backward pass is about */
+	size_t gaps_left;
 	struct extents
 		owed; /* windows below `seen`, as bytes of the disk, not in data_bytes: put off or leapt over */
 	uint64_t data_bytes;
@@ -50,9 +53,16 @@ static inline uint64_t capture_used(const struct capture *c, const struct window
 struct window_range capture_next(struct capture *c);
 /* Is this window not in data_bytes yet?  It is to be now.  c->lock is held; -ENOMEM. */
 int capture_is_first(struct capture *c, uint64_t w);
-/* Window `w` was read or put off (`is_owed`: and is not in data_bytes), and `leap` more had better be left for another pass. */
-int capture_leap(struct capture *c, uint64_t w, bool is_owed, uint64_t leap,
-		 struct err *err) MUST_CHECK;
+/* Windows from the last capture_next were taken.  c->lock is held. */
+void capture_taken(struct capture *c, const struct window_range *w);
+/* What became of a window that was tried. */
+struct outcome {
+	uint64_t window;
+	bool is_put_off;
+	bool is_owed;  /* it is not in data_bytes */
+	uint64_t leap; /* so many more had better be left for another pass */
+};
+int capture_tried(struct capture *c, const struct outcome *o, struct err *err) MUST_CHECK;
 /* Most claims that so many workers, and so many parcels, can hold at once. */
 size_t capture_claims_max(unsigned workers, unsigned parcels);
 /* struct crew_work, ctx: struct capture.  Takes windows until none is left; all that it took is acknowledged on return. */

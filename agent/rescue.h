@@ -4,7 +4,8 @@
  * later sweep.  When nothing else is left of the disk, rescue_work reads the windows put off in passes (rescue_passes.c), down to the logical
  * sector; rescue_read then hands them out, with zeros for what is lost, and that is on the source's list of the unreadable.
  *
- * The time that reads take which fail or are slow is limited, for a window and for the disk; what is not tried by then is given up.
+ * The time that reads take which fail or are slow is limited, for a window and for the disk; after it, what was leapt over is still read from its front
+ * and from its end as far as no read fails, and the rest is given up untried.
  * A disk that is gone, or has died, is told from one with bad places: what could be read before is then read once more.  Thread-safe. */
 #ifndef AGENT_RESCUE_H
 #define AGENT_RESCUE_H

@@ -10,7 +10,8 @@
 #include "tests/lib/rig.h"
 #include "tests/unit/tap.h"
 
-#define SIZE (9u * WINDOW_SIZE + 5 * 4096 + 512 * 3)
+#define SIZE	 (9u * WINDOW_SIZE + 5 * 4096 + 512 * 3)
+#define DISK_MAX (16u * WINDOW_SIZE)
 
 static struct blk_fault_plan plan; /* 12 KiB */
 
@@ -31,8 +32,8 @@ static uint8_t *copy_content(uint64_t size)
 	uint8_t *copy = malloc(size);
 
 	if (!content)
-		content = rig_make_disk(SIZE, 7);
-	if (!copy || size > SIZE)
+		content = rig_make_disk(DISK_MAX, 7);
+	if (!copy || size > DISK_MAX)
 		abort();
 	return memcpy(copy, content, size);
 }
@@ -173,6 +174,24 @@ static void test_order(void)
 	   "what was not tried any more is lost, and told");
 	ok(stats.read_size >= SIZE - 2 * WINDOW_SIZE, "all else was read");
 	try_done(&t);
+}
+
+/* A dead zone, and no time: what lies behind it in an area that was leapt over is read all the same. */
+static void test_gaps(void)
+{
+	const struct extent dead = {WINDOW_SIZE, 9ull * WINDOW_SIZE};
+	struct try t;
+
+	for (unsigned workers = 1; workers <= 3; workers++) {
+		plan = (struct blk_fault_plan){.bad_len = 1};
+		plan.bad[0].offset = dead.offset;
+		plan.bad[0].size = dead.length;
+		try_init_used(&t, DISK_MAX, 512, workers, (struct used){0});
+		t.g.rescue.total_ms = t.g.rescue.area_ms = 0;
+		ok(rig_capture(&t.g) == 0, "a dead zone");
+		ok(lost_is(&t, &dead, 1) && image_is_right(&t), "only what is dead is lost");
+		try_done(&t);
+	}
 }
 
 struct look {
@@ -588,6 +607,7 @@ int main(void)
 {
 	test_patterns();
 	test_order();
+	test_gaps();
 	test_many_groups();
 	test_second_try();
 	test_slow();
