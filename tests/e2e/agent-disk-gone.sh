@@ -12,8 +12,6 @@ truncate -s 64M src.img
 fill src.img 0 40000000
 start_server
 make_token
-order_held() { kill -STOP "$(agent_pid "$1")" && order "$2"; }
-packs_at_least() { [ "$(find "$DATA/store/packs" -type f | wc -l)" -ge "$1" ]; }
 
 start_agent src --workers 1 --disk src.img
 ok "the machine appears" wait_for 30 machine_is_idle src

@@ -17,9 +17,6 @@ port=$(perl -MIO::Socket::INET -e 'print IO::Socket::INET->new(Listen => 1, Loca
 up() { start_server --listen "127.0.0.1:$port" && URL=https://127.0.0.1:$port; }
 up
 make_token
-packs_at_least() { [ "$(find "$DATA/store/packs" -type f | wc -l)" -ge "$1" ]; }
-# Ordered while the agent is stopped, so that the valve sees the job from its beginning, on a fast machine too.
-order_held() { kill -STOP "$(agent_pid "$1")" && order "$2"; }
 one_worker=(--workers 1 --disk src.img)
 
 # ---- capture

@@ -88,8 +88,7 @@ have=$(find "$DATA/store/packs" -type f | wc -l)
 stop_agent src
 start_agent src --workers 1 --disk src/disk,name=s
 ok "the machine comes back" wait_for 30 machine_is_idle src
-kill -STOP "$(agent_pid src)"
-ok "a capture is ordered" order '{"kind":"capture","machine":"src","image":"dying"}'
+ok "a capture is ordered" order_held src '{"kind":"capture","machine":"src","image":"dying"}'
 ok "it is at work" valve "$(agent_pid src)" 60 packs_at_least $((have + 5))
 echo dead >src.faults
 kill -CONT "$(agent_pid src)"

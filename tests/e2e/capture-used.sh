@@ -117,8 +117,7 @@ make_token
 # ---- captured, by an agent that is killed in the middle
 start_agent src --workers 1 "${sources[@]}"
 ok "the machine appears" wait_for 60 machine_is_idle src
-kill -STOP "$(agent_pid src)"
-ok "a capture is ordered" order '{"kind":"capture","machine":"src","image":"used"}'
+ok "a capture is ordered" order_held src '{"kind":"capture","machine":"src","image":"used"}'
 ok "some packs arrive" valve "$(agent_pid src)" 60 packs_at_least 5
 stop_agent src KILL
 start_agent src "${sources[@]}"

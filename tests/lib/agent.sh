@@ -7,9 +7,11 @@
 #	stop_agent NAME [SIGNAL]	and wait for it; AGENT_STATUS is how it ended
 #	agent_pid NAME
 #	order JSON			POST /v1/jobs; sets JOB, or fails with the answer in $BODY
+#	order_held NAME JSON		the same with the agent NAME stopped, so that a valve sees the job from its beginning, on a machine of any speed
 #	job_wait SECONDS		until JOB has ended; its JSON in $BODY
 #	job_is JQ-CONDITION		of JOB now
 #	packs				how many the store has
+#	packs_at_least N		in the store
 #	fingerprint_of MACHINE [N]	of its disk number N (0)
 #	allocated FILE			bytes on disk
 #	valve PID SECONDS COMMAND...	let the process run in short slices until the command succeeds, then leave it stopped: a
@@ -57,10 +59,12 @@ order()
 	JOB=$(field .id)
 	[ "$STATUS" = 201 ]
 }
+order_held() { kill -STOP "$(agent_pid "$1")" && order "$2"; }
 job_is() { api GET "/v1/jobs/$JOB" && [ "$(field "$1")" = true ]; }
 job_has_ended() { job_is '.state | . == "done" or . == "failed" or . == "cancelled"'; }
 job_wait() { wait_for "$1" job_has_ended; }
 packs() { api GET /v1/server && field .store.packs; }
+packs_at_least() { [ "$(find "$DATA/store/packs" -type f | wc -l)" -ge "$1" ]; }
 machine_is_idle() { api GET "/v1/machines/$1" && [ "$(field .state)" = idle ]; }
 fingerprint_of() { api GET "/v1/machines/$1" && field ".disks[${2:-0}].fingerprint"; }
 allocated() { echo $(($(stat -c %b "$1") * 512)); }
