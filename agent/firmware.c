@@ -154,11 +154,28 @@ void smbios_read(const struct sysroot *r, struct smbios *ret)
 	read_dmi(r, ret->bios_date, "bios_date");
 }
 
+/* Of a Xen that hides it from guests, "extra" is "<denied>". */
+static void read_xen_version(const struct sysroot *r, struct hypervisor *ret)
+{
+	uint64_t major, minor;
+	char extra[32] = "";
+
+	if (!sysroot_u64(r, &major, "sys/hypervisor/version/major") ||
+	    !sysroot_u64(r, &minor, "sys/hypervisor/version/minor"))
+		return;
+	if (!sysroot_text(r, extra, sizeof(extra), "sys/hypervisor/version/extra") ||
+	    !strchr(".-", extra[0]))
+		extra[0] = '\0';
+	(void)snprintf(ret->version, sizeof(ret->version), "%u.%u%s", (unsigned)major,
+		       (unsigned)minor, extra);
+}
+
 static void read_xen(const struct sysroot *r, struct hypervisor *ret)
 {
 	char type[16], caps[64];
 
 	ret->kind = "xen";
+	read_xen_version(r, ret);
 	if (sysroot_text(r, caps, sizeof(caps), "proc/xen/capabilities") &&
 	    holds(caps, "control_d"))
 		ret->guest = "dom0";

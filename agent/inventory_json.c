@@ -271,6 +271,7 @@ static json_t *make_hypervisor(const struct hypervisor *h)
 	o = begin();
 	put_text(&o, "kind", h->kind);
 	put_text(&o, "guest", h->guest);
+	put_text(&o, "version", h->version);
 	return end(&o);
 }
 

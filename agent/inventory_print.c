@@ -123,8 +123,9 @@ static void print_platform(const struct inventory *i, FILE *f)
 		       i->cpu.threads, i->cpu.threads == 1 ? "" : "s");
 	print_field(f, "CPU", text);
 	print_field(f, "Memory", size_text(i->memory, size));
-	(void)snprintf(text, sizeof(text), "%s%s%s",
+	(void)snprintf(text, sizeof(text), "%s%s%s%s%s",
 		       i->hypervisor.kind ? i->hypervisor.kind : "bare metal",
+		       i->hypervisor.version[0] ? " " : "", i->hypervisor.version,
 		       i->hypervisor.guest ? ", " : "",
 		       i->hypervisor.guest ? i->hypervisor.guest : "");
 	print_field(f, "Runs on", text);

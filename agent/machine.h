@@ -40,6 +40,7 @@ struct cpu {
 struct hypervisor {
 	const char *kind;  /* static, NULL on bare metal */
 	const char *guest; /* static; Xen only, else NULL */
+	char version[64];  /* "4.17.2"; Xen only, else "" */
 };
 
 struct nic {

@@ -176,6 +176,17 @@ static void print_warnings(const json_t *inventory)
 	}
 }
 
+/* "xen 4.17.2, hvm" */
+static void print_hypervisor(const json_t *h)
+{
+	const char *version = json_string_value(json_object_get(h, "version"));
+	const char *guest = json_string_value(json_object_get(h, "guest"));
+
+	if (json_is_object(h))
+		print_property("hypervisor", "%s%s%s%s%s", json_text(h, "kind"), version ? " " : "",
+			       version ? version : "", guest ? ", " : "", guest ? guest : "");
+}
+
 static void print_nics(const json_t *inventory)
 {
 	const json_t *n;
@@ -218,9 +229,7 @@ static void print_machine(const json_t *m)
 	print_property("cpu", "%s, %" PRIu64 " threads", json_text(cpu, "model"),
 		       json_number(cpu, "threads"));
 	print_property("memory", "%s", memory);
-	if (json_is_object(json_object_get(m, "hypervisor")))
-		print_property("hypervisor", "%s",
-			       json_text(json_object_get(m, "hypervisor"), "kind"));
+	print_hypervisor(json_object_get(m, "hypervisor"));
 	print_nics(inventory);
 	print_warnings(inventory);
 }

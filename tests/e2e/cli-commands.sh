@@ -80,7 +80,7 @@ cli machines --server 127.0.0.1:1
 like "$STATUS_CLI $ERR" "^1 .*Connection refused.*Is hoist-server running there" "nobody there"
 
 # ---- machines
-make_machine web1 "{\"memory\":536870912,\"firmware\":{\"kind\":\"uefi\",\"secure_boot\":true},\"disks\":[$(disk_json file:a 1048576 \
+make_machine web1 "{\"memory\":536870912,\"hypervisor\":{\"kind\":\"xen\",\"guest\":\"pvh\",\"version\":\"4.17.2\"},\"firmware\":{\"kind\":\"uefi\",\"secure_boot\":true},\"disks\":[$(disk_json file:a 1048576 \
 	'{"model":"Fast Disk","empty":false,"table":{"type":"gpt"},"partitions":[{"content":{"type":"ext4"}},{"content":null}]}'),$(disk_json file:b 8589934592)]}"
 web1=$MACHINE
 cli machines
@@ -91,6 +91,7 @@ cli machine show "${web1:0:6}"
 like "$OUT" "machine: +$web1" "machine show by the beginning of an id"
 like "$OUT" "file:a +file:a +1.0 MiB +512  Fast Disk  0{16}  gpt: ext4, [?]" "machine show: a disk with its content"
 like "$OUT" "file:b +file:b +8.0 GiB +512  - +0{16}  empty" "machine show: an empty one"
+like "$OUT" "hypervisor: +xen 4.17.2, pvh" "machine show: on which Xen, and as what"
 cli machine show web1 --json
 is "$(jq -r .id <<<"$OUT")" "$web1" "machine show --json by name"
 cli machine show nobody
