@@ -238,11 +238,22 @@ static int add_ifname(struct netconf *n, const char *value, struct err *err)
 
 /* ---- all of them */
 
-enum key { KEY_IP, KEY_VLAN, KEY_BOND, KEY_NAMESERVER, KEY_ROUTE, KEY_IFNAME, KEY_NONE };
+enum key {
+	KEY_IP,
+	KEY_VLAN,
+	KEY_BOND,
+	KEY_NAMESERVER,
+	KEY_ROUTE,
+	KEY_IFNAME,
+	KEY_TEAM,
+	KEY_BRIDGE,
+	KEY_NONE,
+};
 
 static enum key find_key(const char *key)
 {
-	static const char *const names[] = {"ip", "vlan", "bond", "nameserver", "route", "ifname"};
+	static const char *const names[] = {"ip",    "vlan",   "bond", "nameserver",
+					    "route", "ifname", "team", "bridge"};
 
 	for (unsigned i = 0; i < KEY_NONE; i++) {
 		if (strcmp(key, names[i]) == 0)
@@ -271,6 +282,8 @@ static bool is_full(const struct netconf *n, enum key key)
 		return n->routes_len == NETCONF_LINES_MAX;
 	case KEY_IFNAME:
 		return n->names_len == NETCONF_LINES_MAX;
+	case KEY_TEAM:
+	case KEY_BRIDGE:
 	case KEY_NONE:
 		break;
 	}
@@ -297,6 +310,13 @@ static int add(struct netconf *n, enum key key, const char *value, struct err *e
 		return add_route(n, &l, err);
 	case KEY_IFNAME:
 		return add_ifname(n, value, err);
+	case KEY_TEAM:
+		return err_set(err, -EINVAL,
+			       "teams are not made here: a bond does the same (bond=), with "
+			       "mode=802.3ad or mode=active-backup");
+	case KEY_BRIDGE:
+		return err_set(err, -EINVAL,
+			       "bridges are not made here: give the addresses to the card itself");
 	case KEY_NONE:
 		break;
 	}

@@ -18,10 +18,12 @@
 #define NETCONF_OPTIONS_MAX 256u /* text of a bond's options */
 
 enum netconf_method {
-	NETCONF_NONE,  /* a fixed address; without one the interface is left alone */
-	NETCONF_DHCP,  /* of IPv4; IPv6 by router advertisements besides */
-	NETCONF_AUTO6, /* IPv6 by router advertisements, no IPv4 */
-	NETCONF_LINK6, /* IPv6 within the link, nothing else */
+	NETCONF_NONE,	 /* a fixed address; without one the interface is left alone */
+	NETCONF_DHCP,	 /* of IPv4; IPv6 by router advertisements besides */
+	NETCONF_AUTO6,	 /* IPv6 by router advertisements, no IPv4 */
+	NETCONF_DHCP6,	 /* an address of IPv6 by DHCP, besides those; no IPv4 */
+	NETCONF_EITHER6, /* the same, and one of the two is enough */
+	NETCONF_LINK6,	 /* IPv6 within the link, nothing else */
 };
 
 /* An interface by its name or by its hardware's address; neither: none was named. */
@@ -88,7 +90,7 @@ struct netconf {
 	bool had_bad; /* for the caller: a line was refused, so what no line names is to be tried by DHCP */
 };
 
-/* ip, vlan, bond, nameserver, route (on the kernel line rd.route), ifname. */
+/* ip, vlan, bond, nameserver, route (on the kernel line rd.route), ifname; and team, bridge, whose lines are all refused. */
 bool netconf_is_key(const char *key);
 /* One line.  -ENOENT: not a key of ours; -EINVAL: the sentence says what is wrong with it, or which earlier line it contradicts, and `n` is
  * as it was; -E2BIG: too many of them. */

@@ -6,7 +6,7 @@
 
 #include "common/netconf_parse.h"
 
-#define METHODS "dhcp, on, any, auto6, either6, link6, none, off"
+#define METHODS "dhcp, on, any, dhcp6, auto6, either6, link6, none, off"
 
 /* A hardware address as the last field of ip=: its colons have cut it into six, or it has dashes and is one. */
 static int parse_last_mac(const struct netconf_line *l, size_t from, uint8_t *ret, bool *ret_set,
@@ -35,9 +35,9 @@ static int parse_method(const char *text, struct netconf_ip *ip, struct err *err
 		const char *name;
 		enum netconf_method method;
 	} methods[] = {
-		{"dhcp", NETCONF_DHCP},	  {"on", NETCONF_DHCP},	      {"any", NETCONF_DHCP},
-		{"auto6", NETCONF_AUTO6}, {"either6", NETCONF_AUTO6}, {"link6", NETCONF_LINK6},
-		{"none", NETCONF_NONE},	  {"off", NETCONF_NONE},
+		{"dhcp", NETCONF_DHCP},	  {"on", NETCONF_DHCP},	    {"any", NETCONF_DHCP},
+		{"dhcp6", NETCONF_DHCP6}, {"auto6", NETCONF_AUTO6}, {"either6", NETCONF_EITHER6},
+		{"link6", NETCONF_LINK6}, {"none", NETCONF_NONE},   {"off", NETCONF_NONE},
 	};
 
 	for (size_t i = 0; i < sizeof(methods) / sizeof(*methods); i++) {
@@ -46,9 +46,16 @@ static int parse_method(const char *text, struct netconf_ip *ip, struct err *err
 			return 0;
 		}
 	}
-	if (strcmp(text, "dhcp6") == 0)
+	if (strcmp(text, "ibft") == 0) {
+		return err_set(
+			err, -EINVAL,
+			"what the firmware holds for iSCSI (ibft) is not read here: dhcp, or "
+			"a fixed address");
+	}
+	if (strcmp(text, "single-dhcp") == 0) {
 		return err_set(err, -EINVAL,
-			       "DHCP of IPv6 is not part of this image: auto6, or a fixed address");
+			       "'single-dhcp' is not done here: 'dhcp' asks on every card at once");
+	}
 	return err_set(err, -EINVAL,
 		       "'%.40s' is not one of " METHODS " (IPv6 addresses stand in brackets)",
 		       text);

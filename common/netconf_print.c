@@ -30,7 +30,11 @@ static void print_address(FILE *f, const char *what, const struct netconf_addres
 
 static void print_ip(FILE *f, const struct netconf_ip *ip)
 {
-	static const char *const methods[] = {"nothing", "DHCP", "router advertisements",
+	static const char *const methods[] = {"nothing",
+					      "DHCP",
+					      "router advertisements",
+					      "DHCPv6",
+					      "router advertisements or DHCPv6",
 					      "link-local addresses"};
 	char port[PORT_SIZE], mac[PORT_SIZE];
 

@@ -10,9 +10,10 @@
 #include "agent/network/engine.h"
 #include "common/cleanup.h"
 
-#define RETRY_LEAST_MS 1000u
-#define RETRY_MOST_MS  30000u
-#define METRIC	       100u /* and the interface's index: that of the first card is preferred */
+#define RETRY_LEAST_MS	  1000u
+#define RETRY_MOST_MS	  30000u
+#define DHCP6_PATIENCE_MS 20000u
+#define METRIC		  100u /* and the interface's index: that of the first card is preferred */
 
 static uint32_t metric_of(int index)
 {
@@ -142,18 +143,44 @@ static void note_result(struct port *p, int r)
 	p->retry_after_ms = clock_ms() + p->retry_pause_ms;
 }
 
+static void want_client(struct engine *e, struct port *p, enum client_kind kind)
+{
+	if (p->clients[kind].pid != 0)
+		return;
+	if (clock_ms() >= p->clients[kind].after_ms)
+		engine_start_client(e, p, kind);
+	else
+		e->is_pending = true;
+}
+
+/* Its client says nothing of servers that do not answer, or have no address to give. */
+static void watch_dhcp6(struct engine *e, const struct port *p, const struct rtnl_link *l)
+{
+	char subject[40];
+
+	(void)snprintf(subject, sizeof(subject), "DHCPv6 on %s", p->name);
+	if (!l->has_carrier || engine_has_note(e, p->name, "address6")) {
+		engine_complain(e, subject, NULL, 0);
+		return;
+	}
+	engine_complain(e, subject, "no address yet", DHCP6_PATIENCE_MS);
+	e->is_pending = true;
+}
+
 void engine_look_after(struct engine *e, const struct rtnl_link *l,
 		       const struct netconf_ip *const *ips, size_t len, bool is_dhcp)
 {
 	struct port *p = engine_port(e, l);
 	struct err err = {0};
-	bool is_wanted = is_dhcp;
+	bool is_wanted = is_dhcp, is_dhcp6 = false, is_told = false;
 	int r;
 
 	if (!p)
 		return;
 	for (size_t i = 0; i < len; i++) {
 		is_dhcp = is_dhcp || ips[i]->method == NETCONF_DHCP;
+		is_told = is_told || ips[i]->method == NETCONF_DHCP6;
+		is_dhcp6 = is_dhcp6 || is_told || ips[i]->method == NETCONF_EITHER6;
 		is_wanted = is_wanted || ips[i]->client.family || ips[i]->method != NETCONF_NONE;
 	}
 	if (clock_ms() >= p->retry_after_ms) {
@@ -166,13 +193,13 @@ void engine_look_after(struct engine *e, const struct rtnl_link *l,
 	if (!is_wanted)
 		return;
 	p->has_role = true;
-	if (is_dhcp && p->client == 0) {
-		if (clock_ms() >= p->client_after_ms)
-			engine_start_client(e, p);
-		else
-			e->is_pending = true;
-	}
+	if (is_dhcp)
+		want_client(e, p, CLIENT_DHCP4);
+	if (is_dhcp6)
+		want_client(e, p, CLIENT_DHCP6);
 	watch_link(e, p, l);
+	if (is_told)
+		watch_dhcp6(e, p, l);
 }
 
 /* ---- routes */

@@ -1,12 +1,15 @@
-/* dhcp.c - one udhcpc for each interface, in the foreground, for ever.  It asks again by itself; what it learns, its script puts into force. */
+/* dhcp.c - one udhcpc for each interface, in the foreground, for ever.  It asks again by itself; what it learns, its script puts into force.
+ * For DHCP of IPv6 one dhcpcd, which is told to leave routers to the kernel and puts its address into force itself; the same script is told of the rest. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -15,7 +18,9 @@
 #include "common/cleanup.h"
 
 #define BUSYBOX	   "/bin/busybox"
+#define DHCPCD	   "/sbin/dhcpcd"
 #define RESTART_MS 2000u
+#define STRAY_MS   3000
 
 /* `argv` is ours, except for names of interfaces and the host name, which are checked.  0: it could not be started. */
 static pid_t spawn(const struct engine *e, const char *path, const char *const argv[],
@@ -63,25 +68,74 @@ void engine_note(const struct engine *e, const char *name, const char *suffix, c
 	}
 }
 
-void engine_start_client(struct engine *e, struct port *p)
+bool engine_has_note(const struct engine *e, const char *name, const char *suffix)
 {
-	char host[80] = "hostname:", pid[24], subject[40];
+	char path[PATH_MAX];
+
+	(void)snprintf(path, sizeof(path), "%s/%s.%s", e->state, name, suffix);
+	return access(path, F_OK) == 0;
+}
+
+static pid_t start_dhcp4(const struct engine *e, const struct port *p)
+{
+	char host[80] = "hostname:";
 	const char *const argv[] = {
 		"udhcpc", "-f",	 "-i", p->name,	 "-s", e->script, "-t", "4",
 		"-T",	  "3",	 "-A", "8",	 "-V", "hoist",	  "-O", "staticroutes",
 		"-O",	  "mtu", "-O", "search", "-x", host,	  NULL};
 
 	(void)gethostname(host + strlen(host), sizeof(host) - strlen(host) - 1);
-	p->client = spawn(e, BUSYBOX, argv, p->name);
-	if (p->client == 0) {
-		(void)snprintf(subject, sizeof(subject), "DHCP on %s", p->name);
+	return spawn(e, BUSYBOX, argv, p->name);
+}
+
+/* It is known by the address of its card: the same at each start, whatever the firmware says of the machine. */
+static pid_t start_dhcp6(const struct engine *e, const struct port *p)
+{
+	char state[PATH_MAX];
+	const char *const argv[] = {"dhcpcd",
+				    "-6",
+				    "--nobackground",
+				    "--config",
+				    "/dev/null",
+				    "--timeout",
+				    "0",
+				    "--noipv6rs",
+				    "--ia_na",
+				    "--duid=ll",
+				    "--option",
+				    "dhcp6_name_servers",
+				    "--option",
+				    "dhcp6_domain_search",
+				    "--script",
+				    e->script,
+				    "--env",
+				    state,
+				    p->name,
+				    NULL};
+
+	(void)snprintf(state, sizeof(state), "HOIST_NET_STATE=%s", e->state);
+	return spawn(e, DHCPCD, argv, p->name);
+}
+
+/* Files with the numbers of their processes. */
+static const char *const pid_suffixes[] = {"pid", "pid6"};
+
+void engine_start_client(struct engine *e, struct port *p, enum client_kind kind)
+{
+	struct client *c = &p->clients[kind];
+	char pid[24], subject[40];
+
+	c->pid = kind == CLIENT_DHCP6 ? start_dhcp6(e, p) : start_dhcp4(e, p);
+	if (c->pid == 0) {
+		(void)snprintf(subject, sizeof(subject), "%s on %s",
+			       kind == CLIENT_DHCP6 ? "DHCPv6" : "DHCP", p->name);
 		engine_complain(e, subject, strerrordesc_np(errno), 0);
-		p->client_after_ms = clock_ms() + RESTART_MS;
+		c->after_ms = clock_ms() + RESTART_MS;
 		e->is_pending = true;
 		return;
 	}
-	(void)snprintf(pid, sizeof(pid), "%d\n", (int)p->client);
-	engine_note(e, p->name, "pid", pid);
+	(void)snprintf(pid, sizeof(pid), "%d\n", (int)c->pid);
+	engine_note(e, p->name, pid_suffixes[kind], pid);
 }
 
 /* SIGCHLD is blocked; whose it is does not matter. */
@@ -102,31 +156,39 @@ static void end_client(pid_t pid)
 	(void)waitpid(pid, NULL, 0);
 }
 
-void engine_stop_client(struct engine *e, struct port *p)
+void engine_stop_client(struct engine *e, struct port *p, enum client_kind kind)
 {
-	if (p->client == 0)
+	struct client *c = &p->clients[kind];
+
+	if (c->pid == 0)
 		return;
-	end_client(p->client);
-	p->client = 0;
-	engine_note(e, p->name, "pid", NULL);
+	end_client(c->pid);
+	c->pid = 0;
+	engine_note(e, p->name, pid_suffixes[kind], NULL);
 }
 
 void engine_kick_client(const struct port *p)
 {
-	if (p->client > 0)
-		(void)kill(p->client, SIGUSR1);
+	if (p->clients[CLIENT_DHCP4].pid > 0)
+		(void)kill(p->clients[CLIENT_DHCP4].pid, SIGUSR1);
+}
+
+static void reap(struct engine *e, struct port *p, enum client_kind kind)
+{
+	struct client *c = &p->clients[kind];
+
+	if (c->pid == 0 || waitpid(c->pid, NULL, WNOHANG) != c->pid)
+		return;
+	c->pid = 0;
+	c->after_ms = clock_ms() + RESTART_MS;
+	engine_note(e, p->name, pid_suffixes[kind], NULL);
 }
 
 void engine_reap(struct engine *e)
 {
 	for (size_t i = 0; i < PORTS_MAX; i++) {
-		struct port *p = &e->ports[i];
-
-		if (!p->index || p->client == 0 || waitpid(p->client, NULL, WNOHANG) != p->client)
-			continue;
-		p->client = 0;
-		p->client_after_ms = clock_ms() + RESTART_MS;
-		engine_note(e, p->name, "pid", NULL);
+		for (unsigned kind = 0; kind < CLIENTS && e->ports[i].index; kind++)
+			reap(e, &e->ports[i], kind);
 	}
 }
 
@@ -147,7 +209,23 @@ static bool is_client(long pid)
 
 	(void)snprintf(path, sizeof(path), "/proc/%ld/cmdline", pid);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
-	return fd >= 0 && read(fd, line, sizeof(line) - 1) > 0 && strcmp(line, "udhcpc") == 0;
+	if (fd < 0 || read(fd, line, sizeof(line) - 1) <= 0)
+		return false;
+	/* The second writes what it does behind its name. */
+	return strcmp(line, "udhcpc") == 0 || strncmp(line, "dhcpcd", 6) == 0;
+}
+
+/* It is waited for: what it does at its end would undo what the next one does. */
+static void end_stray(pid_t pid)
+{
+	CLEANUP_CLOSE int fd = pidfd_open(pid, 0);
+	struct pollfd end = {fd, POLLIN, 0};
+
+	if (fd < 0 || !is_client(pid))
+		return;
+	(void)kill(pid, SIGTERM);
+	if (poll(&end, 1, STRAY_MS) <= 0)
+		(void)kill(pid, SIGKILL);
 }
 
 static void kill_stray(const char *path)
@@ -159,16 +237,20 @@ static void kill_stray(const char *path)
 	if (fd < 0 || read(fd, text, sizeof(text) - 1) <= 0)
 		return;
 	pid = strtol(text, NULL, 10);
-	if (pid > 1 && is_client(pid))
-		(void)kill((pid_t)pid, SIGTERM);
+	if (pid > 1)
+		end_stray((pid_t)pid);
 	(void)unlink(path);
 }
 
 static int is_pid_file(const struct dirent *d)
 {
-	size_t len = strlen(d->d_name);
+	const char *dot = strrchr(d->d_name, '.');
 
-	return len > 4 && strcmp(d->d_name + len - 4, ".pid") == 0;
+	for (unsigned kind = 0; kind < CLIENTS && dot; kind++) {
+		if (strcmp(dot + 1, pid_suffixes[kind]) == 0)
+			return 1;
+	}
+	return 0;
 }
 
 void engine_kill_strays(struct engine *e)

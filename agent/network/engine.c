@@ -149,7 +149,8 @@ struct port *engine_port(struct engine *e, const struct rtnl_link *l)
 
 static void forget_notes(struct engine *e, const char *name)
 {
-	static const char *const suffixes[] = {"link", "silent", "address", "dns", "pid"};
+	static const char *const suffixes[] = {"link", "silent",   "address", "dns",
+					       "pid",  "address6", "6.dns",   "pid6"};
 
 	for (size_t i = 0; i < sizeof(suffixes) / sizeof(*suffixes); i++)
 		engine_note(e, name, suffixes[i], NULL);
@@ -157,15 +158,25 @@ static void forget_notes(struct engine *e, const char *name)
 
 void engine_release(struct engine *e, struct port *p)
 {
-	bool had_client = p->client != 0;
+	static const char *const words[] = {"deconfig", "deconfig6"};
 
-	engine_stop_client(e, p);
-	if (had_client)
-		engine_run_script(e, "deconfig", p->name);
+	for (unsigned kind = 0; kind < CLIENTS; kind++) {
+		bool had_client = p->clients[kind].pid != 0;
+
+		engine_stop_client(e, p, kind);
+		if (had_client)
+			engine_run_script(e, words[kind], p->name);
+	}
 	forget_notes(e, p->name);
 	p->has_addresses = p->has_role = false;
 	p->retry_pause_ms = p->retry_after_ms = 0;
 	p->carrier = -1;
+}
+
+static void stop_clients(struct engine *e, struct port *p)
+{
+	for (unsigned kind = 0; kind < CLIENTS; kind++)
+		engine_stop_client(e, p, kind);
 }
 
 /* Ports whose interface has gone. */
@@ -179,7 +190,7 @@ static void drop_ports(struct engine *e)
 			is_there = is_there || e->links[k].index == p->index;
 		if (!p->index || is_there)
 			continue;
-		engine_stop_client(e, p);
+		stop_clients(e, p);
 		if (p->has_role)
 			engine_say("%s: gone", p->name);
 		forget_notes(e, p->name);
@@ -401,7 +412,7 @@ static void release_all(struct engine *e)
 void engine_close(struct engine *e)
 {
 	for (size_t i = 0; i < PORTS_MAX; i++)
-		engine_stop_client(e, &e->ports[i]);
+		stop_clients(e, &e->ports[i]);
 	free(TAKE_PTR(e->links));
 	rtnl_close(&e->rtnl);
 }

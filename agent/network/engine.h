@@ -12,6 +12,13 @@
 #define PORTS_MAX      512u
 #define COMPLAINTS_MAX 64u
 
+/* A program that asks for addresses. */
+enum client_kind { CLIENT_DHCP4, CLIENT_DHCP6, CLIENTS };
+struct client {
+	pid_t pid; /* or 0 */
+	uint64_t after_ms;
+};
+
 /* What is known of an interface that is looked after. */
 struct port {
 	int index; /* 0: free */
@@ -20,8 +27,7 @@ struct port {
 	bool has_addresses;
 	bool has_role; /* a line is for it: its link is told of */
 	int carrier;   /* -1: not known yet */
-	pid_t client;  /* of DHCP, or 0 */
-	uint64_t client_after_ms;
+	struct client clients[CLIENTS];
 	uint64_t since_ms;			 /* first seen */
 	uint64_t retry_after_ms, retry_pause_ms; /* of what failed; 0: nothing did */
 };
@@ -72,7 +78,7 @@ const struct rtnl_link *engine_find_name(const struct engine *e, const char *nam
 const struct rtnl_link *engine_find_port(const struct engine *e, const struct netconf_port *p);
 bool engine_is_card(const struct rtnl_link *l);
 struct port *engine_port(struct engine *e, const struct rtnl_link *l); /* NULL: too many */
-/* Its client ends, its addresses by DHCP go. */
+/* Its clients end, its addresses by DHCP go. */
 void engine_release(struct engine *e, struct port *p);
 
 /* build.c: names, bonds, VLANs. */
@@ -85,9 +91,11 @@ void engine_set_routes(struct engine *e);
 void engine_clear_addresses(struct engine *e);
 void engine_set_host(struct engine *e);
 /* dhcp.c */
-void engine_start_client(struct engine *e, struct port *p);
-void engine_stop_client(struct engine *e, struct port *p);
+void engine_start_client(struct engine *e, struct port *p, enum client_kind kind);
+void engine_stop_client(struct engine *e, struct port *p, enum client_kind kind);
+/* That its link is up again: the one of IPv6 sees it by itself. */
 void engine_kick_client(const struct port *p);
+bool engine_has_note(const struct engine *e, const char *name, const char *suffix);
 /* The script with one word, and wait for it. */
 void engine_run_script(const struct engine *e, const char *word, const char *interface);
 /* Of a run before this one. */

@@ -5,7 +5,7 @@
 . "$(dirname "$0")/../lib/tap.sh"
 . "$(dirname "$0")/../lib/lan.sh"
 requires_root
-requires ip dnsmasq busybox
+requires ip dnsmasq busybox /sbin/dhcpcd
 agent=$TOP/${O:-build/release}/agent/hoist-agent
 ok "a LAN" lan_up lan
 guest=hoist-$$-guest
@@ -32,7 +32,9 @@ chmod +x "$TAP_TMP/script"
 engine=
 start()
 {
-	ip netns exec "$guest" "$agent" network --settings "$TAP_TMP/settings" --state "$TAP_TMP/state" --script "$TAP_TMP/script" >>"$TAP_TMP/engine.log" 2>&1 &
+	# The client of DHCPv6 has folders that are the machine's, not the network's: it gets its own.
+	# shellcheck disable=SC2016 # its own shell expands it
+	ip netns exec "$guest" sh -c 'mount -t tmpfs none /run && mount -t tmpfs none /var/lib/dhcpcd && exec "$@"' sh "$agent" network --settings "$TAP_TMP/settings" --state "$TAP_TMP/state" --script "$TAP_TMP/script" >>"$TAP_TMP/engine.log" 2>&1 &
 	engine=$!
 }
 log() { wait_line "${2:-30}" "$TAP_TMP/engine.log" "$1"; }
@@ -112,6 +114,55 @@ is "$(inside ip -4 -o addr show dev e1 | wc -l)" 1 "alone"
 nok "without the client" test -e "$TAP_TMP/state/e1.pid"
 nok "no route is left over" route -4 'default via 10.77.1.1 dev e0 proto static metric 1 '
 nok "nor one of those named" route -4 10.200.0.0/16
+
+# ---- DHCP of IPv6, whose server comes late; an address by router advertisements besides
+printf 'ip=e0:dhcp\nip=e1:dhcp6\n' >"$TAP_TMP/new"
+ok "DHCPv6 is wanted" reload
+ok "nobody answers, which is said" log '^hoist: DHCPv6 on e1: no address yet; it is tried again for as long as it takes$' 60
+nok "there is no address" grep -q 'by DHCPv6' "$TAP_TMP/engine.log"
+lan_run lan ip addr add fd00:66::1/64 dev br0
+dhcp6() # a server; options for it
+{
+	lan_start lan dhcp6 dnsmasq --no-daemon --conf-file=/dev/null --user= --group= --pid-file= --interface=br0 --bind-interfaces --port=0 --enable-ra \
+		--dhcp-leasefile="$TAP_TMP/leases6" --log-dhcp "$@"
+	lan_wait dhcp6 20 'DHCPv6|router advertisement'
+}
+ok "a server" dhcp6 --dhcp-range=fd00:66::100,fd00:66::1ff,slaac,64,1h '--dhcp-option=option6:dns-server,[fd00:66::53]' --dhcp-option=option6:domain-search,six.test
+ok "an address" log '^hoist: e1: address fd00:66::1[0-9a-f]{2}/128 by DHCPv6$' 150
+address=$(sed -n 's|^hoist: e1: address \(fd00:66:.*\)/128 by DHCPv6$|\1|p' "$TAP_TMP/engine.log")
+ok "which is in force" wait_for 20 has e1 "$address/128"
+like "$(grep 'DHCPREPLY.*00:03:00:01:' "$TAP_TMP/dhcp6.log")" "$address 00:03:00:01:$(inside cat /sys/class/net/e1/address)" "given to who goes by the address of the card"
+by_advertisement() { inside ip -6 -o addr show dev e1 scope global | grep -q 'fd00:66::.*/64'; }
+ok "one by router advertisements too" wait_for 20 by_advertisement
+ok "and the route" wait_for 20 route -6 'default via fe80::'
+nok "but none of IPv4" has e1 10.77.1.
+ok "its name server is known" wait_for 20 grep -qx 'nameserver fd00:66::53' "$TAP_TMP/resolv.conf"
+ok "beside that of IPv4" grep -qx 'nameserver 10.77.1.1' "$TAP_TMP/resolv.conf"
+ok "the server is reached" wait_for 20 inside busybox ping -6 -c 1 -W 2 fd00:66::1
+old=$(cat "$TAP_TMP/state/e1.pid6")
+kill -9 $engine
+wait $engine 2>/dev/null
+ok "its client goes on" kill -0 "$old"
+start
+other_dhcp6() { [ -s "$TAP_TMP/state/e1.pid6" ] && [ "$(cat "$TAP_TMP/state/e1.pid6")" != "$old" ]; }
+ok "a new engine has another" wait_for 20 other_dhcp6
+ok "and has ended the old" wait_for 10 eval "! grep -q . /proc/$old/cmdline"
+ok "the address is there again" wait_for 60 has e1 "$address/128"
+old=$(cat "$TAP_TMP/state/e1.pid6")
+printf 'ip=e0:dhcp\nip=e1:auto6\n' >"$TAP_TMP/new"
+ok "told to do without" reload
+no_dhcp6() { has_not e1 "$address/128" && ! kill -0 "$old" 2>/dev/null && ! grep -q fd00:66::53 "$TAP_TMP/resolv.conf"; }
+ok "address, client and name server go" wait_for 20 no_dhcp6
+ok "the other address stays" by_advertisement
+lan_stop dhcp6
+ok "a server that has nothing but the prefix" dhcp6 --dhcp-range=fd00:66::,ra-only,64,1h
+count=$(said 'no address yet')
+printf 'ip=e0:dhcp\nip=e1:either6\n' >"$TAP_TMP/new"
+ok "either of the two" reload
+ok "is content with that one" wait_for 20 by_advertisement
+ok "but asks" wait_for 20 test -s "$TAP_TMP/state/e1.pid6"
+is "$(said 'no address yet')" "$count" "and does not complain"
+lan_stop dhcp6
 
 # ---- what fails is said once and tried again
 inside sysctl -qw net.ipv6.conf.e1.disable_ipv6=1

@@ -1,8 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Machines with no medium start from the network with the very files of `make netboot` and the dnsmasq.conf among them: BIOS by PXE, UEFI by
-# PXE with Secure Boot enforced, UEFI by HTTP with the ISO, which hoist-server hands out.  The settings that were written are in force.  One finds the
-# driver of its card only because that was added to the medium; the ISO has become longer by what was added.
+# PXE with Secure Boot enforced, UEFI by HTTP with the ISO, which hoist-server hands out.  Each registers: those of PXE with the token that is in the
+# settings, the one of HTTP, where tokens are not handed out, once its code is confirmed and not before.  One finds the driver of its card only because
+# that was added to the medium; the ISO has become longer by what was added.
 . "$(dirname "$0")/../lib/tap.sh"
 . "$(dirname "$0")/../lib/lan.sh"
 . "$(dirname "$0")/../lib/migration.sh"
@@ -13,13 +14,11 @@ files=$TAP_TMP/files
 cp -r "$TOP/build/netboot" "$files"
 chmod -R a+rX "$TAP_TMP"
 rm "$files/settings.cpio"
-ok "settings are written into settings.cpio" "$TOP/build/release/server/hoist" iso --in "$TOP/build/netboot/settings.cpio" \
-	--out "$files/settings.cpio" --set hostname=fromsettings
 # Firmware that does not become smaller, so that the ISO has to grow.
 mkdir -p "$TAP_TMP/add/lib/firmware"
 head -c 3000000 /dev/urandom >"$TAP_TMP/add/lib/firmware/noise.bin"
 (cd "$TAP_TMP/add" && find . | cpio --quiet -o -H newc) >"$TAP_TMP/noise.cpio"
-ok "and into the ISO, with firmware that is added" "$TOP/build/release/server/hoist" iso --in "$TOP/build/hoist.iso" --out "$files/hoist.iso" \
+ok "a name is written into the ISO, with firmware that is added" "$TOP/build/release/server/hoist" iso --in "$TOP/build/hoist.iso" --out "$files/hoist.iso" \
 	--set hostname=fromsettings --add "$TAP_TMP/noise.cpio"
 ok "which has become longer" test "$(stat -c %s "$files/hoist.iso")" -gt "$(stat -c %s "$TOP/build/hoist.iso")"
 # An initramfs in which a driver goes by a name that nobody looks for, and that driver in an archive of its own.
@@ -29,9 +28,13 @@ mkdir -p "$TAP_TMP/driver/lib/modules/$release"
 cp "$TOP/build/kernel/debian/lib/modules/$release/kernel/drivers/net/ethernet/intel/e1000/e1000.ko" "$TAP_TMP/driver/lib/modules/$release/"
 (cd "$TAP_TMP/driver" && find . | cpio --quiet -o -H newc | xz) >"$TAP_TMP/driver.cpio.xz"
 ok "a driver is added to added.img" "$TOP/build/release/server/hoist" iso --in "$TOP/build/netboot/added.img" --out "$TAP_TMP/added.img" --add "$TAP_TMP/driver.cpio.xz"
-chmod a+r "$files"/* # there is no secret in them here
 
 lan_up lan 10.0.0
+# Nobody listens for broadcasts: machines know this address from their settings and from nowhere else.
+ok "a server that hands out the files" server_up lan --media "$files" --boot 10.0.0.1:80 --listen 10.0.0.1:5000 --discovery no
+ok "its address, its key and a token are written into settings.cpio" hoist lan iso --in "$TOP/build/netboot/settings.cpio" --out "$files/settings.cpio" \
+	--set server=https://10.0.0.1:5000 --new-token --set hostname=fromsettings
+chmod a+r "$files"/* # in this LAN the token is nobody's secret
 lan_stop dhcp-lan
 # The example, with the test's folder; the LAN was made to have its addresses.
 sed "s|^tftp-root=.*|tftp-root=$files|" "$files/dnsmasq.conf" >"$TAP_TMP/dnsmasq.conf"
@@ -43,18 +46,24 @@ serve() # what dnsmasq is to offer: lines of the example that are left out
 		--dhcp-leasefile="$TAP_TMP/leases" --conf-file="$TAP_TMP/boot.conf"
 	lan_wait boot 20 'DHCP, IP range'
 }
-lan_start lan hear "$TOP/tests/lib/hear"
-ok "someone listens" lan_wait hear 10 listening
 
 pairing_is_there() { [ "$(hoist lan pairings --json | jq '.pairings | length')" = 1 ]; }
+registered() { hoist lan machines --json | jq "[.machines[] | select(.state == \"idle\" and .address == \"$1\")] | length"; }
 # look NAME
 look()
 {
 	ok "$1: init" vm_wait "$1" 400 'hoist: Hoist [0-9]'
 	ok "$1: an address by DHCP" vm_wait "$1" 120 'eth0: address 10\.0\.0\.[0-9]+/24 by DHCP'
 	address=$(sed -n 's/.*eth0: address \([0-9.]*\).*/\1/p' "$(vm_log "$1")" | tail -n 1)
-	[ "$1" = http ] || # it has been told where its server is
-		ok "$1: its announcement is broadcast" lan_wait hear 90 "^hello from ${address:-no address}: "
+	# The one that knows its server by HTTP has no token: it waits until somebody says that its code is right.
+	if [ "$1" = http ]; then
+		ok "$1: it knows the server, and shows it the code" vm_wait "$1" 90 "of server 'lift' at https://10\.0\.0\.1:5000"
+		ok "$1: the server waits for that code" wait_for 60 pairing_is_there
+		is "$(registered "$address")" 0 "$1: and has not registered it"
+		read -ra pair < <(sed -n 's/.*  hoist \(pair \)/\1/p' "$(vm_log "$1")" | tr -d '\r')
+		ok "$1: the command on its screen confirms it" hoist lan "${pair[@]:-pair}"
+	fi
+	isnt "$(machine_wait lan 120 ".state == \"idle\" and .address == \"${address:-none}\"")" '' "$1: it registers"
 	ok "$1: under the name that the settings gave it" grep -q 'client provides name: fromsettings' "$TAP_TMP/boot.log"
 	vm_stop "$1"
 }
@@ -78,13 +87,9 @@ VM_NIC=virtio-net-pci ok "started by UEFI, Secure Boot enforced" vm_start uefi l
 look uefi
 ok "by the signed GRUB" grep -q 'sent .*grub/grub.cfg' "$TAP_TMP/boot.log"
 
-# An address of its own: the machine has it from its settings and from nowhere else.
-ok "a server that hands out the files" server_up lan --media "$files" --boot 10.0.0.1:80 --listen 10.0.0.1:5000 --discovery no
 ok "only HTTP is offered" serve 'dhcp-boot=tag:uefi'
 VM_NIC=virtio-net-pci ok "started by UEFI" vm_start http lan --netboot --mem 1024 --firmware uefi --no-reboot -- \
 	-fw_cfg name=opt/org.tianocore/IPv4PXESupport,string=no -fw_cfg name=opt/org.tianocore/IPv6PXESupport,string=no # else it asks both for minutes first
-ok "http: it knows the server, and shows it the code" vm_wait http 400 "of server 'lift' at https://10\.0\.0\.1:5000"
-ok "http: the server waits for that code" wait_for 60 pairing_is_there
 look http
 ok "what was added is there" grep -qa 'hoist: added to this medium: noise.cpio, 1 files' "$(vm_log http)"
 ok "over HTTP" grep -qa 'starting Boot.*UEFI HTTPv4' "$(vm_log http)"

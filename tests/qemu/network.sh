@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Networks that DHCP on every card does not do for: VLANs only, a trunk (802.3ad), fixed addresses where nobody speaks DHCP, active-backup,
-# IPv6 alone with a link that comes late, and a wrong line.  Each machine reaches "registered".
+# IPv6 alone with a link that comes late, DHCPv6, and a wrong line.  Each machine reaches "registered".
 . "$(dirname "$0")/../lib/tap.sh"
 . "$(dirname "$0")/../lib/lan.sh"
 . "$(dirname "$0")/../lib/migration.sh"
@@ -75,7 +75,7 @@ vm_stop first
 lan_run lan sysctl -qw net.ipv6.conf.br0.disable_ipv6=0
 ok "the LAN has IPv6" lan_run lan ip addr add fd00:77::1/64 dev br0
 ok "settings" hoist lan iso --in "$net/settings.cpio" --out "$TAP_TMP/second.cpio" --new-token --server 'https://[fd00:77::1]:4647' --set discovery=no
-ok "started" start second "$quiet ip=[fd00:77::60]::[fd00:77::1]:64::eth0:none ip=eth1:dhxp" 7005 7006
+ok "started" start second "$quiet hoist.shell ip=[fd00:77::60]::[fd00:77::1]:64::eth0:none ip=eth1:dhxp" 7005 7006
 ok "the link that is to come late" pull second 7005
 ok "the wrong line is named" vm_wait second 400 "hoist: ip=eth1:dhxp: 'dhxp' is not one of dhcp, .*; this line is passed over, and DHCP is tried on every card"
 ok "the link that is not there too" vm_wait second 120 'hoist: eth0: no link'
@@ -88,5 +88,12 @@ isnt "$(machine_wait lan 180 '.state == "idle" and .address == "fd00:77::60"')" 
 ok "DHCP comes" lan_dhcp lan 10.77.1
 plug second 7006
 ok "and is heard after all" vm_wait second 120 'hoist: eth1: address 10\.77\.1\.[0-9]+/24 by DHCP'
+lan_start lan dhcp6 dnsmasq --no-daemon --conf-file=/dev/null --user= --group= --pid-file= --interface=br0 --bind-interfaces --port=0 --enable-ra \
+	--dhcp-leasefile="$TAP_TMP/leases6" --dhcp-range=fd00:77::100,fd00:77::1ff,64,1h
+ok "DHCP of IPv6" lan_wait dhcp6 20 'DHCPv6'
+vm_type second 'echo ip=eth1:dhcp6 >/tmp/n; hoist-agent network --reload /tmp/n'
+ok "is asked when told so" vm_wait second 120 'hoist: eth1: address fd00:77::1[0-9a-f][0-9a-f]/128 by DHCPv6'
+address=$(sed -n 's|.*eth1: address \(fd00:77:[^/]*\)/128.*|\1|p' "$(vm_log second)" | tail -n 1)
+ok "and its address answers" wait_for 60 lan_run lan busybox ping -6 -c 1 -W 2 "${address:-none}"
 vm_stop second
 done_testing

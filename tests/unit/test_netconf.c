@@ -80,7 +80,11 @@ static void test_short(void)
 	is_plan("ip=any", "whatever no other line names: DHCP\n");
 	is_plan("ip=off", "whatever no other line names: nothing\n");
 	is_plan("ip=auto6", "whatever no other line names: router advertisements\n");
-	is_plan("ip=either6", "whatever no other line names: router advertisements\n");
+	is_plan("ip=dhcp6", "whatever no other line names: DHCPv6\n");
+	is_plan("ip=either6", "whatever no other line names: router advertisements or DHCPv6\n");
+	is_plan("ip=eth0:dhcp6:1400", "eth0: DHCPv6, MTU 1400\n");
+	is_plan("ip=eth0:dhcp\nip=eth0:dhcp6", "eth0: DHCP\neth0: DHCPv6\n");
+	is_plan("ip=::::box:eth0:dhcp6", "eth0: DHCPv6, host name box\n");
 	is_plan("ip=link6", "whatever no other line names: link-local addresses\n");
 	is_plan("ip=eth0:dhcp", "eth0: DHCP\n");
 	is_plan("ip=eth0:dhcp:1400", "eth0: DHCP, MTU 1400\n");
@@ -159,11 +163,15 @@ static const struct {
 	const char *lines, *part;
 } bad[] = {
 	{"ip=", "'' is not one of dhcp"},
-	{"ip=dhcp6", "DHCP of IPv6 is not part of this image"},
-	{"ip=eth0:dhcp6", "DHCP of IPv6"},
+	{"ip=eth0:dhcp6\nip=eth0:dhcp6", "another line says how already"},
+	{"ip=[fd00::5]:::64::eth0:dhcp6", "an address goes with 'none'"},
 	{"ip=dhxp", "'dhxp' is not one of dhcp, on"},
 	{"ip=eth0", "'eth0' is not one of dhcp"},
-	{"ip=eth0:ibft", "'ibft' is not one of"},
+	{"ip=eth0:ibft", "what the firmware holds for iSCSI (ibft) is not read here"},
+	{"ip=ibft", "(ibft) is not read here"},
+	{"ip=single-dhcp", "'dhcp' asks on every card at once"},
+	{"team=team0:eth0,eth1", "teams are not made here: a bond does the same"},
+	{"bridge=br0:eth0", "bridges are not made here"},
 	{"ip=2001:db8::5:64", "IPv6 addresses stand in brackets"},
 	{"ip=eth0:dhcp:67", "'67' is not an MTU"},
 	{"ip=eth0:dhcp:65536", "not an MTU"},
@@ -250,7 +258,7 @@ static const struct {
 	 "another line makes 'lan0'"},
 	{"ifname=lan0:52:54:00:12:34:56\nip=lan0:dhcp::52:54:00:00:00:01", "cannot be changed"},
 	{"ip=lan0:dhcp::52:54:00:00:00:01\nifname=lan0:52:54:00:12:34:56", "that it is known by"},
-	{"team=team0:eth0", "'team' is not a setting of the network"},
+	{"bootdev=eth0", "'bootdev' is not a setting of the network"},
 };
 
 static void test_refused(void)
