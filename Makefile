@@ -350,6 +350,7 @@ SERVER_SRC := \
 	server/fleet/pace.c \
 	server/fleet/pairing.c \
 	server/fleet/plan.c \
+	server/fleet/rule.c \
 	server/fleet/secrets.c \
 	server/fleet/view.c \
 	server/fleet/worker.c \

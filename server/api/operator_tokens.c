@@ -8,6 +8,7 @@
 
 #include "common/json.h"
 #include "server/api/api.h"
+#include "server/fleet/rule.h"
 
 #define USES_MAX    10000u
 #define EXPIRES_MAX (10ull * 366 * 86400)
@@ -18,10 +19,10 @@ static json_t *token_json(const struct token_row *t, const char *token)
 
 	time_to_text(t->created, created);
 	time_to_text(t->expires, expires);
-	return json_pack("{s:s, s:s, s:I, s:I, s:s, s:s?, s:b, s:s*}", "id", t->id, "note", t->note,
-			 "uses", (json_int_t)t->uses, "uses_left", (json_int_t)t->uses_left,
-			 "created", created, "expires", t->expires ? expires : NULL, "revoked",
-			 (int)t->revoked, "token", token);
+	return json_pack("{s:s, s:s, s:s?, s:I, s:I, s:s, s:s?, s:b, s:s*}", "id", t->id, "note",
+			 t->note, "job", t->job[0] ? t->job : NULL, "uses", (json_int_t)t->uses,
+			 "uses_left", (json_int_t)t->uses_left, "created", created, "expires",
+			 t->expires ? expires : NULL, "revoked", (int)t->revoked, "token", token);
 }
 
 static bool has_control(const char *text)
@@ -36,7 +37,8 @@ static bool has_control(const char *text)
 static int read_token(const json_t *body, struct token_row *t, struct err *err)
 {
 	uint64_t uses, expires = 0;
-	const char *note = "";
+	const char *note = "", *job = "";
+	struct rule rule;
 	int r = json_get_u64(body, "uses", 1, USES_MAX, &uses, err);
 
 	if (r == 0)
@@ -45,12 +47,17 @@ static int read_token(const json_t *body, struct token_row *t, struct err *err)
 		r = json_opt_str(body, "note", NOTE_SIZE - 1, &note, err);
 	if (r == 0 && has_control(note))
 		r = err_set(err, API_BAD_REQUEST, "field 'note' has control characters");
+	if (r == 0)
+		r = json_opt_str(body, "job", TOKEN_JOB_SIZE - 1, &job, err);
+	if (r == 0 && job[0])
+		r = rule_parse(job, &rule, err);
 	if (r < 0)
 		return r;
 	t->uses = t->uses_left = (uint32_t)uses;
 	t->created = time(NULL);
 	t->expires = expires ? t->created + (int64_t)expires : 0;
 	(void)snprintf(t->note, sizeof(t->note), "%s", note);
+	(void)snprintf(t->job, sizeof(t->job), "%s", job);
 	return 0;
 }
 

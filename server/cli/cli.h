@@ -32,7 +32,7 @@ struct options {
 	uint64_t level;
 	char *machine, *state; /* jobs */
 	uint64_t uses;	       /* tokens */
-	char *expires, *note;
+	char *expires, *note, *job;
 	bool codes, replace;   /* pairings */
 	bool all;	       /* image rm */
 	char *role, *operator; /* operators, access tokens */
@@ -84,7 +84,7 @@ extern const size_t commands_len;
 /* What the options of TAKES_SERVER are. */
 extern const struct setting_table server_options;
 
-#define COMMAND_OPTIONS_MAX 24
+#define COMMAND_OPTIONS_MAX 32
 /* All options that a command takes, in `buf`. */
 struct setting_table command_options(const struct command *cmd,
 				     struct setting buf[static COMMAND_OPTIONS_MAX]);
@@ -163,7 +163,7 @@ int cmd_iso(struct ctx *c, struct err *err);
 int cmd_vmdef(struct ctx *c, struct err *err);
 int cmd_completion(struct ctx *c, struct err *err);
 
-/* A new enrolment token as --uses, --expires and --note say. */
+/* A new enrolment token as --uses, --expires, --note and --job say. */
 int token_make(struct ctx *c, json_t **ret, struct err *err) MUST_CHECK;
 int token_revoke(struct ctx *c, const char *id, struct err *err) MUST_CHECK;
 /* For settings' checks. */

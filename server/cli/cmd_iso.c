@@ -116,6 +116,10 @@ static int add_token(struct ctx *c, json_t *settings, struct err *err)
 
 	if (c->o.new_token && c->o.token)
 		return err_set(err, -EINVAL, "--token and --new-token exclude each other");
+	if (c->o.job && !c->o.new_token)
+		return err_set(err, -EINVAL,
+			       "--job is what the server orders by a token that it makes for the "
+			       "medium: add --new-token");
 	if (c->o.new_token) {
 		memset(likeness, '0', sizeof(likeness) - 1);
 		likeness[sizeof(likeness) - 1] = '\0';
@@ -387,6 +391,7 @@ static void drop_token(struct ctx *c, const json_t *token)
 static void print_token(const json_t *token)
 {
 	const char *id = json_text(token, "id");
+	const char *job = json_string_value(json_object_get(token, "job"));
 	char expires[WHEN_TEXT_SIZE];
 	uint64_t uses = json_number(token, "uses");
 	bool never;
@@ -394,10 +399,11 @@ static void print_token(const json_t *token)
 	when_to_text(json_text(token, "expires"), expires);
 	never = strcmp(expires, "-") == 0;
 	print_line(stdout,
-		   "token %s: enrols up to %" PRIu64 " machine%s, %s%.10s (hoist token revoke %s "
+		   "token %s: enrols up to %" PRIu64
+		   " machine%s%s%s, %s%.10s (hoist token revoke %s "
 		   "ends it)",
-		   id, uses, uses == 1 ? "" : "s", never ? "never expires" : "until ",
-		   never ? "" : expires, id);
+		   id, uses, uses == 1 ? "" : "s", job ? " for " : "", job ? job : "",
+		   never ? "never expires" : "until ", never ? "" : expires, id);
 }
 
 /* ---- what is added */

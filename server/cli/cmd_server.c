@@ -94,9 +94,9 @@ int token_make(struct ctx *c, json_t **ret, struct err *err)
 
 	if (!expires_parse(c->o.expires, &expires))
 		return err_set(err, -EINVAL, "--expires: '%.32s' is not a time", c->o.expires);
-	body = json_pack("{s:I, s:o, s:s}", "uses", (json_int_t)c->o.uses, "expires_s",
+	body = json_pack("{s:I, s:o, s:s, s:s*}", "uses", (json_int_t)c->o.uses, "expires_s",
 			 expires ? json_integer((json_int_t)expires) : json_null(), "note",
-			 c->o.note ? c->o.note : "");
+			 c->o.note ? c->o.note : "", "job", c->o.job);
 	return body ? api(c, "POST", "/v1/tokens", body, ret, err) : OUT_OF_MEMORY(err);
 }
 
@@ -141,8 +141,8 @@ static const char *token_state(const json_t *t)
 int cmd_token_list(struct ctx *c, struct err *err)
 {
 	static const struct column columns[] = {
-		{"TOKEN", false},   {"USES LEFT", true}, {"OF", true},	  {"CREATED", false},
-		{"EXPIRES", false}, {"STATE", false},	 {"NOTE", false},
+		{"TOKEN", false},   {"USES LEFT", true}, {"OF", true},	 {"CREATED", false},
+		{"EXPIRES", false}, {"STATE", false},	 {"JOB", false}, {"NOTE", false},
 	};
 	CLEANUP_JSON json_t *answer = NULL;
 	const json_t *t;
@@ -170,6 +170,7 @@ int cmd_token_list(struct ctx *c, struct err *err)
 		columns_add(&table, "%s", created);
 		columns_add(&table, "%s", strcmp(expires, "-") == 0 ? "never" : expires);
 		columns_add(&table, "%s", token_state(t));
+		columns_add(&table, "%s", json_text(t, "job"));
 		columns_add(&table, "%s", json_text(t, "note"));
 	}
 	good = columns_print(&table, stdout);

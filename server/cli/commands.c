@@ -195,27 +195,33 @@ static const struct setting image_rm_options[] = {
 	 .help = "Remove the image although it has several versions"},
 };
 
-#define TOKEN_OPTIONS(uses_text, expires_text)                                        \
-	{.key = "uses",                                                               \
-	 .type = SETTING_U64,                                                         \
-	 ARGV,                                                                        \
-	 AT(uses),                                                                    \
-	 .min = 1,                                                                    \
-	 .max = 10000,                                                                \
-	 .preset = (uses_text),                                                       \
-	 .value = "N",                                                                \
-	 .help = "How many machines it may enrol"},                                   \
-		{.key = "expires",                                                    \
-		 .type = SETTING_TEXT,                                                \
-		 ARGV,                                                                \
-		 AT(expires),                                                         \
-		 .preset = (expires_text),                                            \
-		 .value = "TIME",                                                     \
-		 .check = check_expires,                                              \
-		 .help = "How long it is good: 90s, 30m, 12h, 7d, never"},            \
-	{                                                                             \
-		.key = "note", .type = SETTING_TEXT, ARGV, AT(note), .value = "TEXT", \
-		.help = "What it is for, shown in the list"                           \
+#define TOKEN_OPTIONS(uses_text, expires_text)                                                                                                   \
+	{.key = "uses",                                                                                                                          \
+	 .type = SETTING_U64,                                                                                                                    \
+	 ARGV,                                                                                                                                   \
+	 AT(uses),                                                                                                                               \
+	 .min = 1,                                                                                                                               \
+	 .max = 10000,                                                                                                                           \
+	 .preset = (uses_text),                                                                                                                  \
+	 .value = "N",                                                                                                                           \
+	 .help = "How many machines it may enrol"},                                                                                              \
+		{.key = "expires",                                                                                                               \
+		 .type = SETTING_TEXT,                                                                                                           \
+		 ARGV,                                                                                                                           \
+		 AT(expires),                                                                                                                    \
+		 .preset = (expires_text),                                                                                                       \
+		 .value = "TIME",                                                                                                                \
+		 .check = check_expires,                                                                                                         \
+		 .help = "How long it is good: 90s, 30m, 12h, 7d, never"},                                                                       \
+		{.key = "note",                                                                                                                  \
+		 .type = SETTING_TEXT,                                                                                                           \
+		 ARGV,                                                                                                                           \
+		 AT(note),                                                                                                                       \
+		 .value = "TEXT",                                                                                                                \
+		 .help = "What it is for, shown in the list"},                                                                                   \
+	{                                                                                                                                        \
+		.key = "job", .type = SETTING_TEXT, ARGV, AT(job), .value = "RULE",                                                              \
+		.help = "What each machine that it enrols is told to do at once: capture, capture=IMAGE, restore=IMAGE or restore=IMAGE@VERSION" \
 	}
 
 static const struct setting token_options[] = {
@@ -664,7 +670,10 @@ const struct command commands[] = {
 		.operands = "",
 		.summary = "Make a token with which machines may register",
 		.text = "The token alone goes to standard output; it cannot be shown again. A "
-			"machine registers with it once, and comes back without using it up.",
+			"machine registers with it once, and comes back without using it up.\nWith --job the "
+			"server orders that job for a machine when the token lets it in, once: 'capture' goes "
+			"into an image named after the machine and the first digits of its id; 'restore' writes to empty disks alone. Where it "
+			"cannot be done, the server's log says why, and the machine waits for orders.",
 		.example = "hoist token create --uses 20 --expires 7d --note 'hall 3'",
 		.takes = ALL,
 		OPTIONS(token_options),

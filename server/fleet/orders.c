@@ -8,6 +8,7 @@
 #include "common/cleanup.h"
 #include "common/json.h"
 #include "server/fleet/private.h"
+#include "server/fleet/rule.h"
 
 #define LEVEL_MAX 19u
 
@@ -193,6 +194,23 @@ int fleet_create_job(struct fleet *f, const json_t *body, json_t **ret, struct e
 		(void)snprintf(j->row.image, sizeof(j->row.image), "%s", w.image);
 	LOCK_FLEET(f);
 	return create_locked(f, &w, j, ret, err);
+}
+
+void order_by_rule(struct fleet *f, const char *machine, const char *name, const char *text)
+{
+	CLEANUP_JSON json_t *body = NULL, *answer = NULL;
+	struct rule rule;
+	struct err err;
+	int r = rule_parse(text, &rule, &err);
+
+	if (r == 0) {
+		body = rule_job(&rule, machine, name);
+		r = body ? fleet_create_job(f, body, &answer, &err) : out_of_memory(&err);
+	}
+	if (r < 0)
+		fleet_event(f, "job_refused", machine, "",
+			    "%s: '%s', the job of its enrolment token, cannot be: %s", name, text,
+			    err.msg);
 }
 
 /* ---- one that may have ended */

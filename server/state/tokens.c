@@ -10,9 +10,9 @@ int state_add_token(struct state *s, const struct token_row *t, const struct id 
 
 	return sql_run(s, err,
 		       "INSERT INTO tokens(id, hash, note, uses, uses_left, created, expires,"
-		       " revoked) VALUES(?,?,?,?,?,?,nullif(?,0),?)",
-		       "tbtiiiii", t->id, hash, t->note, (int64_t)t->uses, (int64_t)t->uses_left,
-		       t->created, t->expires, (int64_t)t->revoked);
+		       " revoked, job) VALUES(?,?,?,?,?,?,nullif(?,0),?,?)",
+		       "tbtiiiiit", t->id, hash, t->note, (int64_t)t->uses, (int64_t)t->uses_left,
+		       t->created, t->expires, (int64_t)t->revoked, t->job);
 }
 
 static int no_use(struct err *err, const char *why)
@@ -22,15 +22,16 @@ static int no_use(struct err *err, const char *why)
 
 /* Within a transaction. */
 static int use_token(struct state *s, const struct id *hash, const char *machine, bool may_enrol,
-		     int64_t now, struct err *err)
+		     int64_t now, char ret_job[static TOKEN_JOB_SIZE], struct err *err)
 {
 	CLEANUP_STMT sqlite3_stmt *st = NULL;
 	char id[TOKEN_ID_SIZE];
-	int r = sql_prepare(s, &st, err,
-			    "SELECT id, uses_left, ifnull(expires, 0), revoked,"
-			    " EXISTS(SELECT 1 FROM token_machines WHERE token=id AND machine=?2)"
-			    " FROM tokens WHERE hash=?1",
-			    "bt", hash, machine);
+	int r = sql_prepare(
+		s, &st, err,
+		"SELECT id, uses_left, ifnull(expires, 0), revoked,"
+		" EXISTS(SELECT 1 FROM token_machines WHERE token=id AND machine=?2), job"
+		" FROM tokens WHERE hash=?1",
+		"bt", hash, machine);
 
 	if (r == 0)
 		r = sql_step(s, st, err);
@@ -53,18 +54,24 @@ static int use_token(struct state *s, const struct id *hash, const char *machine
 	if (r == 0)
 		r = sql_run(s, err, "INSERT INTO token_machines(token, machine, at) VALUES(?,?,?)",
 			    "tti", id, machine, now);
+	if (r == 0)
+		column_text(st, 5, ret_job, TOKEN_JOB_SIZE);
 	return r;
 }
 
 int state_use_token(struct state *s, const struct id *hash, const char *machine, bool may_enrol,
-		    int64_t now, struct err *err)
+		    int64_t now, char ret_job[static TOKEN_JOB_SIZE], struct err *err)
 {
 	LOCK_STATE(s);
 	int r = sql_begin(s, err);
 
+	ret_job[0] = '\0';
 	if (r < 0)
 		return r;
-	return sql_end(s, use_token(s, hash, machine, may_enrol, now, err), err);
+	r = sql_end(s, use_token(s, hash, machine, may_enrol, now, ret_job, err), err);
+	if (r < 0)
+		ret_job[0] = '\0';
+	return r;
 }
 
 int state_revoke_token(struct state *s, const char *id, struct err *err)
@@ -81,10 +88,11 @@ int state_each_token(struct state *s, state_token_fn fn, void *arg, struct err *
 {
 	CLEANUP_STMT sqlite3_stmt *st = NULL;
 	LOCK_STATE(s);
-	int r = sql_prepare(s, &st, err,
-			    "SELECT id, note, uses, uses_left, created, ifnull(expires, 0), revoked"
-			    " FROM tokens ORDER BY created DESC, rowid DESC",
-			    "");
+	int r = sql_prepare(
+		s, &st, err,
+		"SELECT id, note, uses, uses_left, created, ifnull(expires, 0), revoked,"
+		" job FROM tokens ORDER BY created DESC, rowid DESC",
+		"");
 
 	if (r < 0)
 		return r;
@@ -98,6 +106,7 @@ int state_each_token(struct state *s, state_token_fn fn, void *arg, struct err *
 		t.created = sqlite3_column_int64(st, 4);
 		t.expires = sqlite3_column_int64(st, 5);
 		t.revoked = sqlite3_column_int64(st, 6) != 0;
+		column_text(st, 7, t.job, sizeof(t.job));
 		r = fn(arg, &t);
 		if (r < 0)
 			return r;

@@ -108,6 +108,7 @@ refused 2 "is not the name of a VLAN" --in base.iso --out bad.iso --vlan five:et
 refused 2 "belongs to bond0" --in base.iso --out bad.iso --bond bond0:eth0,eth1 --set ip=eth1:dhcp
 refused 2 "nothing to write" --in base.iso --out bad.iso
 refused 2 "exclude each other" --in base.iso --out bad.iso --token a --new-token --server x --pin "$(printf 'ab%.0s' {1..32})"
+refused 2 "add --new-token" --in base.iso --out bad.iso --server x --pin "$(printf 'ab%.0s' {1..32})" --job capture
 refused 2 "one of these" --in base.iso --show my.iso
 refused 2 "it is not known where the server is" --in base.iso --out bad.iso --new-token
 for i in {1..20}; do big+=(--set "console=$i$(head -c 4000 /dev/zero | tr '\0' x)"); done
@@ -134,6 +135,11 @@ is "$(jq -r .new_token.id <<<"$OUT")" "$(api GET /v1/tokens && field '.tokens[0]
 cli iso --in base.iso --out second/noted.iso --new-token --expires never --uses 1 --note 'hall 3'
 like "$OUT" "token [0-9a-f]{8}: enrols up to 1 machine, never expires \(" "a token that never expires"
 is "$(api GET /v1/tokens && field '.tokens[0].note')" "hall 3" "--note is the note"
+cli iso --in base.iso --out second/job.iso --new-token --uses 2 --job capture=hall3
+like "$OUT" "token [0-9a-f]{8}: enrols up to 2 machines for capture=hall3, until" "a token with a job"
+refused 1 "not a job for a token" --in base.iso --out bad.iso --new-token --job sleep
+cli token list
+like "$OUT" "  valid +capture=hall3 +medium job.iso" "the list has it"
 
 # ---- no token without a medium
 tokens() { api GET /v1/tokens && field '.tokens | length'; }

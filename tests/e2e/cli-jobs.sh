@@ -103,6 +103,16 @@ like "$(cat wait.err)" "hoist: capture cancelled: " "and the sentence"
 # ---- verify, rm, gc
 cli image verify web1@1 --wait
 is "$STATUS_CLI" 0 "image verify: good" || diag "$ERR"
+cmp_both() { cmp a.img "$1" && cmp b.img "$2"; }
+# ---- nobody orders anything: the token does
+TOKEN=$("$HOIST" token create --job restore=web1@1 2>/dev/null)
+truncate -s $((20 << 20)) c.img d.img
+start_agent self --disk c.img --disk d.img
+self_is() { [ "$("$HOIST" jobs --machine self --json | jq -r '.jobs[] | "\(.kind) \(.state)"')" = "$1" ]; }
+ok "a machine that a token with a job lets in restores by itself" wait_for 60 self_is "restore done"
+ok "all of it" cmp_both c.img d.img
+stop_agent self
+
 cli image rm web1
 is "$STATUS_CLI:$OUT" "1:" "an image of several versions is not removed just so"
 like "$ERR" "image 'web1' has 3 versions; nothing was removed" "and says why"

@@ -151,4 +151,27 @@ is "$(field '[.events[] | select(.event == "machine_removed")] | length')" 1 "th
 last=$(field '.events[-1].id')
 api GET "/v1/events?after=$last"
 is "$(field '.events | length')" 0 "and there is nothing after the last one"
+
+# ---- one with a job for whom it enrols
+for rule in '""x' '"Capture"' '"capture="' '"capture=-a"' '"capture=a@1"' '"restore"' '"restore=a@0"' '"restore=a@01"' '"restore=a@1x"' '"restore=a@9999999999"' \
+	'"verify=a"' '"restore=../a"' '"capture=a b"' "\"capture=$(printf 'x%.0s' {1..65})\"" 7; do
+	token "{\"uses\":1,\"job\":$rule}"
+	is "$(said)" "400 bad_request" "no job for a token: ${rule:0:30}"
+done
+disk="{\"inventory\":{\"disks\":[$(disk_json file:a 1048576)]}"
+jobs_of() { api GET "/v1/jobs?machine=$(printf '%032x' "$1")" && field '[.jobs[] | "\(.kind) \(.image) \(.state)"] | join(",")'; }
+token '{"uses":3,"job":"capture"}'
+is "$STATUS $(field .job)" "201 capture" "a token with a job"
+register 7 "$disk,\"token\":\"$TOKEN\",\"name\":\"web 1/x\"}"
+is "$STATUS $(jobs_of 7)" "200 capture web-1-x-00000000 waiting" "who is enrolled by it has that job"
+api GET "/v1/jobs?machine=$(printf '%032x' 7)"
+api POST "/v1/jobs/$(field '.jobs[0].id')/cancel"
+register 7 "$disk,\"token\":\"$TOKEN\",\"name\":\"web 1/x\"}"
+is "$STATUS $(jobs_of 7)" "200 capture web-1-x-00000000 cancelled" "once: not when it comes back"
+token '{"uses":1,"job":"restore=none@3"}'
+register 8 "$disk,\"token\":\"$TOKEN\"}"
+is "$STATUS $(jobs_of 8)" "200 " "a job that cannot be: it is enrolled all the same"
+api GET /v1/events
+like "$(field '.events[] | select(.event == "job_refused") | .text')" "^m: 'restore=none@3', the job of its enrolment token, cannot be: There is no" "and an event says why"
+
 done_testing

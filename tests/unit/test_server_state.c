@@ -56,11 +56,11 @@ static void test_open(void)
 	state_close(s);
 	ok(state_open(path, &s, &is_new, &err) == 0 && !is_new, "and an old one");
 	state_close(s);
-	run_sql("PRAGMA user_version = 6");
+	run_sql("PRAGMA user_version = 7");
 	ok(state_open(path, &none, &is_new, &err) == -EPROTO && !none &&
 		   strstr(err.msg, "version 6") && strstr(err.msg, "newer"),
 	   "a later version is refused, with a sentence");
-	run_sql("PRAGMA user_version = 5; PRAGMA application_id = 7");
+	run_sql("PRAGMA user_version = 6; PRAGMA application_id = 7");
 	ok(state_open(path, &none, &is_new, &err) == -EPROTO && strstr(err.msg, "another program"),
 	   "another program's is refused");
 	run_sql("PRAGMA application_id = 1215261043");
@@ -164,7 +164,13 @@ static int count_token(void *arg, const struct token_row *t)
 
 static void test_tokens(void)
 {
-	struct token_row t = {.id = "t1", .note = "it's", .uses = 2, .uses_left = 2, .created = 10};
+	struct token_row t = {.id = "t1",
+			      .note = "it's",
+			      .uses = 2,
+			      .uses_left = 2,
+			      .created = 10,
+			      .job = "capture"};
+	char job[TOKEN_JOB_SIZE];
 	struct id hash = id_at(7), other = id_at(8);
 	struct state *s = open_state();
 	uint32_t seen[3] = {0};
@@ -172,26 +178,29 @@ static void test_tokens(void)
 	ok(state_add_token(s, &t, &hash, &err) == 0, "a token");
 	memcpy(t.id, "t2", 3);
 	ok(state_add_token(s, &t, &hash, &err) == -EEXIST, "the same one twice");
-	ok(state_use_token(s, &other, "m1", true, 11, &err) == -EACCES, "an unknown one");
-	ok(state_use_token(s, &hash, "m1", false, 11, &err) == -EACCES,
+	ok(state_use_token(s, &other, "m1", true, 11, job, &err) == -EACCES, "an unknown one");
+	ok(state_use_token(s, &hash, "m1", false, 11, job, &err) == -EACCES,
 	   "one that may not enrol takes no use");
-	ok(state_use_token(s, &hash, "m1", true, 11, &err) == 0, "the first machine");
-	ok(state_use_token(s, &hash, "m1", false, 11, &err) == 0, "comes back, uncounted");
-	ok(state_use_token(s, &hash, "m2", true, 11, &err) == 0, "the second");
+	ok(state_use_token(s, &hash, "m1", true, 11, job, &err) == 0 && strcmp(job, "capture") == 0,
+	   "the first machine, and its job");
+	ok(state_use_token(s, &hash, "m1", false, 11, job, &err) == 0 && job[0] == '\0',
+	   "comes back, uncounted, to no other job");
+	ok(state_use_token(s, &hash, "m2", true, 11, job, &err) == 0, "the second");
 	s = reopen(s);
-	ok(state_use_token(s, &hash, "m3", true, 11, &err) == -EACCES, "the third: used up");
-	ok(state_use_token(s, &hash, "m2", true, 11, &err) == 0, "the second comes back");
+	ok(state_use_token(s, &hash, "m3", true, 11, job, &err) == -EACCES, "the third: used up");
+	ok(state_use_token(s, &hash, "m2", true, 11, job, &err) == 0, "the second comes back");
 	ok(state_each_token(s, count_token, seen, &err) == 0 && seen[0] == 1 && seen[1] == 0,
 	   "no use is left");
 	ok(state_revoke_token(s, "t1", &err) == 0 && state_revoke_token(s, "tx", &err) == -ENOENT,
 	   "revoked");
-	ok(state_use_token(s, &hash, "m1", true, 11, &err) == -EACCES && strstr(err.msg, "revoked"),
+	ok(state_use_token(s, &hash, "m1", true, 11, job, &err) == -EACCES &&
+		   strstr(err.msg, "revoked"),
 	   "it brings nobody back");
 	t.expires = 100;
 	ok(state_add_token(s, &t, &other, &err) == 0 &&
-		   state_use_token(s, &other, "m1", true, 99, &err) == 0,
+		   state_use_token(s, &other, "m1", true, 99, job, &err) == 0,
 	   "one that expires, before");
-	ok(state_use_token(s, &other, "m1", true, 100, &err) == -EACCES &&
+	ok(state_use_token(s, &other, "m1", true, 100, job, &err) == -EACCES &&
 		   strstr(err.msg, "expired"),
 	   "and then");
 	state_close(s);
