@@ -384,8 +384,8 @@ UNIT  := $(patsubst tests/unit/%.c,$(O)/tests/%,$(UNIT_SRC))
 FUZZ  := $(patsubst tests/fuzz/%.c,$(O)/fuzz/%,$(FUZZ_SRC))
 REPLAY := $(patsubst tests/fuzz/%.c,$(O)/replay/%,$(FUZZ_SRC))
 
-.PHONY: all bench check check-damage check-e2e check-fuzz-corpus check-qemu check-unit check-xen clean demo deps FORCE fuzz fuzz-http help install lint \
-	list-tests man tests
+.PHONY: all bench check check-damage check-e2e check-fault check-fuzz-corpus check-qemu check-unit check-xen clean demo deps FORCE fuzz fuzz-http help install lint \
+	list-tests man soak tests
 all: $(O)/libcommon.a $(O)/libstore.a $(O)/agent/hoist-agent $(O)/server/hoist-server $(O)/server/hoist
 
 deps:
@@ -480,6 +480,12 @@ $(O)/e2e/%: $(O)/tests/e2e/%.o $(O)/libcommon.a
 	@mkdir -p $(@D)
 	$(call say,LD)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(COMMON_LIBS)
+
+# Preloaded into our programs by tests/fault, whatever they are built with: no sanitizers.
+$(O)/fault/%.so: tests/fault/%.c
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(CC) -std=gnu17 -D_GNU_SOURCE -O2 -Wall -Wextra -Werror -fPIC -shared -o $@ $< -ldl
 
 # A change of flags rebuilds what they compile: the flags are a prerequisite.
 $(O)/flags: FORCE
@@ -581,6 +587,8 @@ UNIT_TESTS = $(UNIT) $(REPLAY) $(wildcard tests/unit/test_*.sh)
 # Programs that the tests in tests/e2e call besides our own.
 E2E_TOOL  := $(patsubst tests/e2e/%.c,$(O)/e2e/%,$(wildcard tests/e2e/*.c))
 E2E_TESTS  = $(wildcard tests/e2e/*.sh)
+FAULT_TOOL  = $(patsubst tests/fault/%.c,$(O)/fault/%.so,$(wildcard tests/fault/*.c))
+FAULT_TESTS = $(wildcard tests/fault/*.sh)
 QEMU_TESTS = $(wildcard tests/qemu/*.sh)
 XEN_TESTS  = $(wildcard tests/xen/*.sh)
 
@@ -593,6 +601,12 @@ check-e2e: all $(E2E_TOOL)
 # Every kind of disk in N layouts, RUNS damages to each: see tests/e2e/usage-damage.sh.
 check-damage: all $(E2E_TOOL)
 	O=$(O) LAYOUTS=$(or $(N),20) RUNS=$(or $(RUNS),2000) scripts/run-tests --timeout 86400 tests/e2e/usage-damage.sh
+# Each case of the matrix N times, at random points: tests/fault/matrix.sh; power cuts: tests/fault/power-cut.sh.
+check-fault: all $(FAULT_TOOL)
+	O=$(O) N=$(N) SEED=$(SEED) $(RUN_TESTS) --jobs 1 --timeout 86400 $(call pick,$(FAULT_TESTS))
+# Fifty agents and one server under random jobs and faults: docs/reliability.md.
+soak: all
+	O=$(O) tests/soak/soak --minutes $(or $(MINUTES),30) --report $(O)/soak.txt
 check-qemu: all iso netboot guest
 	$(RUN_TESTS) $(call pick,$(QEMU_TESTS))
 # Real Xen in QEMU, without KVM, so not part of check: half an hour on a quiet machine.
@@ -601,7 +615,7 @@ check-xen: all iso netboot guest $(XENHOST)
 # Everything, from a fresh machine on: installs, builds, tests; HACKING.md names the parts.
 check:
 	scripts/check
-tests: $(UNIT) $(REPLAY) $(E2E_TOOL)
+tests: $(UNIT) $(REPLAY) $(E2E_TOOL) $(FAULT_TOOL)
 list-tests:
 	@printf '%s\n' $(UNIT) $(REPLAY)
 lint:
@@ -664,6 +678,8 @@ help:
 	@echo 'make install      programs, manual pages, unit and completion (DESTDIR=, PREFIX=)'
 	@echo 'make man          docs/man anew, after a change of options'
 	@echo 'make check-unit   also check-e2e, check-qemu, check-xen, check-damage, check-fuzz-corpus, lint; T=word picks tests'
+	@echo 'make check-fault  each fault N=1 times at random points, SEED=; power cuts'
+	@echo 'make soak         fifty agents under faults for MINUTES=30'
 	@echo 'make bench        figures beside those of peers'
 	@echo 'make B=fuzz fuzz  fuzz targets in build/fuzz/fuzz'
 	@echo 'make fuzz-http    nonsense at every route of a running server, MINUTES=30 of it'
