@@ -603,7 +603,7 @@ check-damage: all $(E2E_TOOL)
 	O=$(O) LAYOUTS=$(or $(N),20) RUNS=$(or $(RUNS),2000) scripts/run-tests --timeout 86400 tests/e2e/usage-damage.sh
 # Each case of the matrix N times, at random points: tests/fault/matrix.sh; power cuts: tests/fault/power-cut.sh.
 check-fault: all $(FAULT_TOOL)
-	O=$(O) N=$(N) SEED=$(SEED) $(RUN_TESTS) --jobs 1 --timeout 86400 $(call pick,$(FAULT_TESTS))
+	O=$(O) N=$(or $(N),1) SEED=$(SEED) $(RUN_TESTS) --jobs 1 --timeout 86400 $(call pick,$(FAULT_TESTS))
 # Fifty agents and one server under random jobs and faults: docs/reliability.md.
 soak: all
 	O=$(O) tests/soak/soak --minutes $(or $(MINUTES),30) --report $(O)/soak.txt

@@ -3,7 +3,7 @@
  * with success, all in one order.  tests/fault/rebuild makes from that what a power cut may leave.
  *
  * One lock is held over each operation and its record, so their order is the true one.  $RECORD_PLAIN=1: the filesystem is none of those whose syncfs
- * is relied upon.  $RECORD_DROP=files or folders: their syncs are done but not written down, as with a program that forgot them.
+ * is relied upon.
  *
  * A record: type (1), reserved (3), inode (4, of a file; else 0), offset (8), size of data (4), size of path (4), path, data.  Types: c create, w write,
  * t truncate to offset, r rename (path, to: data), u unlink, m make folder, s sync of a file, d sync of a folder, a sync of all, k acknowledged. */
@@ -28,7 +28,7 @@
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static int log_fd = -1;
-static const char *root, *drop;
+static const char *root;
 static size_t root_len;
 static bool is_plain;
 
@@ -37,8 +37,6 @@ __attribute__((constructor)) static void start(void)
 	const char *path = getenv("RECORD_LOG"); /* NOLINT(concurrency-mt-unsafe): before any thread */
 
 	root = getenv("RECORD_ROOT"); /* NOLINT(concurrency-mt-unsafe) */
-	drop = getenv("RECORD_DROP"); /* NOLINT(concurrency-mt-unsafe) */
-	drop = drop ? drop : "";
 	is_plain = getenv("RECORD_PLAIN") != NULL; /* NOLINT(concurrency-mt-unsafe) */
 	if (!path || !root)
 		return;
@@ -311,9 +309,9 @@ static int sync_fd(int fd, long number)
 	(void)pthread_mutex_lock(&lock);
 	r = (int)syscall(number, fd);
 	path_of_fd(fd, path);
-	if (r == 0 && inode != 0 && strcmp(drop, "files") != 0)
+	if (r == 0 && inode != 0)
 		record('s', inode, 0, "", NULL, 0);
-	else if (r == 0 && fstat(fd, &st) == 0 && S_ISDIR(st.st_mode) && is_below(path) && strcmp(drop, "folders") != 0)
+	else if (r == 0 && fstat(fd, &st) == 0 && S_ISDIR(st.st_mode) && is_below(path))
 		record('d', 0, 0, path, NULL, 0);
 	(void)pthread_mutex_unlock(&lock);
 	return r;
@@ -335,7 +333,7 @@ int syncfs(int fd)
 
 	(void)pthread_mutex_lock(&lock);
 	r = (int)syscall(SYS_syncfs, fd);
-	if (r == 0 && log_fd >= 0 && drop[0] == '\0')
+	if (r == 0 && log_fd >= 0)
 		record('a', 0, 0, "", NULL, 0);
 	(void)pthread_mutex_unlock(&lock);
 	return r;

@@ -1,0 +1,220 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+# What may befall agent and server in the middle of a capture and of a restore, at random points.  Afterwards the disk is the source, bit for bit but
+# for what its filesystems call free, or the job says truly why not; and what had been sent is not sent again.
+#
+#	N=3		each case three times; without it: some cases, chosen at random, once each
+#	SEED=4711	the same points and choice again
+#	CASES='WORD...'	only cases whose name has one of the words in it
+#
+# A case is KIND FAULT; its fault is a function that waits for nothing but what it needs to see.  All traffic goes through a slow wire
+# (tests/lib/bad-wire), so that there is a middle, and is counted there.
+# shellcheck disable=SC2034,SC2154
+. "$(dirname "$0")/../lib/tap.sh"
+. "$(dirname "$0")/../lib/server.sh"
+. "$(dirname "$0")/../lib/agent.sh"
+. "$(dirname "$0")/../lib/wire.sh"
+requires curl jq xxd cmp perl mke2fs mkntfs ntfscp sfdisk
+export ASAN_OPTIONS=verify_asan_link_order=0
+seed=${SEED:-$((RANDOM * 32768 + RANDOM))}
+RANDOM=$((seed % 32768))
+note "SEED=$seed N=${N:-some}"
+RATE=5000000
+YEARS=$((11 * 365 * 86400))
+cd "$TAP_TMP" || exit
+
+# ---- the disk: ext4 and NTFS with files, deleted ones too
+make_source()
+{
+	mkdir files && for i in $(seq 40); do head -c $((RANDOM * 12 + 4096)) /dev/urandom >files/f$i; done
+	truncate -s 48M src.img
+	printf 'label: dos\nstart=2048,size=49152,type=83\nstart=51200,size=40960,type=7\n' | sfdisk -q src.img || return
+	truncate -s 24M ext.img && mke2fs -q -F -t ext4 -d files ext.img && debugfs -w -R 'rm f3' ext.img || return
+	truncate -s 20M nt.img && mkntfs -q -F -Q nt.img || return
+	for i in $(seq 20); do ntfscp -q nt.img files/f$i f$i || return; done
+	dd if=ext.img of=src.img bs=1M seek=1 conv=notrunc,sparse status=none && dd if=nt.img of=src.img bs=1M seek=25 conv=notrunc,sparse status=none || return
+	fill src.img 28000000 300000 # free by the map, and not zeros
+	"$AGENT" map --json --extents src.img >map.json && "$TOP/tests/lib/extents-keep" map.json 0 src.img want.img
+}
+
+# ---- server and agent
+port=$(perl -MIO::Socket::INET -e 'print IO::Socket::INET->new(Listen => 1, LocalAddr => "127.0.0.1")->sockport')
+up() # with $preload_server
+{
+	: >server.rules
+	[ -z "$preload_server" ] || export LD_PRELOAD=$O/fault/faulty.so FAULTY=$TAP_TMP/server.rules
+	start_server --listen "127.0.0.1:$port" --stall 2 --away 2 --poll 2
+	unset LD_PRELOAD FAULTY
+	URL=https://127.0.0.1:$port
+}
+rules() { printf '%s\n' "${@:2}" >"$1.new" && mv "$1.new" "$1.rules"; }
+agent_up() # the machine under test, with $preload_agent
+{
+	[ -z "$preload_agent" ] || export LD_PRELOAD=$O/fault/faulty.so FAULTY=$TAP_TMP/agent.rules
+	URL=$WIRE_URL start_agent t --workers 2 --memory 64M --io-uring=no --level 1 --disk "$disk,name=t"
+	unset LD_PRELOAD FAULTY
+}
+preload_server='' preload_agent=''
+restore_to() # FILE: of the latest version, with nothing in the way
+{
+	rm -f "$1" && truncate -s 48M "$1"
+	rm -rf check.state
+	start_agent check --disk "$1,name=t"
+	wait_for 60 machine_is_idle check &&
+		order '{"kind":"restore","machine":"check","image":"i","end":"stay"}' && job_wait 120 && [ "$(field .state)" = "done" ] || { diag "$BODY"; return 1; }
+	stop_agent check
+}
+
+# ---- faults.  Each leaves things as they were before, but for what lasts
+is_stalled() { job_is '.stalled and (.message | length) > 0'; }
+until_stalled() { wait_for 60 is_stalled || wrong="it does not stall: $BODY"; said=$(field .message); }
+lose_state() { rm -rf t.state; }
+agent_kill() { stop_agent t KILL; agent_up; }
+agent_stop() { kill -STOP "$(agent_pid t)"; until_stalled; [[ $said =~ not\ been\ heard ]] || wrong="the reason is $said"; kill -CONT "$(agent_pid t)"; }
+agent_restart() { stop_agent t KILL; lose_state; agent_up; }
+server_kill() { stop_server KILL; up; }
+server_stop() { kill -STOP "$SERVER_PID"; sleep "0.$((RANDOM % 9 + 1))"; kill -CONT "$SERVER_PID"; }
+server_restart() { stop_server KILL; stop_agent t KILL; lose_state; up; agent_up; }
+net_cut() { wire_say cut; until_stalled; wire_say heal; }
+net_loss() { wire_say bad 200 5; }
+net_reset() { wire_say turns $((3 + RANDOM % 6)); wait_for 60 resets_or_end 4; wire_say turns 0; }
+resets_or_end() { [ "$(wire_count 4)" -ge "$1" ] || job_has_ended; }
+# another address of the server, and another port, as after a move: the agent is told by whoever starts it
+net_moved() { stop_agent t TERM; wire_down; wire_up $RATE; agent_up; }
+server_full()
+{
+	fallocate -l "$(($(df -B1 --output=avail full | tail -n 1) - 100000))" full/balloon
+	if [ "$kind" = capture ]; then
+		wait_for 60 job_is '.message != null and (.message | test("goes on by itself"))' || wrong="it does not say that the disk is full: $BODY"
+	fi
+	rm full/balloon
+}
+server_eio_sync() { rules server 'sync /store/'; sleep 1; rules server ''; }
+server_eio_write() { rules server 'write /store/' 'write /jobs/'; sleep 1; rules server ''; }
+server_eio_state() { rules server 'write /state.db' 'sync /state.db'; sleep 1; rules server ''; }
+server_eio_read() { rules server 'read /store/packs/'; sleep 1; rules server ''; }
+agent_short() { rules agent 'short .img'; }
+agent_eio_read() { rules agent "read src.img $bad_at $((bad_at + 4096))"; }
+agent_eio_write() { rules agent "write dst.img $bad_at $((bad_at + 4096))"; }
+agent_clock_on() { rules agent "clock $YEARS"; }
+agent_clock_back() { rules agent "clock -$YEARS"; }
+server_clock_on() { rules server "clock $YEARS"; }
+server_clock_back() { rules server "clock -$YEARS"; }
+none() { :; }
+
+cases='capture:agent_kill restore:agent_kill capture:agent_stop restore:agent_stop capture:agent_restart restore:agent_restart
+	capture:server_kill restore:server_kill capture:server_stop restore:server_stop capture:server_restart restore:server_restart
+	capture:net_cut restore:net_cut capture:net_loss restore:net_loss capture:net_reset restore:net_reset capture:net_moved restore:net_moved
+	capture:server_full restore:server_full capture:server_eio_sync capture:server_eio_write capture:server_eio_state restore:server_eio_state
+	restore:server_eio_read capture:agent_short restore:agent_short capture:agent_eio_read restore:agent_eio_write
+	capture:agent_clock_on restore:agent_clock_on capture:agent_clock_back restore:agent_clock_back
+	capture:server_clock_on restore:server_clock_on capture:server_clock_back restore:server_clock_back'
+
+# ---- one case
+moved() { [ "$(wire_count $way)" -ge "$1" ] || job_has_ended; }
+soon() { local end=$((SECONDS + 120)); until moved "$1"; do [ $SECONDS -lt $end ] || return; sleep 0.02; done; }
+
+# What the job is to have come to: in $wrong what it has not.
+judge()
+{
+	local state bytes=0
+	job_wait 240 || { wrong="it does not end: $BODY"; return; }
+	state=$(field .state)
+	case $fault in
+	agent_eio_read) # those bytes are zeros and counted, or there is no image; never silence
+		[ "$state" = failed ] && [ "$(field .code)" = read_error ] && return
+		[ "$(field '[.report.disks[].unreadable_bytes] | add')" -gt 0 ] || wrong="nothing is said of the sectors that could not be read: $BODY"
+		return
+		;;
+	agent_eio_write)
+		[ "$state $(field .code)" = "failed write_error" ] && [[ $(field .message) =~ [0-9]{4} ]] || wrong="not failed with the offset: $BODY"
+		return
+		;;
+	esac
+	[ "$state" = "done" ] || { wrong="it ends as $state: $(field .code) $(field .message)"; return; }
+	bytes=$(($(wire_count $way) + moved_before))
+	[ "$fault" = none ] && whole[$kind]=$bytes
+	allowed=$((${whole[$kind]} + ${whole[$kind]} / 100 + ALLOWANCE))
+	again=$((bytes - ${whole[$kind]}))
+	[ $bytes -le $allowed ] || wrong="$bytes bytes went over the wire, $allowed are allowed"
+	if [ "$kind" = capture ]; then
+		order '{"kind":"verify","image":"i"}' && job_wait 120
+		[ "$(field .state)" = "done" ] || wrong="the image is not whole: $(field .message)"
+		restore_to check.img || wrong="it cannot be restored"
+		cmp check.img want.img || wrong="other bytes in the image"
+	else
+		cmp dst.img want.img || wrong="other bytes on the target"
+	fi
+}
+# In flight when it happens: both workers' packs, each of 1 MiB and once more within the sockets; nothing that was answered.
+ALLOWANCE=$((6 << 20))
+declare -A whole=()
+run_case()
+{
+	local name=$1 point
+	kind=${1%%:*} fault=${1#*:}
+	wrong='' said='' again=0 moved_before=0
+	preload_server='' preload_agent=''
+	point=$((5 + RANDOM % 85))
+	bad_at=$((2 << 20)) # within the files of ext4
+	[[ $fault =~ ^server_(eio|clock) ]] && preload_server=yes
+	[[ $fault =~ ^agent_(eio|clock|short) ]] && preload_agent=yes
+	[[ $fault =~ eio_(read|write)$ && $preload_agent ]] && point=0
+	rm -rf "$TAP_TMP/data" t.state t.log dst.img
+	: >agent.rules
+	DATA=$TAP_TMP/data
+	if [ "$fault" = server_full ]; then
+		[ "$(id -u)" = 0 ] || { skip 1 "$name: needs root for a filesystem of its own"; return; }
+		mkdir -p full && mount -t tmpfs -o size=96m none full || { skip 1 "$name: no tmpfs here"; return; }
+		DATA=$TAP_TMP/full/data
+	fi
+	disk=src.img way=1
+	if [ "$kind" = restore ]; then
+		cp -a --reflink=auto template "$DATA"
+		truncate -s 48M dst.img
+		disk=dst.img way=2
+	fi
+	up
+	[ "$fault" = server_full ] && [ "$kind" = capture ] && point=$((point * 6 / 10)) # before the end of what is sent
+	make_token
+	wire_up 0
+	agent_up
+	wait_for 60 machine_is_idle t || wrong="no machine"
+	wire_say rate $RATE
+	[ $point = 0 ] && $fault
+	order "{\"kind\":\"$kind\",\"machine\":\"t\",\"image\":\"i\",\"end\":\"stay\"}" || wrong="not ordered: $BODY"
+	if [ "$fault" != none ] && [ $point != 0 ]; then
+		soon $((${whole[$kind]} * point / 100)) || wrong="it does not get to $point %"
+		[ "$fault" != net_moved ] || moved_before=$(wire_count $way)
+		$fault
+	fi
+	[ -n "$wrong" ] || judge
+	stop_agents
+	wire_down
+	stop_server KILL
+	! mountpoint -q full || umount full
+	if [ -n "$wrong" ]; then
+		fail "$name at $point %: $wrong"
+		diag "$(tail -n 4 t.log)"
+		diag "$(grep -v ' debug ' server.log | tail -n 4)"
+	else
+		pass "$name at $point %${again:+: $((again / 1024)) KiB more than without}${said:+; \"$said\"}"
+	fi
+}
+cleanup_fn eval '! mountpoint -q full || umount full'
+
+ok "a disk with ext4 and NTFS" make_source
+run_case capture:none
+rm -rf template
+cp -a --reflink=auto data template
+run_case restore:none
+if [ -n "${CASES-}" ]; then
+	# shellcheck disable=SC2086
+	cases=$(printf '%s\n' $cases | grep -E "${CASES// /|}")
+fi
+# shellcheck disable=SC2086
+[ -n "${N-}" ] || cases=$(shuf -n 8 --random-source=<(yes $seed) -e $cases)
+for ((n = 0; n < ${N:-1}; n++)); do
+	for c in $cases; do run_case "$c"; done
+done
+done_testing

@@ -1,0 +1,183 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+# The server's machine loses its power at N random points of a life with captures, removal and gc; whatever was not synced may be there or not.
+# The real server starts on what is left: all that it had promised is there.  Without its syncs that is seen to fail.
+# shellcheck disable=SC2034,SC2154
+. "$(dirname "$0")/../lib/tap.sh"
+. "$(dirname "$0")/../lib/server.sh"
+. "$(dirname "$0")/../lib/agent.sh"
+. "$(dirname "$0")/../lib/wire.sh"
+requires curl jq xxd cmp perl
+export ASAN_OPTIONS=verify_asan_link_order=0
+REBUILD=$TOP/tests/fault/rebuild
+seed=${SEED:-$((RANDOM * 32768 + RANDOM))}
+RANDOM=$((seed % 32768))
+cuts=${N:-3}
+note "SEED=$seed N=$cuts"
+
+cd "$TAP_TMP" || exit
+make_disk() { truncate -s "$2" "$1" && fill "$1" 0 "$3"; }
+make_disk a.img 12M 6000000
+make_disk b.img 12M 5000000
+make_disk c.img 16M 13000000
+
+# live LOG [VARIABLE=VALUE...]: a life of the server, all that it does to its files written down
+live()
+{
+	local log=$1
+	shift
+	DATA=$TAP_TMP/life
+	rm -rf "$DATA" "$log"
+	export RECORD_ROOT=$DATA RECORD_LOG=$log
+	LD_PRELOAD=$O/fault/recorder.so
+	export "$@" LD_PRELOAD
+	start_server --poll 2
+	unset LD_PRELOAD
+	make_token
+	for m in a b; do start_agent $m --disk $m.img; done
+	wire_up 0
+	URL=$WIRE_URL start_agent c --workers 2 --disk c.img
+	for m in a b c; do wait_for 30 machine_is_idle $m || return; done
+	for m in a b; do
+		order "{\"kind\":\"capture\",\"machine\":\"$m\",\"image\":\"$m\"}" && job_wait 60 && [ "$(field .state)" = done ] || return
+	done
+	wire_say rate 800000 # several checkpoints
+	api GET /v1/machines/c
+	C_ID=$(field .id)
+	order '{"kind":"capture","machine":"c","image":"c"}' || return
+	C_JOB=$JOB
+	api DELETE /v1/images/a
+	order '{"kind":"gc"}' && job_wait 60 || return
+	JOB=$C_JOB
+	job_wait 90 && [ "$(field .state)" = done ] || return
+	stop_agents
+	wire_down
+	stop_server
+	unset RECORD_PLAIN
+}
+
+# What the server finds of one power cut.  Prints what is wrong.
+look_at_cut() # LOG CUT SEED [OPTION...]
+{
+	local log=$1 cut=$2 image job
+	DATA=$TAP_TMP/cut
+	"$REBUILD" --log "$log" --root "$TAP_TMP/life" --out "$DATA" --cut "$cut" --seed "$3" "${@:4}" || { echo "rebuild failed"; return; }
+	acked() { grep -qE "^acked $1" "$DATA.known"; }
+	if ! start_cut; then
+		acked . && echo "the server does not start: $(tail -n 2 "$TAP_TMP/server.log")"
+		return
+	fi
+	api GET /v1/images || echo "no list of images"
+	cp body images
+	for image in $(jq -r '.images[].name' images); do
+		order "{\"kind\":\"verify\",\"image\":\"$image\"}" && job_wait 60
+		[ "$(field .state)" = "done" ] || echo "image $image: $(field .message)"
+	done
+	while read -r job image; do
+		acked "POST /v1/agent/jobs/$job/done" || continue
+		[ "$image" = a ] && acked 'DELETE /v1/images/a' && continue
+		[ "$image" = a ] && tail -n 1 "$DATA.known" | grep -q 'DELETE' && continue
+		jq -e --arg i "$image" 'any(.images[]; .name == $i)' images >/dev/null || echo "image $image was acknowledged and is gone"
+	done <jobs
+	acked 'DELETE /v1/images/a' && jq -e 'any(.images[]; .name == "a")' images >/dev/null && echo "image a was removed and is there again"
+	look_at_packs
+	stop_agents
+	stop_server
+}
+start_cut()
+{
+	: >"$TAP_TMP/server.out"
+	"$SERVER" --data "$DATA" --listen 127.0.0.1:0 --discovery no --reserve 1M --poll 2 >"$TAP_TMP/server.out" 2>"$TAP_TMP/server.log" &
+	SERVER_PID=$!
+	wait_for 30 server_is_up && kill -0 "$SERVER_PID" 2>/dev/null || return
+	URL=$(sed -n 's/^listening //p' "$TAP_TMP/server.out" | head -n 1)
+	FINGERPRINT=$(sed -n 's/^fingerprint //p' "$TAP_TMP/server.out")
+	PIN="sha256//$(xxd -r -p <<<"$FINGERPRINT" | base64)"
+	OPERATOR=$(cat "$DATA/operator.token")
+}
+# While C's capture runs: what it sent and what was covered since is not asked for again; then it goes on and ends well.
+look_at_packs()
+{
+	local kind ids lacking
+	api GET "/v1/jobs/$C_JOB"
+	if [ "$STATUS" != 200 ]; then
+		acked "POST /v1/agent/jobs/$C_JOB/" && echo "the job that the agent worked for is gone"
+		return
+	fi
+	[ "$(field .state)" = running ] || { acked "PUT /v1/agent/jobs/$C_JOB/packs" && [ "$(field .state)" != "done" ] && echo "the job is $(field .state): $(field .message)"; return; }
+	call '' POST /v1/agent/register -d "$(jq -cn --arg t "$TOKEN" --arg id "$C_ID" '{token: $t, machine_id: $id, name: "c", agent_version: "t", inventory: {disks: []}}')"
+	[ "$STATUS" = 200 ] || { echo "the machine cannot register: $BODY"; return; }
+	SECRET=$(field .secret)
+	for kind in chunk node; do
+		sed -n "s/^pack [0-9a-f]* $kind //p" "$DATA.known" | tr ',' '\n' >ids
+		[ -s ids ] || continue
+		lacking=0
+		split -l 4096 ids ids.
+		for ids in ids.??; do
+			xxd -r -p "$ids" >ids.bin
+			call "$SECRET" POST "/v1/agent/jobs/$C_JOB/lack?kind=$kind" --data-binary @ids.bin
+			[ "$STATUS" = 200 ] || echo "lack: $STATUS $BODY"
+			lacking=$((lacking + $(xxd -p "$CALL_FILES"body | tr -d '0\n' | wc -c)))
+		done
+		rm -f ids.??
+		echo $(($(cat asked 2>/dev/null || echo 0) + $(wc -l <ids))) >asked
+		[ $lacking = 0 ] || echo "$kind: of $(wc -l <ids) objects that were acknowledged and covered, some are lacking"
+	done
+	start_agent c --disk c.img
+	JOB=$C_JOB
+	if job_wait 90 && [ "$(field .state)" = "done" ]; then
+		order '{"kind":"verify","image":"c"}' && job_wait 60
+		[ "$(field .state)" = "done" ] || echo "image c after going on: $(field .message)"
+	else
+		echo "the capture did not go on: $BODY"
+	fi
+}
+
+asked=0
+# try_cuts LOG COUNT [OPTION...]: random points; a third anywhere, a third right after an acknowledgement, a third while C's packs come.  In $bad how many went wrong
+try_cuts()
+{
+	local log=$1 total i cut first wrong
+	"$REBUILD" --log "$log" --root "$TAP_TMP/life" >operations
+	total=$(wc -l <operations)
+	awk '$2 == "k" { print $1 }' operations >acks.any
+	awk -v j="$C_JOB" '$2 == "k" && $3 == "PUT" && index($4, j "/packs") { print $1 }' operations | tail -n +8 >acks.pack
+	sed -n 's|.* k POST /v1/agent/jobs/\([0-9a-f]*\)/done.*|\1|p' operations | awk '!seen[$0]++' | paste -d' ' - <(printf '%s\n' a b c) >jobs
+	first=$(head -n 1 acks.any)
+	bad=0
+	for ((i = 0; i < $2; i++)); do
+		case $((i % 3)) in
+		0) cut=$(($(line_of acks.pack) + 1)) ;;
+		1) cut=$(($(line_of acks.any) + 1)) ;;
+		2) cut=$((first + (RANDOM * 32768 + RANDOM) % (total - first))) ;;
+		esac
+		look_at_cut "$log" $cut $((seed + i)) "${@:3}" >wrong 2>&1
+		asked=$((asked + $(cat asked 2>/dev/null || echo 0)))
+		rm -f asked
+		[ -s wrong ] || continue
+		bad=$((bad + 1))
+		note "cut at $cut of $total, seed $((seed + i)), $(head -n 1 "$TAP_TMP/cut.known"): $(head -n 3 wrong)"
+	done
+}
+line_of() { sed -n "$((1 + (RANDOM * 32768 + RANDOM) % $(wc -l <"$1")))p" "$1"; }
+
+ok "a life on a filesystem whose syncfs counts" live log1
+"$REBUILD" --log log1 --root "$TAP_TMP/life" --out whole --cut 999999999 --whole
+ok "the record is complete: made again from it, the folder is the same" diff -r --exclude='*-shm' --exclude=lock life whole
+try_cuts log1 "$cuts"
+is "$bad" 0 "power cuts lose nothing that was acknowledged"
+ok "a life where each file and folder is synced by itself" live log2 RECORD_PLAIN=1
+try_cuts log2 "$cuts"
+is "$bad" 0 "power cuts lose nothing that was acknowledged"
+ok "what was acknowledged in mid capture was asked for ($asked objects)" test "$asked" -gt 0
+# The first loss is enough.
+for part in store/packs store/manifests state.db; do
+	for ((tries = 0; tries < 12; tries++)); do
+		seed=$((seed + 1))
+		try_cuts log2 2 --unsynced $part --keep 0.3 >lost
+		[ $bad = 0 ] || break
+	done
+	ok "without the syncs of $part it is seen to lose what it acknowledged" test "$bad" -gt 0
+	note "$(head -n 1 lost)"
+done
+done_testing
