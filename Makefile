@@ -601,7 +601,7 @@ check-e2e: all $(E2E_TOOL)
 # Every kind of disk in N layouts, RUNS damages to each: see tests/e2e/usage-damage.sh.
 check-damage: all $(E2E_TOOL)
 	O=$(O) LAYOUTS=$(or $(N),20) RUNS=$(or $(RUNS),2000) scripts/run-tests --timeout 86400 tests/e2e/usage-damage.sh
-# Each case of the matrix N times, at random points: tests/fault/matrix.sh; power cuts: tests/fault/power-cut.sh.
+# Not part of check: unfinished, see docs/reliability.md. N times each case, at random points; power cuts.
 check-fault: all $(FAULT_TOOL)
 	O=$(O) N=$(or $(N),1) SEED=$(SEED) $(RUN_TESTS) --jobs 1 --timeout 86400 $(call pick,$(FAULT_TESTS))
 # Fifty agents and one server under random jobs and faults: docs/reliability.md.
