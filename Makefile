@@ -306,6 +306,7 @@ STORE_SRC := \
 	server/store/recover.c \
 	server/store/seal.c \
 	server/store/store.c \
+	server/store/unreadable.c \
 	server/store/upkeep.c \
 	server/store/verify.c \
 	server/store/workers.c
@@ -601,7 +602,7 @@ check-e2e: all $(E2E_TOOL)
 # Every kind of disk in N layouts, RUNS damages to each: see tests/e2e/usage-damage.sh.
 check-damage: all $(E2E_TOOL)
 	O=$(O) LAYOUTS=$(or $(N),20) RUNS=$(or $(RUNS),2000) scripts/run-tests --timeout 86400 tests/e2e/usage-damage.sh
-# Not part of check: unfinished, see docs/reliability.md. N times each case, at random points; power cuts.
+# N times each case of the matrix, at random points; power cuts: docs/reliability.md.
 check-fault: all $(FAULT_TOOL)
 	O=$(O) N=$(or $(N),1) SEED=$(SEED) $(RUN_TESTS) --jobs 1 --timeout 86400 $(call pick,$(FAULT_TESTS))
 # Fifty agents and one server under random jobs and faults: docs/reliability.md.

@@ -90,10 +90,10 @@ static int batch_init(struct store *s, struct batch *b, struct err *err)
 	r = generation_reserve(&s->recent, g->len, s->seed,
 			       err); /* nothing may fail after the commit */
 	for (size_t i = 0; i < g->packs_len; i++)
-		if (objects_pack_is_alive(s, g->packs[i].row.num))
+		if (objects_pack_is_kept(s, g->packs[i].row.num))
 			b->packs[b->packs_len++] = &g->packs[i].row;
 	for (size_t i = 0; i < g->cap; i++)
-		if (objects_pack_is_alive(s, g->table[i].place.pack))
+		if (objects_pack_is_kept(s, g->table[i].place.pack))
 			b->objects[b->objects_len++] = &g->table[i];
 	b->dropped = s->dropped;
 	b->dropped_len = s->dropped_len;

@@ -255,6 +255,20 @@ static void unmark_incomplete(struct gc *g)
 	(void)pthread_mutex_unlock(&g->s->lock);
 }
 
+/* What lies in a pack that cannot be read has no marks: nobody may take it for unused. */
+static int check_readable(struct gc *g, struct err *err)
+{
+	uint64_t n = unreadable_count(g->s);
+
+	if (n == 0)
+		return 0;
+	return err_set(err, -EIO,
+		       "nothing was removed: %" PRIu64
+		       " packs cannot be read, so what is in use is "
+		       "not known; see to the storage",
+		       n);
+}
+
 /* Partials before the roots are asked for: one that is gone when we look is named by the caller's roots. */
 static int mark_all(struct gc *g, store_roots_fn roots, void *arg, struct err *err)
 {
@@ -274,30 +288,19 @@ static int mark_all(struct gc *g, store_roots_fn roots, void *arg, struct err *e
 	g->collector.nodes_are_closed = true;
 	(void)pthread_mutex_unlock(&g->s->lock);
 	r = expand(g, err);
+	if (r == 0)
+		r = check_readable(g, err);
 	unmark_incomplete(g);
 	return r;
 }
 
-static int check_readable(struct gc *g, struct err *err)
-{
-	uint64_t n;
-
-	(void)pthread_mutex_lock(&g->s->lock);
-	n = g->s->unreadable;
-	(void)pthread_mutex_unlock(&g->s->lock);
-	if (n == 0)
-		return 0;
-	return err_set(err, -EIO,
-		       "nothing was removed: %" PRIu64
-		       " packs could not be read since the start, so what is in use is not known; "
-		       "see to the storage, then restart the server",
-		       n);
-}
-
 static int run(struct gc *g, store_roots_fn roots, void *arg, struct err *err)
 {
-	int r = check_readable(g, err);
+	struct err ignored;
+	int r;
 
+	(void)!unreadable_retry(g->s, &ignored); /* the next line says what is left */
+	r = check_readable(g, err);
 	if (r == 0)
 		r = begin(g, err);
 	if (r == 0)

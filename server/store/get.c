@@ -30,12 +30,17 @@ int store_lacks(struct store *s, enum pack_kind kind, const struct id *ids, size
 	return 0;
 }
 
-static int not_there(const char *what, const struct id *id, struct err *err)
+/* -ENOENT; -EIO: it is in a pack that cannot be read; -EAGAIN: that can be read again. */
+static int not_there(struct store *s, enum pack_kind kind, const struct id *id, struct err *err)
 {
 	char text[ID_TEXT_SIZE];
+	int r = unreadable_blame(s, kind, id, err);
 
+	if (r < 0)
+		return r;
 	id_to_text(id, text);
-	return err_set(err, -ENOENT, "%s %s is not in the store", what, text);
+	return err_set(err, -ENOENT, "%s %s is not in the store",
+		       kind == PACK_NODES ? "node" : "chunk", text);
 }
 
 int node_load(struct store *s, const struct id *id, const struct place *p, struct node *ret,
@@ -61,7 +66,7 @@ int store_get_node(struct store *s, const struct id *id, struct node *ret, struc
 		int r = objects_find(s, PACK_NODES, id, 1, &place, err);
 
 		if (r == 0 && place.pack == 0)
-			r = not_there("node", id, err);
+			r = not_there(s, PACK_NODES, id, err);
 		if (r == 0)
 			r = node_load(s, id, &place, ret, err);
 		if (r != -EAGAIN || i == REMOVED_MAX)
@@ -97,8 +102,8 @@ static int wanted_compare(const void *a, const void *b)
 }
 
 /* Find all, sort, and drop what was asked for twice. */
-static int find_wanted(struct store *s, const struct id *ids, size_t len, struct wanted *ret,
-		       size_t *ret_len, struct err *err)
+static int find_once(struct store *s, const struct id *ids, size_t len, struct wanted *ret,
+		     size_t *ret_len, struct err *err)
 {
 	CLEANUP_FREE struct place *places = calloc(len, sizeof(*places));
 	size_t n = 0;
@@ -111,7 +116,7 @@ static int find_wanted(struct store *s, const struct id *ids, size_t len, struct
 		return r;
 	for (size_t i = 0; i < len; i++) {
 		if (places[i].pack == 0)
-			return not_there("chunk", &ids[i], err);
+			return not_there(s, PACK_CHUNKS, &ids[i], err);
 		ret[i] = (struct wanted){ids[i], places[i]};
 	}
 	qsort(ret, len, sizeof(*ret), wanted_compare);
@@ -120,6 +125,17 @@ static int find_wanted(struct store *s, const struct id *ids, size_t len, struct
 			ret[n++] = ret[i];
 	*ret_len = n;
 	return 0;
+}
+
+static int find_wanted(struct store *s, const struct id *ids, size_t len, struct wanted *ret,
+		       size_t *ret_len, struct err *err)
+{
+	for (;;) {
+		int r = find_once(s, ids, len, ret, ret_len, err);
+
+		if (r != -EAGAIN)
+			return r;
+	}
 }
 
 static int emit(struct request *q, const void *data, size_t size, struct err *err)

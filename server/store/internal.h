@@ -113,11 +113,12 @@ struct store {
 	struct generation
 		recent; /* objects only: in objects.db as they came; changed with write_lock held too */
 	uint32_t next_pack;
-	uint8_t *alive; /* a bit for each pack number below alive_cap */
+	uint8_t *alive;		  /* a bit for each pack number below alive_cap */
+	uint8_t *unreadable_bits; /* as long: those that are not since they could not be read */
 	uint32_t alive_cap;
 	uint32_t *dropped; /* numbers of packs whose rows are to go at the next checkpoint */
 	size_t dropped_len, dropped_cap;
-	uint64_t unreadable; /* packs that could not be read since the start */
+	uint64_t unreadable; /* how many those are */
 	uint64_t losses;     /* counts damage and failed checkpoints */
 	uint64_t epoch;	     /* counts losses: what was found before may not be there after */
 	bool is_suspect;     /* chunks were lost: a node is there only if all its chunks are */
@@ -176,11 +177,30 @@ int objects_pack(struct store *s, uint32_t num, struct pack_row *ret, struct err
 int objects_pack_by_id(struct store *s, const struct id *id, struct pack_row *ret,
 		       struct err *err) MUST_CHECK;
 uint64_t objects_epoch(struct store *s);
+/* The same of packs that could not be read too. */
+int objects_pack_kept(struct store *s, uint32_t num, struct pack_row *ret,
+		      struct err *err) MUST_CHECK;
+int objects_find_kept(struct store *s, enum pack_kind kind, const struct id *id, struct place *ret,
+		      struct err *err) MUST_CHECK;
 /* Of nodes: with all their chunks.  (objects_find relies on the index; this one looks closer when chunks were lost.) */
 int objects_find_nodes(struct store *s, const struct id *ids, size_t len, struct place *ret,
 		       struct err *err) MUST_CHECK;
 /* Are all chunks of a node there, with their lengths?  Else -ENODATA and the sentence which is not. */
 int objects_check_node(struct store *s, const struct node *n, struct err *err) MUST_CHECK;
+
+/* ---- unreadable.c: packs that the medium did not give back */
+
+/* With s->lock held.  Alive, or may be again: its rows stay. */
+bool objects_pack_is_kept(const struct store *s, uint32_t num);
+/* With s->lock held, of a pack that has just been cleared. */
+void unreadable_add(struct store *s, uint32_t num);
+/* Without the lock. */
+uint64_t unreadable_count(struct store *s);
+/* An object is not there: is that since its pack could not be read?  0: no.  Else that is tried again: -EAGAIN when it can be read now, or -EIO. */
+int unreadable_blame(struct store *s, enum pack_kind kind, const struct id *id,
+		     struct err *err) MUST_CHECK;
+/* Try all of them again, until the first that still cannot be read: -EIO. */
+int unreadable_retry(struct store *s, struct err *err) MUST_CHECK;
 
 /* ---- pack_file.c: packs in the folder */
 

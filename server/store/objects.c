@@ -17,18 +17,29 @@ bool objects_pack_is_alive(const struct store *s, uint32_t num)
 	return num < s->alive_cap && (s->alive[num / 8] >> (num % 8) & 1);
 }
 
+static int grow_bits(uint8_t **bits, uint32_t old_cap, uint32_t cap, struct err *err)
+{
+	uint8_t *p = realloc(*bits, cap / 8);
+
+	if (!p)
+		return err_set(err, -ENOMEM, "out of memory for the list of packs");
+	memset(p + old_cap / 8, 0, (cap - old_cap) / 8);
+	*bits = p;
+	return 0;
+}
+
 int objects_set_alive(struct store *s, uint32_t num, struct err *err)
 {
 	if (num >= PACK_NUM_MAX)
 		return err_set(err, -ENOSPC, "the store has used up its pack numbers");
 	if (num >= s->alive_cap) {
 		uint32_t cap = num - num % ALIVE_STEP + ALIVE_STEP;
-		uint8_t *p = realloc(s->alive, cap / 8);
+		int r = grow_bits(&s->alive, s->alive_cap, cap, err);
 
-		if (!p)
-			return err_set(err, -ENOMEM, "out of memory for the list of packs");
-		memset(p + s->alive_cap / 8, 0, (cap - s->alive_cap) / 8);
-		s->alive = p;
+		if (r == 0)
+			r = grow_bits(&s->unreadable_bits, s->alive_cap, cap, err);
+		if (r < 0)
+			return r;
 		s->alive_cap = cap;
 	}
 	s->alive[num / 8] |= (uint8_t)(1u << (num % 8));
@@ -185,6 +196,17 @@ int objects_find(struct store *s, enum pack_kind kind, const struct id *ids, siz
 	}
 }
 
+int objects_find_kept(struct store *s, enum pack_kind kind, const struct id *id, struct place *ret,
+		      struct err *err)
+{
+	size_t missing;
+
+	(void)pthread_mutex_lock(&s->lock);
+	missing = find_in_memory(s, kind, id, 1, ret);
+	(void)pthread_mutex_unlock(&s->lock);
+	return missing > 0 ? find_in_db(s, kind, id, 1, ret, err) : 0;
+}
+
 static bool pack_in_memory(struct store *s, uint32_t num, const struct id *id, struct pack_row *ret)
 {
 	const struct fresh_pack *p;
@@ -200,23 +222,32 @@ static bool pack_in_memory(struct store *s, uint32_t num, const struct id *id, s
 	return p;
 }
 
-/* By its id, or by its number if that is NULL. */
-static int find_pack(struct store *s, uint32_t num, const struct id *id, struct pack_row *ret,
-		     struct err *err)
+/* ---- packs */
+
+/* By its id, or by its number if that is NULL; alive or not. */
+static int look_up_pack(struct store *s, uint32_t num, const struct id *id, struct pack_row *ret,
+			struct err *err)
 {
 	struct db_reader *reader;
 	int r;
 
-	if (!pack_in_memory(s, num, id, ret)) {
-		r = db_reader_get(&s->db, &reader, err);
-		if (r < 0)
-			return r;
-		r = id ? db_pack_by_id(reader, id, ret, err)
-		       : db_pack_by_num(reader, num, ret, err);
-		db_reader_put(&s->db, reader);
-		if (r < 0)
-			return r;
-	}
+	if (pack_in_memory(s, num, id, ret))
+		return 0;
+	r = db_reader_get(&s->db, &reader, err);
+	if (r < 0)
+		return r;
+	r = id ? db_pack_by_id(reader, id, ret, err) : db_pack_by_num(reader, num, ret, err);
+	db_reader_put(&s->db, reader);
+	return r;
+}
+
+static int find_pack(struct store *s, uint32_t num, const struct id *id, struct pack_row *ret,
+		     struct err *err)
+{
+	int r = look_up_pack(s, num, id, ret, err);
+
+	if (r < 0)
+		return r;
 	(void)pthread_mutex_lock(&s->lock);
 	if (!objects_pack_is_alive(s, ret->num))
 		ret->num = 0;
@@ -227,6 +258,11 @@ static int find_pack(struct store *s, uint32_t num, const struct id *id, struct 
 int objects_pack(struct store *s, uint32_t num, struct pack_row *ret, struct err *err)
 {
 	return find_pack(s, num, NULL, ret, err);
+}
+
+int objects_pack_kept(struct store *s, uint32_t num, struct pack_row *ret, struct err *err)
+{
+	return look_up_pack(s, num, NULL, ret, err);
 }
 
 int objects_pack_by_id(struct store *s, const struct id *id, struct pack_row *ret, struct err *err)

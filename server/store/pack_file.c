@@ -36,7 +36,7 @@ static bool forget(struct store *s, const struct pack_row *row, bool for_good)
 		if (for_good)
 			objects_drop_pack(s, row);
 		else
-			s->unreadable++;
+			unreadable_add(s, row->num);
 		if (row->kind == PACK_CHUNKS)
 			s->is_suspect = true;
 	}

@@ -126,7 +126,7 @@ static size_t collect(struct store *s, const struct fresh_object **ret)
 
 	(void)pthread_mutex_lock(&s->lock);
 	for (size_t i = 0; i < s->recent.cap; i++)
-		if (objects_pack_is_alive(s, s->recent.table[i].place.pack))
+		if (objects_pack_is_kept(s, s->recent.table[i].place.pack))
 			ret[n++] = &s->recent.table[i];
 	(void)pthread_mutex_unlock(&s->lock);
 	if (n > 0)

@@ -360,6 +360,7 @@ static void store_free(struct store *s)
 		(void)close(s->lock_fd); /* and so unlocked: last of all */
 	free(s->jobs_name);
 	free(s->alive);
+	free(s->unreadable_bits);
 	free(s->dropped);
 	free(s);
 }

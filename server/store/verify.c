@@ -323,10 +323,12 @@ int store_verify(struct store *s, const struct id *root, store_progress_fn fn, v
 		 uint64_t *ret_damaged, char **ret_damage, struct err *err)
 {
 	CLEANUP(verifying_done) struct verifying v = {.s = s, .progress = {.fn = fn, .arg = arg}};
+	struct err ignored;
 	int r = upkeep_begin(s, &v.progress, err);
 
 	if (r < 0)
 		return r;
+	(void)!unreadable_retry(s, &ignored); /* what cannot be read is damage here */
 	r = store_checkpoint(s, err);
 	if (r == 0)
 		r = verifying_init(&v, err);

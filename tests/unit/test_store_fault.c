@@ -16,7 +16,8 @@ struct fault {
 		fail_len; /* operations number fail_at to fail_at + fail_len - 1 */
 	int code;
 	bool is_paused; /* the test itself looks */
-	bool is_only_sync;
+	bool is_only_sync, is_only_read;
+	char path[FILES_PATH_SIZE]; /* with is_only_read: this one */
 	atomic_uint failed;
 	enum file_op op; /* the first that failed */
 };
@@ -25,8 +26,8 @@ static int fault(void *arg, enum file_op op, const char *path)
 {
 	struct fault *f = arg;
 
-	(void)path;
 	if (f->is_paused || (f->is_only_sync && op != FILE_SYNC) ||
+	    (f->is_only_read && (op != FILE_READ || strcmp(path, f->path) != 0)) ||
 	    (op == FILE_READ && f->code == -ENOSPC))
 		return 0;
 	f->ops++;
@@ -35,6 +36,12 @@ static int fault(void *arg, enum file_op op, const char *path)
 	if (f->failed++ == 0)
 		f->op = op;
 	return f->code;
+}
+
+static void fail_from_now(struct fault *f, unsigned len)
+{
+	atomic_store(&f->fail_at, f->ops + 1);
+	atomic_store(&f->fail_len, len);
 }
 
 static struct store *open_faulty(struct fault *f)
@@ -224,6 +231,129 @@ static void test_background(const struct sample *a)
 	store_close(s);
 }
 
+#define OWN 2u /* a pack whose chunks the other sample has not */
+
+static int get_own(struct store *s, const struct sample *x)
+{
+	uint32_t first = 0;
+
+	for (unsigned i = 0; i < OWN; i++)
+		first += x->packs[i].count;
+	return fixture_get(s, x, first, first + x->packs[OWN].count, NULL);
+}
+
+static int root_of(void *arg, struct id **ret, size_t *ret_len, struct err *err)
+{
+	const struct sample *x = arg;
+
+	(void)err;
+	*ret = malloc(sizeof(**ret));
+	if (!*ret)
+		abort();
+	**ret = x->root;
+	*ret_len = 1;
+	return 0;
+}
+
+/* While gc asks for the roots, somebody reads a chunk, and the medium fails for that moment. */
+struct late {
+	const struct sample *a;
+	struct store *s;
+	struct fault *f;
+	int r;
+};
+
+static int root_late(void *arg, struct id **ret, size_t *ret_len, struct err *err)
+{
+	struct late *l = arg;
+
+	cache_clear(l->s);
+	fail_from_now(l->f, 1000000);
+	l->r = get_own(l->s, l->a);
+	atomic_store(&l->f->fail_len, 0);
+	return root_of((void *)l->a, ret, ret_len, err);
+}
+
+/* Rows move from where they came to where they are looked up in. */
+static bool recent_merge_now(struct store *s)
+{
+	struct err err;
+	int r = store_checkpoint(s, &err);
+
+	(void)pthread_mutex_lock(&s->write_lock);
+	if (r == 0)
+		r = recent_merge(s, true, &err);
+	(void)pthread_mutex_unlock(&s->write_lock);
+	return r == 0;
+}
+
+/* A medium that gives nothing back for a while: that is said, and nothing is lost by it. */
+static void test_unreadable(const struct sample *a, const struct sample *b)
+{
+	struct fault f = {.code = -EIO, .is_only_read = true};
+	struct store *s;
+	struct gc_result result;
+	struct err err = {0};
+	uint64_t damaged = 1;
+	char *text = NULL;
+	int r;
+
+	files_path_pack(f.path, &a->packs[OWN].id);
+	s = open_faulty(&f);
+	if (!s || !fixture_put_all(s, a) || fixture_seal(s, a, "a") != 0 ||
+	    store_checkpoint(s, &err) < 0)
+		abort();
+	cache_clear(s);
+	fail_from_now(&f, 1000000);
+	r = get_own(s, a);
+	ok(r == -EIO && s->unreadable > 0, "a pack that cannot be read fails with EIO");
+	r = get_own(s, a);
+	ok(r == -EIO, "not as one that is not in the store");
+	ok(fixture_count_lacking(s, PACK_CHUNKS, a->packs[OWN].ids, a->packs[OWN].count) ==
+		   a->packs[OWN].count,
+	   "its chunks are asked for again");
+	r = store_gc(s, root_of, NULL, (void *)a, &result, &err);
+	ok(r == -EIO && strstr(err.msg, "nothing was removed"), "gc removes nothing");
+	ok(fixture_put_all(s, b) && recent_merge_now(s), "others go on meanwhile");
+	atomic_store(&f.fail_len, 0);
+	ok(get_own(s, a) == 0 && s->unreadable == 0, "when the medium is back it is read");
+	ok(fixture_lacks(s, a) == 0 && fixture_get_nodes(s, a) == 0, "and all is there");
+	r = store_verify(s, &a->root, NULL, NULL, &damaged, &text, &err);
+	ok(r == 0 && damaged == 0 && !text, "and verified");
+	ok(store_gc(s, root_of, NULL, (void *)a, &result, &err) == 0 && fixture_lacks(s, a) == 0,
+	   "gc works again and leaves it");
+	store_close(s);
+	s = fixture_open(false);
+	ok(fixture_lacks(s, a) == 0 && fixture_holds_invariant(s, a), "after a restart too");
+	store_close(s);
+	free(text);
+}
+
+/* A pack of chunks that could not be read while gc looked has no marks, and neither have the nodes that name it. */
+static void test_unreadable_in_gc(const struct sample *a)
+{
+	struct fault f = {.code = -EIO, .is_only_read = true};
+	struct store *s;
+	struct late late = {.a = a, .f = &f};
+	struct gc_result result;
+	struct err err = {0};
+	int r;
+
+	files_path_pack(f.path, &a->packs[OWN].id);
+	s = open_faulty(&f);
+	if (!s || !fixture_put_all(s, a) || fixture_seal(s, a, "a") != 0 ||
+	    store_checkpoint(s, &err) < 0)
+		abort();
+	late.s = s;
+	r = store_gc(s, root_late, NULL, &late, &result, &err);
+	ok(late.r == -EIO && r == -EIO && strstr(err.msg, "nothing was removed"),
+	   "a pack that becomes unreadable in mid gc ends it");
+	store_close(s);
+	s = fixture_open(false);
+	ok(fixture_lacks(s, a) == 0 && fixture_get_nodes(s, a) == 0, "and nothing of it is lost");
+	store_close(s);
+}
+
 /* A disk that is truly full, SQLite included. */
 static void test_full(const struct sample_shape *shape)
 {
@@ -283,6 +413,11 @@ int main(void)
 	test_each(a, b, -EIO, 7, "several operations in a row fail with EIO");
 	test_each(a, b, -ENOSPC, 7, "several operations in a row fail with ENOSPC");
 	test_background(a);
+	tree_remove(fixture_data);
+	test_unreadable(a, b);
+	tree_remove(fixture_data);
+	test_unreadable_in_gc(a);
+	tree_remove(fixture_data);
 	test_full(&sample_small);
 	fixture_end();
 	sample_free(a);

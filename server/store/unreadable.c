@@ -1,0 +1,133 @@
+/* unreadable.c - packs that the medium did not give back.
+ *
+ * Such a pack is not said to be there, so that captures send its objects again, but nothing of it is forgotten: media come back.  Who asks for an
+ * object of it has it tried again.  Not while store_gc runs, which makes up its mind by what is there. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "common/cleanup.h"
+#include "server/store/internal.h"
+
+static bool has_bit(const struct store *s, uint32_t num)
+{
+	return num < s->alive_cap && (s->unreadable_bits[num / 8] >> (num % 8) & 1);
+}
+
+bool objects_pack_is_kept(const struct store *s, uint32_t num)
+{
+	return objects_pack_is_alive(s, num) || has_bit(s, num);
+}
+
+void unreadable_add(struct store *s, uint32_t num)
+{
+	if (num >= s->alive_cap || has_bit(s, num))
+		return;
+	s->unreadable_bits[num / 8] |= (uint8_t)(1u << (num % 8));
+	s->unreadable++;
+}
+
+uint64_t unreadable_count(struct store *s)
+{
+	uint64_t n;
+
+	(void)pthread_mutex_lock(&s->lock);
+	n = s->unreadable;
+	(void)pthread_mutex_unlock(&s->lock);
+	return n;
+}
+
+/* Does the medium give its bytes?  What else may be wrong with them shows when they are used. */
+static int try_to_read(struct store *s, const struct pack_row *row, struct err *err)
+{
+	CLEANUP_FREE uint8_t *data = NULL;
+	CLEANUP_CLOSE int fd = -1;
+	char path[FILES_PATH_SIZE];
+	uint64_t size = 0;
+	int r;
+
+	files_path_pack(path, &row->id);
+	r = files_open(&s->files, path, &fd, &size, err);
+	if (r == 0 && size == row->size) {
+		data = malloc(row->size);
+		r = data ? files_read(&s->files, fd, path, data, row->size, 0, err)
+			 : err_set(err, -ENOMEM, "read '%s': out of memory", path);
+	}
+	return r == -EIO || r == -ENOMEM ? r : 0;
+}
+
+/* `is_there`: it still has a row; else it was sent again under another number. */
+static int revive(struct store *s, uint32_t num, bool is_there, struct err *err)
+{
+	bool is_late = false;
+
+	(void)pthread_mutex_lock(&s->lock);
+	if (s->collector) {
+		is_late = true;
+	} else if (has_bit(s, num)) {
+		s->unreadable_bits[num / 8] &= (uint8_t) ~(1u << (num % 8));
+		if (is_there)
+			s->alive[num / 8] |= (uint8_t)(1u << (num % 8));
+		s->unreadable--;
+		s->epoch++;
+	}
+	(void)pthread_mutex_unlock(&s->lock);
+	return is_late ? err_set(err, -EIO,
+				 "pack number %" PRIu32 " can be read again, once gc has ended",
+				 num)
+		       : 0;
+}
+
+static int retry(struct store *s, uint32_t num, struct err *err)
+{
+	struct pack_row row;
+	int r = objects_pack_kept(s, num, &row, err);
+
+	if (r == 0 && row.num != 0)
+		r = try_to_read(s, &row, err);
+	return r < 0 ? r : revive(s, num, row.num != 0, err);
+}
+
+int unreadable_blame(struct store *s, enum pack_kind kind, const struct id *id, struct err *err)
+{
+	struct place place;
+	bool is_in_one;
+	int r;
+
+	if (unreadable_count(s) == 0)
+		return 0;
+	r = objects_find_kept(s, kind, id, &place, err);
+	if (r < 0)
+		return r;
+	(void)pthread_mutex_lock(&s->lock);
+	is_in_one = has_bit(s, place.pack);
+	(void)pthread_mutex_unlock(&s->lock);
+	if (!is_in_one)
+		return 0;
+	r = retry(s, place.pack, err);
+	return r < 0 ? r
+		     : err_set(err, -EAGAIN, "pack number %" PRIu32 " could not be read",
+			       place.pack);
+}
+
+int unreadable_retry(struct store *s, struct err *err)
+{
+	uint32_t cap;
+	int r = 0;
+
+	if (unreadable_count(s) == 0)
+		return 0;
+	(void)pthread_mutex_lock(&s->lock);
+	cap = s->alive_cap;
+	(void)pthread_mutex_unlock(&s->lock);
+	for (uint32_t num = 0; num < cap; num++) {
+		bool is_one;
+
+		(void)pthread_mutex_lock(&s->lock);
+		is_one = has_bit(s, num);
+		(void)pthread_mutex_unlock(&s->lock);
+		if (is_one && r == 0)
+			r = retry(s, num, err);
+	}
+	return r;
+}
