@@ -9,6 +9,8 @@
  *	clock SECONDS			the time of day is so much later
  *
  * One rule a line. */
+/* The C library's names of its own parameters are reserved ones.
+ * NOLINTBEGIN(readability-inconsistent-declaration-parameter-name) */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -50,7 +52,8 @@ static void parse(char *text)
 	char *rest = NULL;
 
 	rules_len = 0;
-	for (char *l = strtok_r(text, "\n", &rest); l && rules_len < RULES; /* NOLINT(concurrency-mt-unsafe) */
+	for (char *l = strtok_r(text, "\n", &rest);
+	     l && rules_len < RULES; /* NOLINT(concurrency-mt-unsafe) */
 	     l = strtok_r(NULL, "\n", &rest)) {
 		struct rule *r = &rules[rules_len];
 
@@ -72,7 +75,8 @@ static void reload(void)
 
 	if (!path || syscall(SYS_newfstatat, AT_FDCWD, path, &st, 0) != 0)
 		return;
-	if (loaded_inode == st.st_ino && loaded.tv_sec == st.st_mtim.tv_sec && loaded.tv_nsec == st.st_mtim.tv_nsec)
+	if (loaded_inode == st.st_ino && loaded.tv_sec == st.st_mtim.tv_sec &&
+	    loaded.tv_nsec == st.st_mtim.tv_nsec)
 		return;
 	fd = (int)syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
 	n = fd < 0 ? -1 : syscall(SYS_read, fd, text, sizeof(text) - 1);
@@ -91,7 +95,8 @@ static bool find(const char *what, const char *path, uint64_t from, uint64_t to)
 	for (unsigned i = 0; i < rules_len; i++) {
 		const struct rule *r = &rules[i];
 
-		if (strcmp(r->what, what) == 0 && strstr(path, r->part) && from < r->to && to > r->from)
+		if (strcmp(r->what, what) == 0 && strstr(path, r->part) && from < r->to &&
+		    to > r->from)
 			return true;
 	}
 	return false;
@@ -133,9 +138,20 @@ static uint64_t where(int fd)
 
 /* ---- what is read and written */
 
+#define PAGE ((size_t)4096)
+
+/* Past the page cache a disk gives whole sectors only, short or not. */
 static size_t allowed(int fd, size_t size)
 {
-	return size > 512 && is_hit("short", fd, 0, 1) ? (size_t)next_size(size) : size;
+	bool is_direct = fcntl(fd, F_GETFL) & O_DIRECT;
+	size_t least = is_direct ? PAGE : 512, n;
+
+	if (size <= least || !is_hit("short", fd, 0, 1))
+		return size;
+	n = (size_t)next_size(size);
+	if (is_direct)
+		n -= n % PAGE;
+	return n < least ? least : n;
 }
 
 ssize_t pread(int fd, void *buf, size_t size, off_t at)
@@ -147,6 +163,14 @@ ssize_t pread(int fd, void *buf, size_t size, off_t at)
 
 ssize_t pread64(int fd, void *buf, size_t size, off64_t at)
 {
+	return pread(fd, buf, size, at);
+}
+
+/* What pread is with _FORTIFY_SOURCE. */
+ssize_t __pread64_chk(int fd, void *buf, size_t size, off64_t at, size_t room) /* NOLINT */
+{
+	if (size > room)
+		abort();
 	return pread(fd, buf, size, at);
 }
 
@@ -239,3 +263,4 @@ int gettimeofday(struct timeval *ret, void *zone)
 	*ret = (struct timeval){now.tv_sec, now.tv_nsec / 1000};
 	return 0;
 }
+/* NOLINTEND(readability-inconsistent-declaration-parameter-name) */

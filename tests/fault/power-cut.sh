@@ -24,13 +24,14 @@ make_disk c.img 16M 13000000
 # live LOG [VARIABLE=VALUE...]: a life of the server, all that it does to its files written down
 live()
 {
-	local log=$1
+	local log=$1 v
 	shift
 	DATA=$TAP_TMP/life
 	rm -rf "$DATA" "$log"
 	export RECORD_ROOT=$DATA RECORD_LOG=$log
 	LD_PRELOAD=$O/fault/recorder.so
-	export "$@" LD_PRELOAD
+	export LD_PRELOAD
+	for v; do export "${v?}"; done
 	start_server --poll 2
 	unset LD_PRELOAD
 	make_token
@@ -39,7 +40,7 @@ live()
 	URL=$WIRE_URL start_agent c --workers 2 --disk c.img
 	for m in a b c; do wait_for 30 machine_is_idle $m || return; done
 	for m in a b; do
-		order "{\"kind\":\"capture\",\"machine\":\"$m\",\"image\":\"$m\"}" && job_wait 60 && [ "$(field .state)" = done ] || return
+		order "{\"kind\":\"capture\",\"machine\":\"$m\",\"image\":\"$m\"}" && job_wait 60 && [ "$(field .state)" = "done" ] || return
 	done
 	wire_say rate 800000 # several checkpoints
 	api GET /v1/machines/c
@@ -49,7 +50,7 @@ live()
 	api DELETE /v1/images/a
 	order '{"kind":"gc"}' && job_wait 60 || return
 	JOB=$C_JOB
-	job_wait 90 && [ "$(field .state)" = done ] || return
+	job_wait 90 && [ "$(field .state)" = "done" ] || return
 	stop_agents
 	wire_down
 	stop_server
@@ -78,7 +79,7 @@ look_at_cut() # LOG CUT SEED [OPTION...]
 		[ "$image" = a ] && acked 'DELETE /v1/images/a' && continue
 		[ "$image" = a ] && tail -n 1 "$DATA.known" | grep -q 'DELETE' && continue
 		jq -e --arg i "$image" 'any(.images[]; .name == $i)' images >/dev/null || echo "image $image was acknowledged and is gone"
-	done <jobs
+	done <jobs.list
 	acked 'DELETE /v1/images/a' && jq -e 'any(.images[]; .name == "a")' images >/dev/null && echo "image a was removed and is there again"
 	look_at_packs
 	stop_agents
@@ -142,7 +143,7 @@ try_cuts()
 	total=$(wc -l <operations)
 	awk '$2 == "k" { print $1 }' operations >acks.any
 	awk -v j="$C_JOB" '$2 == "k" && $3 == "PUT" && index($4, j "/packs") { print $1 }' operations | tail -n +8 >acks.pack
-	sed -n 's|.* k POST /v1/agent/jobs/\([0-9a-f]*\)/done.*|\1|p' operations | awk '!seen[$0]++' | paste -d' ' - <(printf '%s\n' a b c) >jobs
+	sed -n 's|.* k POST /v1/agent/jobs/\([0-9a-f]*\)/done.*|\1|p' operations | awk '!seen[$0]++' | paste -d' ' - <(printf '%s\n' a b c) >jobs.list
 	first=$(head -n 1 acks.any)
 	bad=0
 	for ((i = 0; i < $2; i++)); do

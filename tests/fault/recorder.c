@@ -7,6 +7,8 @@
  *
  * A record: type (1), reserved (3), inode (4, of a file; else 0), offset (8), size of data (4), size of path (4), path, data.  Types: c create, w write,
  * t truncate to offset, r rename (path, to: data), u unlink, m make folder, s sync of a file, d sync of a folder, a sync of all, k acknowledged. */
+/* The C library's names of its own parameters are reserved ones.
+ * NOLINTBEGIN(readability-inconsistent-declaration-parameter-name) */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -34,9 +36,10 @@ static bool is_plain;
 
 __attribute__((constructor)) static void start(void)
 {
-	const char *path = getenv("RECORD_LOG"); /* NOLINT(concurrency-mt-unsafe): before any thread */
+	const char *path =
+		getenv("RECORD_LOG"); /* NOLINT(concurrency-mt-unsafe): before any thread */
 
-	root = getenv("RECORD_ROOT"); /* NOLINT(concurrency-mt-unsafe) */
+	root = getenv("RECORD_ROOT");		   /* NOLINT(concurrency-mt-unsafe) */
 	is_plain = getenv("RECORD_PLAIN") != NULL; /* NOLINT(concurrency-mt-unsafe) */
 	if (!path || !root)
 		return;
@@ -149,13 +152,13 @@ static int open_at(int dir, const char *path, int flags, mode_t mode)
 	return fd;
 }
 
-#define MODE_OF(flags)                                             \
-	mode_t mode = 0;                                           \
-	if (((flags) & O_CREAT) || ((flags) & O_TMPFILE) == O_TMPFILE) { \
-		va_list ap;                                        \
-		va_start(ap, flags);                               \
-		mode = va_arg(ap, mode_t);                         \
-		va_end(ap);                                        \
+#define MODE_OF(flags)                                               \
+	mode_t mode = 0;                                             \
+	if (((flags)&O_CREAT) || ((flags)&O_TMPFILE) == O_TMPFILE) { \
+		va_list ap;                                          \
+		va_start(ap, flags);                                 \
+		mode = va_arg(ap, mode_t);                           \
+		va_end(ap);                                          \
 	}
 
 int open(const char *path, int flags, ...)
@@ -392,7 +395,8 @@ ssize_t gnutls_record_recv(void *session, void *data, size_t size)
 			struct session *s = session_of(session);
 
 			s->session = session;
-			(void)snprintf(s->line, sizeof(s->line), "%.*s", (int)(end - (char *)data), (char *)data);
+			(void)snprintf(s->line, sizeof(s->line), "%.*s", (int)(end - (char *)data),
+				       (char *)data);
 		}
 		(void)pthread_mutex_unlock(&lock);
 	}
@@ -414,3 +418,4 @@ ssize_t gnutls_record_send(void *session, const void *data, size_t size)
 	}
 	return inner(session, data, size);
 }
+/* NOLINTEND(readability-inconsistent-declaration-parameter-name) */
