@@ -11,7 +11,7 @@ SOURCES=$TOP/build/sources
 IMG=$TAP_TMP/image
 status=0
 "$TOP/tests/lib/fetch-sources" "$SOURCES" e2fsprogs util-linux 2>"$TAP_TMP/log" || status=$?
-[ $status != 3 ] || skip_all "Debian's archive cannot be reached: $(tail -n 1 "$TAP_TMP/log")"
+[ $status != 3 ] || skip_all "Debian's archive cannot be reached, so no public image was looked at: $(tail -n 1 "$TAP_TMP/log")"
 [ $status = 0 ] || bail_out "fetch-sources: $(cat "$TAP_TMP/log")"
 
 # try FILE: maps it, as $IMG; says what went wrong
@@ -42,6 +42,14 @@ e2fsck_used()
 			}
 		}' "${block:-0}"
 }
+
+# That nothing was looked at is for where there is no archive, and only there.
+fetch() { ARCHIVE=$1 "$TOP/tests/lib/fetch-sources" "$TAP_TMP/sources" e2fsprogs; }
+mkdir "$TAP_TMP/empty"
+fetch http://127.0.0.1:1/debian >/dev/null 2>&1
+is $? 3 'an archive that cannot be reached is known as such'
+fetch "file:$TAP_TMP/empty" >/dev/null 2>&1
+is $? 1 '... from one that lacks what is asked for'
 
 tried=0
 mapped=0
