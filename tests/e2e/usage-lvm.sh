@@ -4,7 +4,7 @@
 # left out, over one disk and over two; volumes of other kinds, and every doubt, are raw.
 . "$(dirname "$0")/../lib/tap.sh"
 . "$TOP/tests/lib/usage.sh"
-requires lvm mke2fs debugfs e2fsck mkfs.btrfs btrfs mkswap sfdisk
+requires lvm mke2fs debugfs e2fsck mkfs.btrfs btrfs mkswap sfdisk partclone.extfs
 requires_root
 losetup -f >/dev/null 2>&1 || skip_all 'needs loop devices'
 
@@ -55,6 +55,9 @@ why() { jq -r --arg n "$1" '[if type == "array" then .[] else . end | .volumes[]
 pv_why() { jq -r 'if type == "array" then .[] else . end | .partitions[] | "\(.how) \(.why)"' "$MAP"; }
 dump() { rm -rf "$2"; mkdir "$2" && debugfs -R "rdump / $2" "$1" >/dev/null 2>&1; }
 ext4() { image "$TAP_TMP/fs" "$1" && mke2fs -q -F -t ext4 -L root -d "$SRC" "$TAP_TMP/fs"; }
+copied() { jq --arg n "$1" '[if type == "array" then .[] else . end | .volumes[] | select(.name == $n).copied] | add' "$MAP"; } # of all disks
+# what a group keeps of a disk of N MiB that is none of its volumes: a MiB in front of the extents (of 4 MiB), and what is left after them
+around() { echo $(((1 + ($1 - 1) % 4) << 20)); }
 # The LVs named are as they were in what a capture gives back of the images
 check_lv()
 {
@@ -105,11 +108,13 @@ layout >"$TAP_TMP/layout"
 detach
 ext4 80M
 put root "$TAP_TMP/fs"
+root=$(used_by extfs "$TAP_TMP/fs")
 image "$TAP_TMP/swap" 16M
 mkswap "$TAP_TMP/swap" >/dev/null 2>&1
 put swap "$TAP_TMP/swap"
 ext4 24M
 put root2 "$TAP_TMP/fs"
+root2=$(used_by extfs "$TAP_TMP/fs")
 sum=$(sha256sum <"$A")
 map "$A"
 is "$(get '.partitions[0] | "\(.content) \(.how) \(.why)"')" "LVM2_member map physical volume of group 'one'" 'one disk: mapped'
@@ -119,9 +124,12 @@ one/root ext4 map
 one/root2 ext4 map
 one/swap swap header' 'one disk: its volumes'
 is "$(get '[.volumes[].size] | add')" $(((80 + 16 + 40 + 24) << 20)) 'one disk: their sizes'
-is "$(get '.copied')" "$(get '[.volumes[].copied] | add + 1048576 + (300 - 1) % 4 * 1048576')" \
+is "$(get '.copied')" "$(get '[.volumes[].copied] | add + '"$(around 300)")" \
 	'one disk: nothing is copied but the volumes, what is before the extents and after them'
 is "$(get '[.volumes[] | select(.name == "one/swap")][0].copied')" 4096 'one disk: of swap only the header'
+is_close 'one disk, root' "$(copied one/root)" "$root"
+is_close 'one disk, root2' "$(copied one/root2)" "$root2"
+is_close 'one disk, all of it' "$(get .copied)" $((root + root2 + 4096 + (40 << 20) + $(around 300)))
 is "$(sha256sum <"$A")" "$sum" 'one disk: the image is untouched'
 # what was never written to is raw, and stale
 image "$TAP_TMP/fs" 40M
@@ -164,15 +172,18 @@ ok 'two disks: other stripes' create -n fast2 -i 2 -I 512k -L 32M two
 ok 'two disks: one over both' create -n long -L 240M two
 layout >"$TAP_TMP/layout"
 detach
+declare -A used
 for name in fast:64M long:240M fast2:32M; do
 	ext4 "${name#*:}"
 	put "${name%:*}" "$TAP_TMP/fs"
+	used[${name%:*}]=$(used_by extfs "$TAP_TMP/fs")
 done
 map "$A" "$B"
 is "$(volumes)" 'two/fast ext4 map
 two/fast2 ext4 map
 two/long ext4 map' 'two disks: all are looked into'
-ok 'two disks: and little is copied' jq -e '[.[].copied] | add < 100 * 1048576' "$MAP"
+for name in fast long fast2; do is_close "two disks, $name" "$(copied two/$name)" "${used[$name]}"; done
+is_close 'two disks, all of them' "$(jq '[.[].copied] | add' "$MAP")" $((used[fast] + used[long] + used[fast2] + 2 * $(around 200)))
 cp "$A" "$TAP_TMP/good.a"
 cp "$B" "$TAP_TMP/good.b"
 check_lv fast long fast2

@@ -12,6 +12,8 @@
 #	fill DIR SEED COUNT	COUNT files of all sizes in some folders
 #	is_map CONTENT NAME	the first partition was mapped, and is of that content
 #	is_raw REGEX NAME	the first partition is raw, whole, for a reason that matches
+#	used_by TYPE IMAGE	how many bytes partclone.TYPE calls used
+#	is_close NAME COPIED USED	COPIED is USED at least, and at most 1 MiB + 3 % more
 #	like_peer NAME [OFFSET SIZE]	nothing that $PEER calls used is missing, and there is at most 1 MiB + 3 % more
 AGENT=$TOP/${O:-build/release}/agent/hoist-agent
 MAP=$TAP_TMP/map.json
@@ -25,6 +27,11 @@ get() { jq -r "$1" "$MAP"; }
 keep() { "$TOP/tests/lib/extents-keep" "$MAP" "${3:-0}" "$1" "$2"; }
 keep_hard() { "$TOP/tests/lib/extents-keep" "$MAP" "${3:-0}" "$1" "$2" 90; }
 peer() { rm -f "$PEER" && "partclone.$1" -D -s "$2" -o "$PEER" -q -L "$TAP_TMP/partclone.log" >/dev/null 2>&1; }
+used_by() { peer "$1" "$2" && "$TOP/tests/lib/extents-diff" "$PEER" "$PEER" | cut -d ' ' -f 3; }
+is_close()
+{
+	ok "$1: copied is what its peers call used, and little more ($2, $3)" test -n "$3" -a "$2" -ge "${3:-0}" -a "$2" -le $((${3:-0} + ${3:-0} * 3 / 100 + 1048576))
+}
 
 # What dumpe2fs calls free, turned round: "OFFSET LENGTH" of what is used.
 dumpe2fs_used()
