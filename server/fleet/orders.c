@@ -207,10 +207,11 @@ void order_by_rule(struct fleet *f, const char *machine, const char *name, const
 		body = rule_job(&rule, machine, name);
 		r = body ? fleet_create_job(f, body, &answer, &err) : out_of_memory(&err);
 	}
-	if (r < 0)
+	if (r < 0) {
 		fleet_event(f, "job_refused", machine, "",
 			    "%s: '%s', the job of its enrolment token, cannot be: %s", name, text,
 			    err.msg);
+	}
 }
 
 /* ---- one that may have ended */

@@ -105,6 +105,7 @@ cli image verify web1@1 --wait
 is "$STATUS_CLI" 0 "image verify: good" || diag "$ERR"
 cmp_both() { cmp a.img "$1" && cmp b.img "$2"; }
 # ---- nobody orders anything: the token does
+# shellcheck disable=SC2034 # start_agent uses it
 TOKEN=$("$HOIST" token create --job restore=web1@1 2>/dev/null)
 truncate -s $((20 << 20)) c.img d.img
 start_agent self --disk c.img --disk d.img
