@@ -357,6 +357,7 @@ SERVER_SRC := \
 	server/fleet/worker.c \
 	server/http/answer.c \
 	server/http/call.c \
+	server/http/connections.c \
 	server/http/http.c \
 	server/http/route.c \
 	server/listen.c \

@@ -21,7 +21,7 @@ struct config {
 	bool rebuild_index, print_fingerprint, version;
 	uint64_t poll_s, stall_s, away_s, renew_s;
 	uint64_t session_idle_s, session_life_s; /* of operators */
-	uint64_t connections, connections_per_peer, inactivity_s;
+	uint64_t connections, connections_per_peer, inactivity_s, body_s;
 	uint64_t reserve; /* bytes of the filesystem that stay free */
 	uint64_t memory;  /* bytes of bodies in memory */
 };

@@ -30,6 +30,7 @@
 #include "common/limits.h"
 #include "common/log.h"
 #include "server/http/answer.h"
+#include "server/http/connections.h"
 
 #define MEMORY_LIMIT   (256u << 10) /* of a connection: 16 TLS records a read */
 #define STACK_SIZE     (512u << 10)
@@ -37,9 +38,6 @@
 #define DRAIN_MAX      PACK_SIZE_MAX
 #define RESERVE_WAIT_S 20
 #define STOP_WAIT_S    3
-/* How long a body may take: so long, and a second more for each so many bytes. */
-#define BODY_S	  60u
-#define BODY_RATE 4096u
 /* A parsed document of the worst kind ([[],[],...) takes so many times its text, and so much for each value that it may have. */
 #define JSON_BLOWUP	40u
 #define JSON_PARSED_MAX (JSON_VALUES_MAX * 136ull + JSON_BIG_MAX)
@@ -60,6 +58,7 @@ struct http_server {
 	struct http_config config;
 	struct MHD_Daemon *daemons[DAEMONS_MAX];
 	size_t daemons_len;
+	struct connections *connections;
 
 	pthread_mutex_t lock; /* what follows */
 	pthread_cond_t freed;
@@ -135,6 +134,33 @@ static void count_request(struct http_server *s, int change)
 	s->requests += (unsigned)change;
 	(void)pthread_cond_broadcast(&s->freed);
 	(void)pthread_mutex_unlock(&s->lock);
+}
+
+/* ---- connections */
+
+static struct connection *connection_of(struct MHD_Connection *connection)
+{
+	const union MHD_ConnectionInfo *info =
+		MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+
+	return info ? info->socket_context : NULL;
+}
+
+static void handle_connection(void *cls, struct MHD_Connection *connection, void **context,
+			      enum MHD_ConnectionNotificationCode code)
+{
+	struct http_server *s = cls;
+	const union MHD_ConnectionInfo *fd, *peer;
+
+	if (code == MHD_CONNECTION_NOTIFY_CLOSED) {
+		connection_closed(s->connections, *context);
+		*context = NULL;
+		return;
+	}
+	fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+	peer = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+	if (fd && peer)
+		*context = connection_opened(s->connections, peer->client_addr, fd->connect_fd);
 }
 
 /* ---- one request */
@@ -221,6 +247,7 @@ static bool check_caller(struct http_server *s, struct call *c)
 		call_fail_err(c, &err);
 		return false;
 	}
+	connection_known(s->connections, connection_of(c->connection));
 	return true;
 }
 
@@ -300,7 +327,7 @@ static void take_body(struct call *c, const char *data, size_t size)
 /* Else one blank a minute keeps a request open for ever. */
 static bool is_late(const struct call *c)
 {
-	uint64_t s = BODY_S + c->length / BODY_RATE;
+	uint64_t s = c->http->config.body_s + c->length / HTTP_BODY_RATE;
 
 	return call_now_us() / 1000 - c->started_ms > s * 1000;
 }
@@ -386,6 +413,7 @@ static struct call *call_new(struct http_server *s, struct MHD_Connection *conne
 	if (!c)
 		return NULL;
 	count_request(s, 1);
+	connection_asks(s->connections, connection_of(connection), true);
 	c->http = s;
 	c->app = s->config.app;
 	c->connection = connection;
@@ -422,10 +450,9 @@ static void handle_completed(void *cls, struct MHD_Connection *connection, void 
 {
 	struct call *c = *con_cls;
 
-	(void)cls;
-	(void)connection;
 	if (!c)
 		return;
+	connection_asks(((struct http_server *)cls)->connections, connection_of(connection), false);
 	/* the pattern, not the path: no secret and nothing a peer could forge is in it */
 	log_event(LOG_DEBUG, "request", "method=%s path=%s status=%u peer=%s ms=%llu%s", c->method,
 		  c->match.route ? c->match.route->path : "-", c->status, c->peer,
@@ -470,16 +497,15 @@ static struct MHD_Daemon *start_daemon(struct http_server *s, int fd)
 			 MHD_USE_POLL | MHD_USE_ERROR_LOG | MHD_USE_ITC |
 			 (id ? (unsigned)MHD_USE_TLS : 0);
 
-	return MHD_start_daemon(flags, 0, NULL, NULL, handle_access, s, MHD_OPTION_EXTERNAL_LOGGER,
-				log_library, NULL, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_ARRAY,
-				id ? tls : plain, MHD_OPTION_CONNECTION_LIMIT,
-				s->config.connections_max, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
-				s->config.connections_per_peer, MHD_OPTION_CONNECTION_TIMEOUT,
-				s->config.inactivity_s, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-				(size_t)MEMORY_LIMIT, MHD_OPTION_THREAD_STACK_SIZE,
-				(size_t)STACK_SIZE, MHD_OPTION_NOTIFY_COMPLETED, handle_completed,
-				NULL, MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, NULL,
-				MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END);
+	return MHD_start_daemon(
+		flags, 0, NULL, NULL, handle_access, s, MHD_OPTION_EXTERNAL_LOGGER, log_library,
+		NULL, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_ARRAY, id ? tls : plain,
+		MHD_OPTION_CONNECTION_LIMIT, s->config.connections_max,
+		MHD_OPTION_NOTIFY_CONNECTION, handle_connection, s, MHD_OPTION_CONNECTION_TIMEOUT,
+		s->config.inactivity_s, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)MEMORY_LIMIT,
+		MHD_OPTION_THREAD_STACK_SIZE, (size_t)STACK_SIZE, MHD_OPTION_NOTIFY_COMPLETED,
+		handle_completed, s, MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, NULL,
+		MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END);
 }
 
 static struct http_server *server_new(const struct http_config *config)
@@ -488,6 +514,11 @@ static struct http_server *server_new(const struct http_config *config)
 
 	if (!s)
 		return NULL;
+	s->connections = connections_new(config->connections_max, config->connections_per_peer);
+	if (!s->connections) {
+		free(s);
+		return NULL;
+	}
 	s->config = *config;
 	s->budgets[CALL_BODIES].max = config->memory_max;
 	s->budgets[CALL_BODIES].strangers_max = config->memory_max / STRANGERS_PART;
@@ -547,6 +578,7 @@ void http_server_stop(struct http_server *s)
 	quiesce(s);
 	for (size_t i = 0; i < s->daemons_len; i++)
 		MHD_stop_daemon(s->daemons[i]);
+	connections_free(s->connections);
 	(void)pthread_cond_destroy(&s->freed);
 	(void)pthread_mutex_destroy(&s->lock);
 	free(s);

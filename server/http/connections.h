@@ -1,0 +1,28 @@
+/* connections.h - who holds the connections that there may be.
+ *
+ * Until a connection has shown a secret that is good, it is a stranger's, and anybody can open such ones.  Strangers may have half of all, and gain
+ * nothing by holding on: where there is no more room, for them or for their address, the one that came first gives way, those without a whole
+ * head of a request before those with one.  So a flood, half-open handshakes and heads that never end keep nobody out who asks at once.
+ * Connections that were known once are not touched.  Thread-safe. */
+#ifndef SERVER_HTTP_CONNECTIONS_H
+#define SERVER_HTTP_CONNECTIONS_H
+#include <stdbool.h>
+#include <sys/socket.h>
+
+struct connections;
+struct connection;
+
+/* NULL: out of memory.  `max` at one time, of them `max_per_peer` from one address (IPv6: from one network of 64 bits). */
+struct connections *connections_new(unsigned max, unsigned max_per_peer);
+/* All of its connections must have been closed. */
+void connections_free(struct connections *c);
+
+/* A new one, whose socket is shut down now, by this call, if it is one too many itself; or later, while it is a stranger's.  NULL: out of memory,
+ * it is shut down.  `fd` must stay open until connection_closed. */
+struct connection *connection_opened(struct connections *c, const struct sockaddr *peer, int fd);
+void connection_closed(struct connections *c, struct connection *one);
+/* The head of a request is there; or it has ended. */
+void connection_asks(struct connections *c, struct connection *one, bool asks);
+/* It has shown a secret that is good. */
+void connection_known(struct connections *c, struct connection *one);
+#endif
