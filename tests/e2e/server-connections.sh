@@ -68,8 +68,6 @@ stop_server
 
 start_server --connections 12 --connections-per-peer 12
 port=${URL##*:}
-mkfifo "$TAP_TMP/pipe"
-exec {pipe}<>"$TAP_TMP/pipe"
 slow_head() # a byte now and then, so that it is never idle
 {
 	{
