@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 # A machine with a card and a controller that have no driver, and a card whose driver finds no firmware: screen, serial line and
-# server say so, with what to look for.  It has two paths to one disk as well, which are one for the server, and of which one goes away in the
-# middle of a capture.
+# server say so, with what to look for.  It has two paths to one disk as well, which are one for the server, and of which the one that is in use
+# goes away in the middle of a capture.  Machines with too little memory say so before that.
 . "$(dirname "$0")/../lib/tap.sh"
 . "$(dirname "$0")/../lib/lan.sh"
 . "$(dirname "$0")/../lib/migration.sh"
@@ -11,12 +11,24 @@ requires qemu-system-x86_64 ip dnsmasq jq
 net=$TOP/build/netboot
 [ -e "$net/vmlinuz" ] || bail_out "no build/netboot: make netboot"
 
+# ---- memory that is missing
+lean='console=tty0 console=ttyS0,115200 quiet'
+ok "a machine of 256 MiB" vm_start lean - --kernel "$net/vmlinuz" --initrd "$net/initramfs.img" --append "$lean" --mem 256 --no-reboot
+ok "says that this is too little, and how much it has" vm_wait lean 240 'TOO LITTLE MEMORY: [12][0-9][0-9] MiB are left beside the kernel, and Hoist wants a machine with 512 MiB'
+ok "and goes on" vm_wait lean 120 'hoist: starting the agent'
+vm_stop lean
+ok "one of 160 MiB" vm_start tiny - --kernel "$net/vmlinuz" --initrd "$net/initramfs.img" --append "$lean" --mem 160 --no-reboot
+ok "has no room for the image" vm_wait tiny 240 'Initramfs unpacking failed: write error'
+ok "and says so last" vm_wait tiny 120 'No working init found'
+vm_stop tiny
+
+# ---- what has no driver, or no firmware
 ok "a LAN" lan_up lan
 ok "a server" server_up lan
 ok "settings for it" hoist lan iso --in "$net/settings.cpio" --out "$TAP_TMP/settings.cpio" --new-token
 cat "$net/initramfs.img" "$TAP_TMP/settings.cpio" >"$TAP_TMP/initrd"
 truncate -s 16M "$TAP_TMP/good.img" "$TAP_TMP/hidden.img"
-head -c 40M /dev/urandom >"$TAP_TMP/two.img"
+head -c 60M /dev/urandom >"$TAP_TMP/two.img"
 before=$(sha256sum <"$TAP_TMP/two.img")
 # way N: a path to that disk over a controller of its own; slow, so that there is a middle.
 way()
@@ -52,14 +64,23 @@ is "$(disks .wwn)" '[null,"naa.5000c5000000beef"]' "and its name"
 said '2 paths lead to the disk wwn:naa.5000c5000000beef: they are used as one' "the console says so"
 like "$shown" 'wwn:naa.5000c5000000beef +dm-0, 2 paths' "and the server"
 
-# The path that is in use goes in the middle.
+# The path that is in use goes in the middle: QEMU knows which one it is.
+read_by() { vm_qmp poor query-blockstats | jq "[.. | objects | select(.device == \"way$1\") | .stats.rd_bytes][0]"; }
+start=("$(read_by 0)" "$(read_by 1)")
 hoist lan capture "$machine" --image two --disk wwn:naa.5000c5000000beef >"$TAP_TMP/job"
 progress() { [ "$(hoist lan jobs --json | jq '.jobs[0].done // 0')" -gt 4000000 ]; }
 ok "a capture is under way" wait_for 120 progress
-ok "a path goes away" vm_qmp poor device_del '{"id":"path0"}'
+middle=("$(read_by 0)" "$(read_by 1)")
+used=$((middle[1] - start[1] > middle[0] - start[0]))
+other=$((1 - used))
+diag "read so far: $((middle[0] - start[0])) bytes over the first path, $((middle[1] - start[1])) over the second"
+ok "over one of the two paths" test $((middle[used] - start[used])) -ge 4000000
+ok "and not over the other" test $((middle[other] - start[other])) -lt 100000
+ok "the path in use goes away" vm_qmp poor device_del "{\"id\":\"path$used\"}"
 job_is_over() { hoist lan jobs --json | jq -e '.jobs[0].state | IN("done", "failed", "cancelled")' >/dev/null; }
 ok "the job ends" wait_for 240 job_is_over
 is "$(hoist lan jobs --json | jq -r '.jobs[0].state')" 'done' "and is done"
+ok "the rest was read over the other path" test $(($(read_by $other) - middle[other])) -ge 10000000
 report=$(hoist lan image show two@1 --json)
 diag "$(jq -c '[.disks[0], .report.disks[0].counters]' <<<"$report")"
 is "$(jq -c '.report.disks[0].counters | [.locked, .writes[0] == .writes[1]]' <<<"$report")" '[true,true]' "the disk was locked, and not written to"
