@@ -1,4 +1,5 @@
 /* What goes into the store comes out of it. */
+#include <dirent.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -201,6 +202,64 @@ static void test_workers(void)
 	workers_stop(c.workers);
 }
 
+/* ---- connections to the index */
+
+static unsigned index_descriptors(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	const struct dirent *e;
+	unsigned n = 0;
+
+	while (dir && (e = readdir(dir))) { /* NOLINT(concurrency-mt-unsafe) */
+		char to[512];
+		ssize_t len = readlinkat(dirfd(dir), e->d_name, to, sizeof(to) - 1);
+
+		to[len < 0 ? 0 : len] = '\0';
+		n += strstr(to, "/objects.db") && !strstr(to, "-shm");
+	}
+	if (dir)
+		(void)closedir(dir);
+	return n;
+}
+
+static void *one_more(void *arg)
+{
+	struct db *db = arg;
+	struct db_reader *r = NULL;
+	struct err err;
+
+	if (db_reader_get(db, &r, &err) == 0)
+		db_reader_put(db, r);
+	return r;
+}
+
+/* They are opened when they are needed, and kept: there must be an end to it. */
+static void test_connections(void)
+{
+	struct store *s;
+	struct db_reader *readers[DB_READERS] = {NULL};
+	pthread_t thread;
+	struct err err;
+	bool good = true;
+	void *got = NULL;
+
+	tree_remove(fixture_data);
+	s = fixture_open(false);
+	for (size_t i = 0; i < DB_READERS; i++)
+		good = db_reader_get(&s->db, &readers[i], &err) == 0 && good;
+	ok(good && index_descriptors() == 2 * (1 + DB_READERS),
+	   "each connection to the index has two descriptors");
+	good = pthread_create(&thread, NULL, one_more, &s->db) == 0;
+	for (size_t i = 0; i < DB_READERS; i++)
+		db_reader_put(&s->db, readers[i]);
+	if (good)
+		(void)pthread_join(thread, &got);
+	ok(got && index_descriptors() == 2 * (1 + DB_READERS),
+	   "who comes when all are in use waits for one of them");
+	store_close(s);
+	ok(index_descriptors() == 0, "all are closed with the store");
+}
+
 int main(void)
 {
 	struct sample *x = sample_new(1, &sample_small);
@@ -212,6 +271,7 @@ int main(void)
 	test_overlap();
 	test_open();
 	test_workers();
+	test_connections();
 	fixture_end();
 	sample_free(x);
 	return done();
