@@ -27,8 +27,9 @@
 
 #define REJOIN_MS 30000 /* should netlink have lost a message */
 
-/* Answers to datagrams: two a second to one address, a hundred to all. */
-static const struct rate_limits answer_limits = {4, 2000, 200, 100000};
+/* Answers to datagrams, which are shorter than what they answer: two a second to one address; to all so many that who asks every few seconds is
+ * heard in a flood from addresses that are made up. */
+static const struct rate_limits answer_limits = {4, 2000, 2000, 1000000};
 
 enum { FD_V4, FD_V6, FD_NETLINK, FD_STOP, FD_COUNT };
 

@@ -19,7 +19,8 @@ struct http_config {
 	unsigned connections_max;	 /* per listening address */
 	unsigned connections_per_peer;
 	unsigned inactivity_s;
-	unsigned body_s; /* a body may take so long, and a second more for each HTTP_BODY_RATE bytes */
+	unsigned
+		body_s; /* a body may take so long, and a second more for each HTTP_BODY_RATE bytes */
 #define HTTP_BODY_RATE 4096u
 	uint64_t
 		memory_max; /* bytes of all bodies at one time, requests' and answers'; as much again for parsed JSON */

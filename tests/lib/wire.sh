@@ -6,6 +6,7 @@
 #	wire_say COMMAND...		see bad-wire --help
 #	wire_count N			the Nth of its numbers: 1 bytes to the server, 2 from it, 3 connections, 4 resets, 5 turns
 #	wire_down
+# WIRE_RECORD is a file for all that comes by; WIRE_TO, an ADDR:PORT in the place of $URL.
 WIRE_PID=
 wire_up()
 {
@@ -14,8 +15,8 @@ wire_up()
 	port=$(perl -MIO::Socket::INET -e 'print IO::Socket::INET->new(Listen => 1, LocalAddr => "127.0.0.1")->sockport')
 	rm -f "$TAP_TMP/wire.fifo" "$TAP_TMP/wire.stat"
 	mkfifo "$TAP_TMP/wire.fifo"
-	"$@" "$TOP/tests/lib/bad-wire" --listen "${WIRE_ADDRESS:-127.0.0.1}:$port" --to "${URL#https://}" --stat "$TAP_TMP/wire.stat" \
-		--seed "${seed:-1}" <"$TAP_TMP/wire.fifo" 2>>"$TAP_TMP/wire.log" &
+	"$@" "$TOP/tests/lib/bad-wire" --listen "${WIRE_ADDRESS:-127.0.0.1}:$port" --to "${WIRE_TO:-${URL#https://}}" --stat "$TAP_TMP/wire.stat" \
+		--seed "${seed:-1}" ${WIRE_RECORD:+--record "$WIRE_RECORD"} <"$TAP_TMP/wire.fifo" 2>>"$TAP_TMP/wire.log" &
 	WIRE_PID=$!
 	exec 9>"$TAP_TMP/wire.fifo"
 	WIRE_URL=https://${WIRE_ADDRESS:-127.0.0.1}:$port
