@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Filesystems that have lived are captured through a real server and restored: what was in use is there, byte for byte, and what was deleted
 # is neither on the restored disks nor in the store; with --all-blocks it is.
-# shellcheck disable=SC2034
+# shellcheck disable=SC2034,SC2154 # names, kind, how are of filesystems.sh
 . "$(dirname "$0")/../lib/tap.sh"
 . "$TOP/tests/lib/usage.sh"
 . "$(dirname "$0")/../lib/server.sh"
@@ -15,22 +15,10 @@ requires curl jq xxd cmp blkid openssl sgdisk mke2fs debugfs e2fsck mkfs.xfs xfs
 cd "$TAP_TMP" || exit
 ok "files" fs_sources
 
-# ---- the sources: NAME KIND SIZE OPTION...; how each is copied is in $how
-declare -A kind=() how=()
-names=()
-while read -r name is_copied type size options; do
-	# shellcheck disable=SC2086
-	"fs_make_$type" "$name.img" "$size" $options >made.log 2>&1
-	case $? in
-	0) pass "$name: made" ;;
-	77) skip 1 "$name cannot be had here"; continue ;;
-	*) fail "$name: made"; diag "$(tail -n 5 made.log)"; continue ;;
-	esac
-	names+=("$name")
-	kind[$name]=$type
-	how[$name]=$is_copied
-	case $name in unknown | unclean) continue ;; esac
-	ok "$name: there is stale data on it" fs_has_stale "$name.img"
+# ---- the sources: NAME HOW KIND SIZE OPTION...
+while read -r line; do
+	# shellcheck disable=SC2086 # words
+	fs_add $line
 done <<-END
 	ext2 map ext 70M -t ext2 -b 1024
 	ext3 map ext 90M -t ext3
@@ -40,7 +28,7 @@ done <<-END
 	xfs-4 map xfs 320M -m crc=0
 	btrfs map btrfs 300M
 	ntfs map ntfs 100M -c 4096
-	fat12 map fat12 12M -F 12 -s 8
+	fat12 map fat 30M -F 12 -s 16
 	fat16 map fat 80M -F 16 -s 4
 	fat32 map fat 100M -F 32 -s 1
 	exfat map exfat 100M -c 4K
@@ -74,43 +62,11 @@ yes "$FS_STALE" | head -c $((20 << 20)) | dd of=parts.img bs=1M seek=150 conv=no
 names+=(parts)
 kind[parts]=none
 
-disks() { local n; for n in "${names[@]}"; do printf -- '--disk\n%s%s.img\n' "$1" "$n"; done; }
-mapfile -t sources < <(disks '')
-mapfile -t targets < <(disks t-)
-place() { local i; for i in "${!names[@]}"; do [ "${names[i]}" = "$1" ] && echo "$i"; done; }
-sum_sources() { openssl dgst -sha256 "${names[@]/%/.img}"; } # much faster than sha256sum
+mapfile -t sources < <(fs_disks '')
+mapfile -t targets < <(fs_disks t-)
 
-# What each shall be: the source with zeros for whatever the map does not call used.
-expect()
-{
-	local i
-	map "${names[@]/%/.img}"
-	for i in "${!names[@]}"; do
-		rm -f "e-${names[i]}.img"
-		keep "${names[i]}.img" "e-${names[i]}.img" "$i" || return
-	done
-}
-# restored ROUND NAME...: every target is what it shall be; of those named also by its own checker and file by file.
-restored()
-{
-	local n
-	for n in "${names[@]}"; do
-		ok "$1, $n: restored, it is the source with zeros for what is free" cmp "e-$n.img" "t-$n.img" || continue
-		nok "$1, $n: ... without the stale data" fs_has_stale "t-$n.img"
-		[[ "${kind[$n]}" = none || " ${*:2} " != *" $n "* ]] && continue
-		ok "$1, $n: ... its checker finds no fault" "fs_check_${kind[$n]}" "t-$n.img"
-		if "fs_sums_${kind[$n]}" "$n.img" >want.sums 2>/dev/null; then
-			"fs_sums_${kind[$n]}" "t-$n.img" >got.sums
-			ok "$1, $n: ... every file is as it was ($(wc -l <want.sums) of them)" cmp want.sums got.sums
-		fi
-	done
-}
-plain_store() { find "$DATA/store/packs" -type f -print0 | xargs -0 "$WIRE" plain; }
-store_has_stale() { plain_store | grep -qa "$FS_STALE"; }
-packs_at_least() { [ "$(find "$DATA/store/packs" -type f | wc -l)" -ge "$1" ]; }
-
-ok "what is to be expected" expect
-sums=$(sum_sources)
+ok "what is to be expected" fs_expect
+sums=$(fs_sum_all)
 start_server
 make_token
 
@@ -125,8 +81,8 @@ ok "killed and started again the capture ends" job_wait 200
 is "$(field .state)" "done" "well" || diag "$BODY"
 report=$(field .report)
 log=$(field '.log | join("\n")')
-is "$(sum_sources)" "$sums" "the sources are as they were"
-nok "nothing stale is in the store" store_has_stale
+is "$(fs_sum_all)" "$sums" "the sources are as they were"
+nok "nothing stale is in the store" fs_store_has_stale
 ok "... and what is in use is" sh -c "\"$WIRE\" plain \$(find '$DATA/store/packs' -type f) | grep -qa '^file 7, '"
 is "$(field '.total + .skipped')" "$(field '[.report.disks[].size] | add')" "what is in use and what is not are all"
 is "$(field .total)" "$(field '[.report.disks[].used_bytes] | add')" "the job counts what is in use"
@@ -136,9 +92,9 @@ is "$(field .all_blocks)" false "the job says that it was not all"
 # ---- the report and the log say what was copied, and why
 for n in "${names[@]}"; do
 	[ "$n" = parts ] && continue
-	disk=$(jq ".disks[$(place "$n")]" <<<"$report")
+	disk=$(jq ".disks[$(fs_place "$n")]" <<<"$report")
 	is "$(jq -r '.map.partitions[0].how' <<<"$disk")" "${how[$n]}" "$n: the report says how"
-	is "$(jq -r '.used_bytes' <<<"$disk")" "$(get ".[$(place "$n")].copied")" "$n: it is what hoist-agent map says"
+	is "$(jq -r '.used_bytes' <<<"$disk")" "$(get ".[$(fs_place "$n")].copied")" "$n: it is what hoist-agent map says"
 	is "$(jq -r '.read_bytes <= .used_bytes * 1.5 + 4194304 or .used_bytes == .size' <<<"$disk")" true "$n: little else was read"
 	case ${how[$n]} in
 	raw) is "$(jq -r '.used_bytes == .size and .skipped_bytes == 0' <<<"$disk")" true "$n: all was copied" ;;
@@ -150,7 +106,7 @@ like "$log" "disk 'file:unclean.img' \(ext4\): copied whole, 80.0 MiB: .*journal
 like "$log" "disk 'file:swap.img' \(swap\): only its header is copied" "... and of what only the header"
 like "$log" "disk 'file:parts.img', partition 4 \(ext4\): copied whole" "... by partition"
 like "$(cat src.log)" "disk 'file:unknown.img' .*copied whole, 9.0 MiB: " "the machine's own console too"
-disk=$(jq ".disks[$(place parts)]" <<<"$report")
+disk=$(jq ".disks[$(fs_place parts)]" <<<"$report")
 is "$(jq -r '.map.table + " " + ([.map.partitions[] | "\(.number):\(.how)"] | join(" "))' <<<"$disk")" \
 	"gpt 1:map 2:header 3:raw 4:raw" "the report tells the partitions apart"
 is "$(jq -r '[.map.partitions[] | .why != "" or .how == "map"] | all' <<<"$disk")" true "... with a reason for each"
@@ -170,8 +126,8 @@ ok "the target appears" wait_for 60 machine_is_idle dst
 ok "a restore is ordered" order '{"kind":"restore","machine":"dst","image":"used","end":"stay"}'
 ok "it ends" job_wait 200
 is "$(field .state)" "done" "well" || diag "$BODY"
-restored first "${names[@]}"
-is "$(allocated t-swap.img) $(field ".report.disks[$(place swap)].zeroed_bytes")" "$(allocated e-swap.img) 0" "what is free takes no room in a sparse file"
+fs_restored first "${names[@]}"
+is "$(allocated t-swap.img) $(field ".report.disks[$(fs_place swap)].zeroed_bytes")" "$(allocated e-swap.img) 0" "what is free takes no room in a sparse file"
 
 # ---- files come and go, the next capture is of another map; the target has the former version
 aged=()
@@ -179,7 +135,7 @@ for n in "${names[@]}"; do
 	"fs_age_${kind[$n]}" "$n.img" 2>/dev/null && aged+=("$n")
 done
 ok "some have lived on (${aged[*]})" test ${#aged[@]} -ge 4
-ok "what is to be expected then" expect
+ok "what is to be expected then" fs_expect
 nok "... is something else" cmp -s e-ext4.img t-ext4.img
 # and one that holds only what has nothing to do with it
 openssl enc -aes-128-ctr -K 1 -iv 0 -in /dev/zero 2>/dev/null | head -c "$(stat -c %s ext3.img)" >t-ext3.img
@@ -189,23 +145,23 @@ is "$STATUS_CLI" 0 "a second capture is done" || diag "$ERR"
 like "$OUT" "^captured used@2: 2\.[0-9] GiB of disks \([0-9.]+ [MG]iB free and left out\), .* sent$" "the command says what was left out"
 like "$ERR" "note: file:unclean.img \(ext4\): copied whole, .*journal has to be replayed" "... and what was copied whole, and why"
 stop_agent dst
-old=$(fingerprint_of dst "$(place swap)")
+old=$(fingerprint_of dst "$(fs_place swap)")
 start_agent dst "${targets[@]}" # for the fingerprints of what is there now
-is_back() { machine_is_idle dst && [ "$(fingerprint_of dst "$(place swap)")" != "$old" ]; }
+is_back() { machine_is_idle dst && [ "$(fingerprint_of dst "$(fs_place swap)")" != "$old" ]; }
 ok "the target is back" wait_for 60 is_back
 api GET /v1/machines/dst
 mapfile -t prints < <(field '.disks[].fingerprint')
 cli restore used dst --end stay --wait "${prints[@]/#/--overwrite=}"
 is "$STATUS_CLI" 0 "it is restored over what was there" || diag "$ERR"
-restored second ext3 ext4 xfs lvm swap
-nok "nothing stale is in the store after all" store_has_stale
+fs_restored second ext3 ext4 xfs lvm swap
+nok "nothing stale is in the store after all" fs_store_has_stale
 
 # ---- all blocks: the stale data is there (which also shows that the checks above can see it)
 cli capture src --image all --all-blocks --disk file:ext4.img --disk file:swap --wait
 is "$STATUS_CLI" 0 "all blocks are captured" || diag "$ERR"
 unlike "$OUT" "left out" "nothing is left out"
 like "$ERR" "note: file:ext4.img: copied whole, 100.0 MiB: all blocks were ordered" "and that is said"
-ok "the stale data is in the store" store_has_stale
+ok "the stale data is in the store" fs_store_has_stale
 cli jobs --json
 is "$(jq '.jobs[0].all_blocks' <<<"$OUT")" true "the job says so"
 truncate -s 100M a-ext4.img
