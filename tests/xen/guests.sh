@@ -2,6 +2,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Real Xen: a Debian dom0 in QEMU, and in it one guest that is captured and three empty ones, HVM, PV and PVH, that receive its image.
 # What is done there is in dom0/steps; its TAP is this test's.
+#	HOIST_XEN_KINDS="hvm"	only these kinds of empty guests (pv pvh hvm)
+#	HOIST_XEN_SHELL=1	a root shell in dom0 at build/xen/shell.sock (socat - UNIX:build/xen/shell.sock), and dom0 runs on after the steps
+#				until /lab/shell is removed there
 . "$(dirname "$0")/../lib/tap.sh"
 requires_root
 requires qemu-system-x86_64 mke2fs e2fsck debugfs fallocate
@@ -20,6 +23,10 @@ cp -r "$TOP/tests/lib" "$lab/tests"
 cp -r "$TOP/tests/xen/dom0" "$lab/tests/xen"
 ln -s tests/xen/dom0/init "$lab/init"
 cp "$bin/server/hoist" "$bin/server/hoist-server" "$lab/build/release/server"
+# With the libraries of the machine that they were linked on; dom0 has no others than it needs itself.
+mkdir "$lab/lib"
+"$TOP/scripts/elf-deps" "$bin/server/hoist" "$bin/server/hoist-server" >libraries || bail_out "not all libraries are here"
+grep -vE '/(lib(c|m)\.so|ld-linux)' libraries | xargs cp -Lt "$lab/lib" || bail_out "not all libraries are here"
 cp "$TOP/build/hoist.iso" "$lab/build"
 cp -r "$TOP/build/netboot" "$lab/build"
 cp --sparse=always "$TOP/build/guest/guest.img" "$lab/build/guest.img"
@@ -53,6 +60,12 @@ slim()
 	fallocate -p -o ${root_mib}MiB -l ${root_mibs}MiB "$1"
 	dd if=root.img of="$1" bs=1M seek=$root_mib conv=notrunc,sparse status=none && rm -r root root.img
 }
+echo "${HOIST_XEN_KINDS:-pv pvh hvm}" >"$lab/kinds"
+shell=()
+if [ "${HOIST_XEN_SHELL:-}" = 1 ]; then
+	touch "$lab/shell"
+	shell=(-chardev "socket,id=shell,path=$TOP/build/xen/shell.sock,server=on,wait=off" -device "pci-serial,chardev=shell")
+fi
 slim "$lab/build/guest.img" >slim.log 2>&1 || bail_out "the guest's disk: $(tail -n 3 slim.log)"
 truncate -s 16G lab.img
 mke2fs -q -t ext4 -L lab -d "$lab" lab.img || bail_out "no disk for the lab"
@@ -64,7 +77,7 @@ timeout -k 10 "$limit" qemu-system-x86_64 -nodefaults -M q35 -accel 'tcg,thread=
 	-kernel "$host.xen" -append 'dom0_mem=1536M console=com1 com1=115200,8n1 mwait-idle=0 max_cstate=0' \
 	-initrd "$host.vmlinuz root=LABEL=xenhost rw console=hvc0 quiet init=/sbin/lab,$host.initrd" \
 	-drive "file=$host.img,format=raw,if=ide,snapshot=on" -drive "file=lab.img,format=raw,if=ide,cache=unsafe,discard=unmap" \
-	-serial file:xen.log -serial file:tap.log >qemu.log 2>&1 &
+	-serial file:xen.log -serial file:tap.log "${shell[@]}" >qemu.log 2>&1 &
 qemu=$!
 # shellcheck disable=SC2317 # called at exit
 stop_host() { [ -z "$qemu" ] || kill "$qemu"; }
