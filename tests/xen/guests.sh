@@ -82,11 +82,13 @@ qemu=$!
 # shellcheck disable=SC2317 # called at exit
 stop_host() { [ -z "$qemu" ] || kill "$qemu"; }
 cleanup_fn stop_host
-# As it comes: a run takes a quarter of an hour and more.
+# As it comes: a run takes half an hour and more.  In the background, so that a signal ends the test at once, and QEMU with it.
 touch tap.log
-tail -f -n +1 --pid=$qemu tap.log | tr -d '\r'
+tail -f -n +1 --pid=$qemu tap.log | sed -u 's|\r$||' &
+shown=$!
 wait $qemu
 status=$? qemu=
+wait $shown
 failed=0
 
 # Half a test is none: there must be the plan, and as many results.
