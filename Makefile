@@ -351,6 +351,7 @@ SERVER_SRC := \
 	server/fleet/pace.c \
 	server/fleet/pairing.c \
 	server/fleet/plan.c \
+	server/fleet/report.c \
 	server/fleet/rule.c \
 	server/fleet/secrets.c \
 	server/fleet/view.c \

@@ -150,12 +150,36 @@ char *job_take_line(struct job *j)
 	return line;
 }
 
+/* What there is of the present phase goes into its span.  The lock is held. */
+static void settle_span(struct job *j, struct job_span spans[static JOB_PHASES], uint64_t now_ms)
+{
+	struct job_span *s = &spans[j->progress.phase];
+
+	if (!s->was)
+		return;
+	s->ms += now_ms - j->phase_ms;
+	s->done = j->progress.done;
+}
+
 void job_start_phase(struct job *j, enum job_phase phase, uint64_t total)
 {
+	uint64_t now_ms = clock_ms();
+
 	(void)pthread_mutex_lock(&j->lock);
+	settle_span(j, j->spans, now_ms);
+	j->spans[phase].was = true;
+	j->phase_ms = now_ms;
 	j->progress.phase = phase;
 	j->progress.done = 0;
 	j->progress.total = total;
+	(void)pthread_mutex_unlock(&j->lock);
+}
+
+void job_get_spans(struct job *j, struct job_span ret[static JOB_PHASES])
+{
+	(void)pthread_mutex_lock(&j->lock);
+	memcpy(ret, j->spans, sizeof(j->spans));
+	settle_span(j, ret, clock_ms());
 	(void)pthread_mutex_unlock(&j->lock);
 }
 

@@ -13,6 +13,7 @@
 #include "common/message.h"
 
 enum job_phase { PHASE_CHECK, PHASE_CAPTURE, PHASE_RESTORE, PHASE_VERIFY, PHASE_FINISH };
+#define JOB_PHASES 5u
 const char *job_phase_name(enum job_phase p);
 
 /* rescue_passes.c */
@@ -34,6 +35,13 @@ struct job_progress {
 	uint64_t read_errors; /* reads that failed while there was something to be saved */
 	enum rescue_pass rescue_pass; /* that is at work */
 	enum meter_place bottleneck;  /* of late; METER_NOWHERE: not known */
+};
+
+/* How long a phase took, and how far it came. */
+struct job_span {
+	bool was; /* there was one */
+	uint64_t ms;
+	uint64_t done; /* bytes of disk */
 };
 
 enum job_stop {
@@ -59,7 +67,9 @@ struct job {
 
 	pthread_mutex_t lock; /* over all below */
 	struct job_progress progress;
-	char code[JOB_CODE_SIZE]; /* why it failed; "" = not yet known */
+	struct job_span spans[JOB_PHASES]; /* of phases that are over */
+	uint64_t phase_ms;		   /* when the present one began, if its span `was` */
+	char code[JOB_CODE_SIZE];	   /* why it failed; "" = not yet known */
 	char *lines[JOB_LINES_MAX];
 	size_t lines_first, lines_len;
 	uint64_t lines_dropped;
@@ -95,6 +105,8 @@ void job_say(struct job *j, const char *fmt, ...) __attribute__((format(printf, 
 char *job_take_line(struct job *j);
 
 void job_start_phase(struct job *j, enum job_phase phase, uint64_t total);
+/* Of all phases, the present one as far as it is. */
+void job_get_spans(struct job *j, struct job_span ret[static JOB_PHASES]);
 void job_set_disk(struct job *j, uint32_t disk);
 void job_set_skipped(struct job *j, uint64_t skipped);
 /* Each is added to what there is. */

@@ -198,6 +198,16 @@ struct id ledger_group(struct ledger *l, uint64_t g)
 	return id;
 }
 
+void ledger_put_group(struct ledger *l, uint64_t g, const struct id *nodes)
+{
+	struct id id = group_id(nodes, group_length(l->size, g));
+
+	(void)pthread_mutex_lock(&l->lock);
+	assert(g < l->groups_len && !id_is_zero(&l->groups[g].id));
+	l->groups[g].id = id;
+	(void)pthread_mutex_unlock(&l->lock);
+}
+
 bool ledger_reopen(struct ledger *l, uint64_t g)
 {
 	bool is_complete;

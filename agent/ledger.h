@@ -41,6 +41,8 @@ bool ledger_set(struct ledger *l, const struct window_range *w, const struct id 
 
 /* Group `g` is complete. */
 struct id ledger_group(struct ledger *l, uint64_t g);
+/* The windows of group `g`, which is complete, have these nodes after all. */
+void ledger_put_group(struct ledger *l, uint64_t g, const struct id *nodes);
 /* Nothing of group `g` is known any more.  False, and nothing happens, if it was not complete. */
 bool ledger_reopen(struct ledger *l, uint64_t g);
 

@@ -204,23 +204,25 @@ void restore_free(struct restore *r)
 	free(r);
 }
 
-/* All nodes were seen: are they those of the image that was ordered? */
-static int check_root(const struct restore *r, struct err *err)
+/* All nodes were seen, and are in `l`: are they those of the image that was ordered? */
+static int check_root(const struct restore *r, struct ledger *l, const char *what,
+		      struct id *ret_root, struct err *err)
 {
 	const struct order_disk *o = r->setup.order;
-	struct id root = ledger_root(r->written, &o->source, o->unreadable, o->unreadable_len);
+	struct id root = ledger_root(l, &o->source, o->unreadable, o->unreadable_len);
 	char want[ID_TEXT_SIZE], got[ID_TEXT_SIZE];
 
-	if (id_equal(&root, &o->root))
+	if (id_equal(&root, &o->root)) {
+		*ret_root = root;
 		return 0;
+	}
 	id_to_text(&o->root, want);
 	id_to_text(&root, got);
 	return job_blame(
 		r->setup.job, "verify_failed",
 		err_set(err, -EBADMSG,
-			"what the server sent is not the image that was ordered: its root is "
-			"%s, and should be %s",
-			got, want));
+			"%s is not the image that was ordered: its root is %s, and should be %s",
+			what, got, want));
 }
 
 static int run_pass(struct restore *r, int (*run)(void *ctx, unsigned worker, struct err *err),
@@ -243,6 +245,7 @@ static int run_pass(struct restore *r, int (*run)(void *ctx, unsigned worker, st
 
 int restore_write(struct restore *r, struct restore_counts *ret, struct err *err)
 {
+	struct id root;
 	int e;
 
 	r->counts = (struct restore_counts){0};
@@ -250,19 +253,26 @@ int restore_write(struct restore *r, struct restore_counts *ret, struct err *err
 	if (e == 0)
 		e = job_blame(r->setup.job, "write_error", blk_flush(r->setup.target, err));
 	if (e == 0)
-		e = check_root(r, err);
+		e = check_root(r, r->written, "what the server sent", &root, err);
 	if (e == 0)
 		*ret = r->counts;
 	return e;
 }
 
-int restore_verify(struct restore *r, struct err *err)
+int restore_verify(struct restore *r, struct id *ret_root, struct err *err)
 {
 	int e = job_blame(r->setup.job, "write_error", blk_drop_cache(r->setup.target, err));
 
 	if (e == 0)
 		e = run_pass(r, restore_verify_run, &r->read, err);
+	if (e == 0)
+		e = check_root(r, r->read, "what was read again from the target", ret_root, err);
 	ledger_free(r->read);
 	r->read = NULL;
 	return e;
+}
+
+uint64_t restore_bytes_read(const struct restore *r)
+{
+	return atomic_load(&r->bytes_read);
 }

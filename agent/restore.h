@@ -47,6 +47,9 @@ static inline void restore_freep(struct restore **r)
 /* Make the target hold what the image does, and check that the image is the one ordered.  On return all is on stable storage.
  * Stopped or failed at any point it may be done again, and then writes only what is still different. */
 int restore_write(struct restore *r, struct restore_counts *ret, struct err *err) MUST_CHECK;
-/* After restore_write: read all of it again from the medium and compare.  -EBADMSG (verify_failed) with the place. */
-int restore_verify(struct restore *r, struct err *err) MUST_CHECK;
+/* After restore_write: read all of it again from the medium and compare.  -EBADMSG (verify_failed) with the place.
+ * *ret_root is the root that the nodes of what was read make, with the source's geometry and what is missing of it: the order's, or it fails. */
+int restore_verify(struct restore *r, struct id *ret_root, struct err *err) MUST_CHECK;
+/* Bytes of the target, by both. */
+uint64_t restore_bytes_read(const struct restore *r);
 #endif

@@ -3,6 +3,9 @@
  * others are read once more and compared by the node's own cut.  For an image whose windows were cut by another rule gives other ids though its
  * bytes are right.  What gives another id the second time is no medium to rely on, whatever it read the second time.
  *
+ * Each window's id, and so the root at the end, is that of the bytes that were read: of their cut by the rule of today, or of the image's own
+ * cut when each piece of it was found to be what the node says.
+ *
  * Nothing else is read twice, and only a hole of a plain file is not read: that it reads as zeros is the filesystem's word, as good as what it would
  * read to us.  A block device has none (blk_is_hole): what a discard left there is read. */
 #include <errno.h>
@@ -64,6 +67,7 @@ static int read_window(struct verifier *v, uint64_t w, struct id *ret, struct er
 		restore_begin_io(r, v->clock);
 		e = blk_read(r->setup.target, v->buf, length, w * WINDOW_SIZE, err);
 		restore_end_io(r, v->clock);
+		atomic_fetch_add(&r->bytes_read, length);
 	}
 	if (e < 0)
 		return job_blame(r->setup.job, "verify_failed", e);
@@ -94,8 +98,10 @@ static int compare_by_node(struct verifier *v, uint64_t w, const struct peer_byt
 	e = restore_decode_node(v->r, w, node, v->node, &id, err);
 	if (e < 0)
 		return job_blame(v->r->setup.job, "internal", e);
-	if (node_matches(v->node, v->buf, &bad))
+	if (node_matches(v->node, v->buf, &bad)) {
+		v->ids[w % GROUP_WINDOWS] = id; /* as good a description of what was read */
 		return 0;
+	}
 	e = err_set(err, -EBADMSG,
 		    "'%s' does not hold what was written to it: it differs at byte %" PRIu64, name,
 		    w * WINDOW_SIZE + v->node->entries[bad].offset);
@@ -185,7 +191,10 @@ static int check_group(struct verifier *v, uint64_t g, struct err *err)
 					 " on than before",
 					 g * GROUP_WINDOWS));
 	}
-	return each_node(v, g, compare_if_other, err);
+	e = each_node(v, g, compare_if_other, err);
+	if (e == 0)
+		ledger_put_group(r->read, g, v->ids);
+	return e;
 }
 
 static int verify_piece(struct verifier *v, const struct piece *p, struct err *err)

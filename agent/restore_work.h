@@ -25,8 +25,9 @@ struct restore {
 	struct ledger *written; /* the image's node ids, as the server sent them */
 	struct ledger *read;	/* what the target was found to hold; while it is verified */
 	struct restore_plan plan;
-	atomic_bool stop;	     /* one of the workers has failed */
-	pthread_mutex_t target_lock; /* restore_begin_io */
+	atomic_bool stop;		  /* one of the workers has failed */
+	atomic_uint_least64_t bytes_read; /* of the target */
+	pthread_mutex_t target_lock;	  /* restore_begin_io */
 
 	pthread_mutex_t lock; /* over what follows */
 	uint64_t next;	      /* of verification: first window not yet taken */

@@ -77,6 +77,7 @@ static int compare(struct writer_state *s, uint64_t w, struct err *err)
 		restore_begin_io(s->r, s->clock);
 		is_unknown = blk_read(target, s->buf, n->length, offset, &ignored) < 0;
 		restore_end_io(s->r, s->clock);
+		atomic_fetch_add(&s->r->bytes_read, n->length);
 	}
 	s->is_held = !is_hole && !is_unknown;
 	for (uint32_t i = 0; i < n->count; i++) {

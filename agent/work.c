@@ -11,6 +11,7 @@
 
 #include "agent/clock.h"
 #include "agent/peer_http.h"
+#include "common/rate.h"
 
 #define BASE_MEMORY (20u << 20) /* the program, its libraries, the outbox, the tables of flight.c */
 
@@ -145,20 +146,58 @@ static json_t *time_report(const struct meter_times *t)
 	return report;
 }
 
+/* [{"phase", "seconds", "bytes"?, "rate"?}, …] of those that there were; NULL: out of memory. */
+static json_t *phases_report(struct job *job)
+{
+	struct job_span spans[JOB_PHASES];
+	json_t *report = json_array();
+
+	job_get_spans(job, spans);
+	for (unsigned i = 0; report && i < JOB_PHASES; i++) {
+		const struct job_span *s = &spans[i];
+		bool counts = i != PHASE_CHECK && i != PHASE_FINISH;
+		json_t *phase = json_pack("{s:s, s:f}", "phase", job_phase_name(i), "seconds",
+					  (double)s->ms / 1000);
+
+		if (counts && phase)
+			(void)json_object_update_new(
+				phase, json_pack("{s:I, s:I}", "bytes", (json_int_t)s->done, "rate",
+						 (json_int_t)rate_of(s->done, s->ms)));
+		if (!s->was) {
+			json_decref(phase);
+		} else if (json_array_append_new(report, phase) < 0) {
+			json_decref(report);
+			report = NULL;
+		}
+	}
+	return report;
+}
+
+/* Over the whole time. */
+static json_t *rates_report(const struct work *w, const struct job_progress *p, uint64_t ms)
+{
+	return json_pack("{s:I, s:I, s:I, s:I}", "read", (json_int_t)rate_of(w->read_bytes, ms),
+			 "written", (json_int_t)rate_of(w->written_bytes, ms), "data",
+			 (json_int_t)rate_of(p->data, ms), "wire",
+			 (json_int_t)rate_of(p->sent, ms));
+}
+
 static json_t *make_report(const struct work *w, const struct rusage *before, uint64_t start_ms)
 {
 	struct job_progress p = job_get_progress(w->job);
 	struct meter_times times = meter_get(&w->job->meter, clock_us());
+	uint64_t ms = clock_ms() - start_ms;
 	struct rusage now;
 	json_t *report;
 
 	(void)getrusage(RUSAGE_SELF, &now);
-	report = json_pack("{s:s, s:f, s:f, s:f, s:I, s:I, s:I, s:s?, s:o, s:O}", "agent_version",
-			   HOIST_VERSION, "seconds", (double)(clock_ms() - start_ms) / 1000,
-			   "user_seconds", seconds(&now.ru_utime) - seconds(&before->ru_utime),
-			   "system_seconds", seconds(&now.ru_stime) - seconds(&before->ru_stime),
-			   "peak_memory", (json_int_t)now.ru_maxrss * 1024, "data_bytes",
-			   (json_int_t)p.data, "wire_bytes", (json_int_t)p.sent, "bottleneck",
+	report = json_pack("{s:s, s:f, s:o, s:o, s:f, s:f, s:I, s:I, s:I, s:s?, s:o, s:O}",
+			   "agent_version", HOIST_VERSION, "seconds", (double)ms / 1000, "phases",
+			   phases_report(w->job), "rates", rates_report(w, &p, ms), "user_seconds",
+			   seconds(&now.ru_utime) - seconds(&before->ru_utime), "system_seconds",
+			   seconds(&now.ru_stime) - seconds(&before->ru_stime), "peak_memory",
+			   (json_int_t)now.ru_maxrss * 1024, "data_bytes", (json_int_t)p.data,
+			   "wire_bytes", (json_int_t)p.sent, "bottleneck",
 			   meter_place_name(meter_judge(&times, METER_NOWHERE)), "time",
 			   time_report(&times), "disks", w->disks);
 	if (report && w->levels)

@@ -20,6 +20,8 @@ struct work {
 	json_t *levels;		     /* the report's, of a capture; or NULL */
 	/* for the sentence about what is intact */
 	bool has_written;
+	/* for the rates: from, and onto, the disks */
+	uint64_t read_bytes, written_bytes;
 };
 
 enum outcome_kind { OUTCOME_DONE, OUTCOME_FAILED, OUTCOME_CANCELLED, OUTCOME_QUIT };

@@ -182,6 +182,7 @@ static int capture_one(struct work *w, uint32_t n, const struct source_disk *s,
 	}
 	if (r == 0 && report_disk(w, n, s, survey, &source, &result, means) < 0)
 		r = job_blame(w->job, "internal", err_set(err, -ENOMEM, "out of memory"));
+	w->read_bytes += source.bytes_read;
 	source_done(&source);
 	return r;
 }

@@ -20,6 +20,8 @@ struct target_disk {
 	struct blk *blk;
 	struct restore *restore;
 	struct restore_counts counts;
+	bool is_written;
+	struct id root;	 /* of what was read again; zero: not all was, or it was wrong */
 	const char *gpt; /* what became of it, for the report */
 };
 
@@ -102,7 +104,9 @@ static int write_one(struct work *w, uint32_t n, struct target_disk *t,
 		return r;
 	w->has_written = true;
 	say_unreadable(w, &w->order->disks[n], "are written as");
-	return restore_write(t->restore, &t->counts, err);
+	r = restore_write(t->restore, &t->counts, err);
+	t->is_written = r == 0;
+	return r;
 }
 
 static int write_all(struct work *w, struct target_disk *t, const struct crew_peers *peers,
@@ -119,7 +123,7 @@ static int write_all(struct work *w, struct target_disk *t, const struct crew_pe
 	job_say(w->job, "all is written, reading it again");
 	job_start_phase(w->job, PHASE_VERIFY, total);
 	for (uint32_t n = 0; r == 0 && n < len; n++)
-		r = restore_verify(t[n].restore, err);
+		r = restore_verify(t[n].restore, &t[n].root, err);
 	return r;
 }
 
@@ -129,7 +133,6 @@ static void fix_up(struct work *w, struct target_disk *t, uint64_t source_size)
 	struct gpt_fixup f = {.result = GPT_NONE};
 	struct err err;
 
-	t->gpt = "untouched";
 	if (t->disk->size == source_size)
 		return;
 	if (fixup_gpt(t->disk->path, file_sector_size(t->disk), &f, &err) < 0) {
@@ -147,23 +150,41 @@ static void fix_up(struct work *w, struct target_disk *t, uint64_t source_size)
 static int report_disk(struct work *w, uint32_t n, const struct target_disk *t)
 {
 	const struct order_disk *o = &w->order->disks[n];
+	char root[ID_TEXT_SIZE], target_root[ID_TEXT_SIZE];
 
+	id_to_text(&o->root, root);
+	id_to_text(&t->root, target_root);
 	return json_array_append_new(
 		w->disks,
-		json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s}", "source",
-			  o->source_disk, "target", t->disk->id, "path", t->disk->path, "size",
-			  (json_int_t)o->source.size, "target_size", (json_int_t)t->disk->size,
-			  "written_bytes", (json_int_t)t->counts.written, "zeroed_bytes",
-			  (json_int_t)t->counts.zeroed, "kept_bytes", (json_int_t)t->counts.kept,
-			  "fetched_bytes", (json_int_t)t->counts.fetched, "unreadable_bytes",
-			  (json_int_t)unreadable_of(o), "gpt", t->gpt));
+		json_pack("{s:s, s:s, s:s, s:s, s:s?, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s}",
+			  "source", o->source_disk, "target", t->disk->id, "path", t->disk->path,
+			  "root", root, "target_root", id_is_zero(&t->root) ? NULL : target_root,
+			  "size", (json_int_t)o->source.size, "target_size",
+			  (json_int_t)t->disk->size, "written_bytes", (json_int_t)t->counts.written,
+			  "zeroed_bytes", (json_int_t)t->counts.zeroed, "kept_bytes",
+			  (json_int_t)t->counts.kept, "fetched_bytes",
+			  (json_int_t)t->counts.fetched, "unreadable_bytes",
+			  (json_int_t)unreadable_of(o), "gpt", t->gpt ? t->gpt : "untouched"));
 }
 
-/* Close, so that fix-up and kernel can open them; then what is left to do. */
-static int finish_all(struct work *w, struct target_disk *t, uint64_t total, struct err *err)
+/* Of all disks that were written, whatever came after that. */
+static int report_all(struct work *w, const struct target_disk *t)
 {
 	int r = 0;
 
+	for (uint32_t n = 0; n < w->order->disks_len; n++) {
+		if (t[n].restore)
+			w->read_bytes += restore_bytes_read(t[n].restore);
+		w->written_bytes += t[n].counts.written + t[n].counts.zeroed;
+		if (t[n].is_written)
+			r |= report_disk(w, n, &t[n]);
+	}
+	return r;
+}
+
+/* Close, so that fix-up and kernel can open them; then what is left to do. */
+static void finish_all(struct work *w, struct target_disk *t, uint64_t total)
+{
 	job_start_phase(w->job, PHASE_FINISH, total);
 	job_add(w->job, total, 0, 0);
 	for (uint32_t n = 0; n < w->order->disks_len; n++) {
@@ -173,9 +194,7 @@ static int finish_all(struct work *w, struct target_disk *t, uint64_t total, str
 		partitions_reread(t[n].disk->path);
 		say_unreadable(w, &w->order->disks[n], "are");
 		job_add_unreadable(w->job, unreadable_of(&w->order->disks[n]));
-		r |= report_disk(w, n, &t[n]);
 	}
-	return r < 0 ? job_blame(w->job, "internal", err_set(err, -ENOMEM, "out of memory")) : 0;
 }
 
 int work_restore(struct work *w, struct err *err)
@@ -205,7 +224,9 @@ int work_restore(struct work *w, struct err *err)
 	if (r == 0)
 		r = write_all(w, t, &peers, total, err);
 	if (r == 0)
-		r = finish_all(w, t, total, err);
+		finish_all(w, t, total);
+	if (report_all(w, t) < 0 && r == 0)
+		r = job_blame(w->job, "internal", err_set(err, -ENOMEM, "out of memory"));
 	for (uint32_t n = 0; n < o->disks_len; n++) {
 		restore_free(t[n].restore);
 		blk_free(t[n].blk);

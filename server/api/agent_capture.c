@@ -266,11 +266,11 @@ static json_t *finish_answer(const struct seal_result *result, const struct id *
 }
 
 /* What the job remembers of a sealed disk. */
-static struct job_disk_row sealed_row(const struct finish *fin, uint64_t data_bytes)
+static struct job_disk_row sealed_row(const struct finish *fin, const struct seal_result *result)
 {
 	struct job_disk_row d = {.geometry = fin->info.geometry,
-				 .root = fin->root,
-				 .data_bytes = data_bytes,
+				 .root = result->root,
+				 .data_bytes = result->data_bytes,
 				 .sealed = true};
 
 	for (size_t i = 0; i < fin->info.unreadable_len; i++)
@@ -290,11 +290,11 @@ static int seal(struct call *c, struct job *j, uint64_t n, const struct finish *
 	if (r == 0)
 		r = partial_seal(p, &fin->info, &fin->root, &result, err);
 	if (r == 0 && result.missing_len == 0) {
-		sealed = sealed_row(fin, result.data_bytes);
+		sealed = sealed_row(fin, &result);
 		r = job_set_sealed(s->fleet, j, n, &sealed, err);
 	}
 	if (r == 0)
-		call_answer(c, 200, finish_answer(&result, &fin->root));
+		call_answer(c, 200, finish_answer(&result, &result.root));
 	return r;
 }
 

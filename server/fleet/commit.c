@@ -1,6 +1,7 @@
 /* The commit of a capture, in an order that a crash cannot hurt (docs/database.md): first the manifest's bytes are settled in the
  * job's row, then they are written to the store, then one transaction makes the version and ends the job.  Whoever comes back in
  * between does the rest again with the same bytes. */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,23 +45,8 @@ static json_t *disks_json(const struct job *j)
 	return array;
 }
 
-/* What the agent says, and what the server knows of its own. */
-static json_t *report_json(const struct job *j, int64_t now)
-{
-	json_t *report = j->row.report ? json_loads(j->row.report, 0, NULL) : json_object();
-	json_t *server = json_pack("{s:s, s:o, s:o, s:I}", "version", HOIST_VERSION, "started",
-				   view_time(j->row.started), "committed", view_time(now),
-				   "seconds", (json_int_t)(now - j->row.started));
-
-	if (json_object_set_new(report, "server", server) < 0) {
-		json_decref(report);
-		return NULL;
-	}
-	return report;
-}
-
 /* Settle version and manifest in the row; the lock and commit_lock are held. */
-static int settle(struct fleet *f, struct job *j, struct err *err)
+static int settle(struct fleet *f, struct job *j, json_t *roots, struct err *err)
 {
 	CLEANUP_FREE char *report_text = NULL, *text = NULL;
 	CLEANUP_JSON json_t *report = NULL, *manifest = NULL;
@@ -71,14 +57,14 @@ static int settle(struct fleet *f, struct job *j, struct err *err)
 
 	if (r < 0)
 		return r;
-	report = report_json(j, now);
+	report_text = report_complete(&j->row, now, roots);
+	report = report_text ? json_loads(report_text, 0, NULL) : NULL;
 	manifest = json_pack("{s:i, s:s, s:I, s:o, s:s, s:s, s:s, s:O?, s:o, s:O}", "hoist", 1,
 			     "image", j->row.image, "version", (json_int_t)version, "created",
 			     view_time(now), "job", j->row.id, "machine", j->row.machine,
 			     "machine_name", j->row.machine_name, "inventory",
 			     j->machine ? j->machine->inventory : NULL, "disks", disks_json(j),
 			     "report", report);
-	report_text = report ? json_dumps(report, JSON_COMPACT) : NULL;
 	text = manifest ? json_dumps(manifest, JSON_COMPACT) : NULL;
 	if (!report_text || !text)
 		return out_of_memory(err);
@@ -157,15 +143,49 @@ static int end_with(struct fleet *f, struct job *j, struct version_row *v, struc
 	return 0;
 }
 
+/* What was sealed, looked at once more before it becomes a version.  Damaged by now it ends the job: what the disk held cannot be said any more. */
+static int look_again(struct fleet *f, struct job *j, json_t **ret_roots, struct err *err)
+{
+	CLEANUP_JSON json_t *said = NULL;
+	CLEANUP_FREE struct job_disk_row *disks = calloc(j->disks_len, sizeof(*disks));
+	struct err why, ignored;
+	int r;
+
+	if (!disks)
+		return out_of_memory(err);
+	(void)pthread_mutex_lock(&f->lock);
+	memcpy(disks, j->disks, j->disks_len * sizeof(*disks));
+	said = j->row.report ? json_loads(j->row.report, 0, NULL) : NULL;
+	(void)pthread_mutex_unlock(&f->lock);
+	r = report_roots(f, &j->row, disks, j->disks_len, said, ret_roots, &why);
+	if (r == 0)
+		return 0;
+	*err = why;
+	if (r != -ENOENT && r != -EBADMSG)
+		return r;
+	r = err_set(err, API_STORE_DAMAGED,
+		    "The store has lost what was captured before it became a version: %s. "
+		    "Another capture sends it again.",
+		    why.msg);
+	LOCK_FLEET(f);
+	if (job_end(f, j, JOB_FAILED, API_STORE_DAMAGED, err->msg, &ignored) < 0)
+		log_event(LOG_ERROR, "state_failed", "job=%s error=\"%s\"", j->row.id, ignored.msg);
+	return r;
+}
+
 static int commit(struct fleet *f, struct job *j, struct err *err)
 {
+	CLEANUP_JSON json_t *roots = NULL;
 	CLEANUP(version_row_done) struct version_row v = {0};
 	struct id manifest;
 	int r = 0;
 
-	(void)pthread_mutex_lock(&f->lock);
+	/* nobody else settles it meanwhile */
 	if (!j->row.manifest)
-		r = settle(f, j, err);
+		r = look_again(f, j, &roots, err);
+	(void)pthread_mutex_lock(&f->lock);
+	if (r == 0 && !j->row.manifest)
+		r = settle(f, j, roots, err);
 	(void)pthread_mutex_unlock(&f->lock);
 	if (r < 0)
 		return r;

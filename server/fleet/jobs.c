@@ -177,6 +177,7 @@ static void log_end(struct fleet *f, const struct job *j)
 int job_end_as(struct fleet *f, struct job *j, enum job_state state, const char *code,
 	       const char *message, struct err *err)
 {
+	CLEANUP_FREE char *report = NULL;
 	struct job_row old;
 	int r = job_pack_log(j, err);
 
@@ -185,6 +186,10 @@ int job_end_as(struct fleet *f, struct job *j, enum job_state state, const char 
 	old = j->row;
 	j->row.state = state;
 	j->row.ended = fleet_now();
+	if (j->row.started)
+		report = report_complete(&j->row, j->row.ended, NULL);
+	if (report)
+		j->row.report = report;
 	j->row.seq++;
 	(void)snprintf(j->row.code, sizeof(j->row.code), "%s", code);
 	(void)snprintf(j->row.message, sizeof(j->row.message), "%s", message);
@@ -193,6 +198,9 @@ int job_end_as(struct fleet *f, struct job *j, enum job_state state, const char 
 		j->row = old;
 		return r;
 	}
+	if (report)
+		free(old.report);
+	(void)TAKE_PTR(report); /* it is the row's now */
 	log_end(f, j);
 	job_ended(f, j);
 	return 0;
@@ -542,6 +550,46 @@ static int begin_end(struct fleet *f, const char *machine, const char *id, bool 
 	return 1;
 }
 
+struct ending {
+	enum job_state state;
+	const char *code, *message;
+};
+
+static int end_with_roots(struct fleet *f, struct job *j, const json_t *report,
+			  const struct ending *e, struct err *err)
+{
+	CLEANUP_JSON json_t *full = report ? json_copy((json_t *)report) : json_object();
+	CLEANUP_JSON json_t *roots = NULL;
+	int wrong = 0, r = report_roots(f, &j->row, j->disks, j->disks_len, report, &roots, err);
+
+	if (r < 0)
+		return r;
+	if (json_object_set(full, "roots", roots) < 0)
+		return err_set(err, -ENOMEM, "The server is out of memory; ask again.");
+	if (e->state == JOB_DONE)
+		wrong = report_check_targets(j->disks, j->disks_len, report, err);
+	LOCK_FLEET(f);
+	r = set_report(j, full, err);
+	if (r == 0 && wrong == 0)
+		return job_end_as(f, j, e->state, e->code, e->message, err);
+	if (r == 0)
+		r = job_end(f, j, JOB_FAILED, API_VERIFY_FAILED, err->msg, &(struct err){0});
+	return r < 0 ? r : wrong;
+}
+
+/* The job is held and `committing`. */
+static int end_restore(struct fleet *f, struct job *j, const json_t *report, const struct ending *e,
+		       struct err *err)
+{
+	int r = end_with_roots(f, j, report, e, err);
+
+	LOCK_FLEET(f);
+	j->committing = false;
+	j->progress_ms = fleet_now_ms();
+	job_unref(f, j);
+	return r;
+}
+
 static int commit_capture(struct fleet *f, struct job *j, struct err *err)
 {
 	int r;
@@ -557,42 +605,52 @@ static int commit_capture(struct fleet *f, struct job *j, struct err *err)
 int fleet_job_done(struct fleet *f, const char *machine, const char *id, const json_t *report,
 		   struct err *err)
 {
+	const struct ending done = {JOB_DONE, "", ""};
 	struct job *j = NULL;
+	bool is_capture = false;
 	int r;
 
 	(void)pthread_mutex_lock(&f->lock);
 	r = begin_end(f, machine, id, false, &j, err);
-	if (j && j->row.kind == JOB_CAPTURE) {
+	is_capture = j && j->row.kind == JOB_CAPTURE;
+	if (is_capture) {
 		r = check_sealed(j, err);
 		if (r == 0) /* a manifest that is settled keeps its report */
 			r = j->row.manifest ? 0 : set_report(j, report, err);
-		if (r == 0) {
-			j->committing = true;
-			j->refs++;
-			r = 1;
-		}
 	} else if (j) {
-		r = set_report(j, report, err);
-		if (r == 0)
-			r = job_end(f, j, JOB_DONE, API_END, "", err);
+		r = 0;
+	}
+	if (j && r == 0) {
+		j->committing = true;
+		j->refs++;
+		r = 1;
 	}
 	(void)pthread_mutex_unlock(&f->lock);
-	return r > 0 && j ? commit_capture(f, j, err) : r;
+	if (r <= 0 || !j)
+		return r;
+	return is_capture ? commit_capture(f, j, err) : end_restore(f, j, report, &done, err);
 }
 
 int fleet_job_failed(struct fleet *f, const char *machine, const char *id, const char *code,
 		     const char *message, const json_t *report, struct err *err)
 {
+	const struct ending failed = {JOB_FAILED, code, message};
 	struct job *j = NULL;
-	LOCK_FLEET(f);
-	int r = begin_end(f, machine, id, true, &j, err);
+	int r;
 
-	if (!j)
-		return r;
-	r = set_report(j, report, err);
-	if (r < 0)
-		return r;
-	return job_end_as(f, j, JOB_FAILED, code, message, err);
+	(void)pthread_mutex_lock(&f->lock);
+	r = begin_end(f, machine, id, true, &j, err);
+	if (j && j->row.kind == JOB_RESTORE) {
+		j->committing = true;
+		j->refs++;
+	} else if (j) {
+		r = set_report(j, report, err);
+		if (r == 0)
+			r = job_end_as(f, j, JOB_FAILED, code, message, err);
+		j = NULL;
+	}
+	(void)pthread_mutex_unlock(&f->lock);
+	return j ? end_restore(f, j, report, &failed, err) : r;
 }
 
 /* ---- what the handlers of transfers ask */

@@ -145,6 +145,17 @@ int job_make_order(struct fleet *f, const struct job *j, const struct job_disk_r
 /* ---- commit.c; without locks, the job is held and `committing` */
 int job_commit(struct fleet *f, struct job *j, struct err *err) MUST_CHECK;
 
+/* ---- report.c */
+/* The row's report with the server's own part, and `roots` unless NULL: heap, NULL: out of memory. */
+char *report_complete(const struct job_row *row, int64_t now, json_t *roots);
+/* The roots of the disks of a capture, restore or verification as source, server and target have them, `said` being the agent's report or NULL.
+ * Hashes their indexes in the store: without the lock.  -ENOENT, -EBADMSG: of a capture's one is damaged. */
+int report_roots(struct fleet *f, const struct job_row *row, const struct job_disk_row *disks,
+		 size_t len, const json_t *said, json_t **ret, struct err *err) MUST_CHECK;
+/* API_VERIFY_FAILED: the report of a restore names another root than that of its image. */
+int report_check_targets(const struct job_disk_row *disks, size_t len, const json_t *said,
+			 struct err *err) MUST_CHECK;
+
 /* ---- view.c */
 /* `live` NULL: of a job that has ended, or for a machine without inventory; NULL: out of memory. */
 json_t *view_job(const struct fleet *f, const struct job_row *row, const struct job *live);

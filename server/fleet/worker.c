@@ -8,6 +8,7 @@
 #include "common/cleanup.h"
 #include "common/json.h"
 #include "common/log.h"
+#include "common/rate.h"
 #include "server/fleet/private.h"
 
 #define DAMAGE_TEXT_MAX (1u << 20)
@@ -18,6 +19,8 @@ struct walk {
 	struct job *job;
 	uint64_t before; /* bytes of disks that are behind us */
 	uint64_t total;	 /* 0: as the store says */
+	uint64_t began_ms;
+	json_t *roots; /* verify */
 };
 
 static bool walk_progress(void *arg, uint64_t done, uint64_t total)
@@ -79,6 +82,29 @@ static int verify_disk(struct walk *w, const json_t *disk, struct findings *foun
 	return 0;
 }
 
+/* Each disk's root, by the index that was just verified and by what its source has said. */
+static int list_roots(struct walk *w, const json_t *disks, struct err *err)
+{
+	size_t len = json_array_size(disks), i;
+	CLEANUP_FREE struct job_disk_row *rows = calloc(len + 1, sizeof(*rows));
+	const json_t *d;
+
+	if (!rows)
+		return err_set(err, -ENOMEM, "The server is out of memory.");
+	json_array_foreach((json_t *)disks, i, d)
+	{
+		const char *id = "";
+		int r = json_get_str(d, "disk", DISK_ID_MAX, &id, err);
+
+		if (r == 0)
+			r = json_get_id(d, "root", &rows[i].root, err);
+		if (r < 0)
+			return r;
+		(void)snprintf(rows[i].source_disk, sizeof(rows[i].source_disk), "%s", id);
+	}
+	return report_roots(w->fleet, &w->job->row, rows, len, NULL, &w->roots, err);
+}
+
 static int verify_version(struct walk *w, struct findings *found, struct err *err)
 {
 	CLEANUP(version_row_done) struct version_row v = {0};
@@ -103,6 +129,9 @@ static int verify_version(struct walk *w, struct findings *found, struct err *er
 		if (r < 0)
 			return r;
 	}
+	r = list_roots(w, disks, err);
+	if (r < 0)
+		return r;
 	return state_set_damaged(state, v.image, v.version, found->damaged > 0, err);
 }
 
@@ -118,6 +147,19 @@ static int set_report(struct job *j, json_t *take_report, struct err *err)
 	return 0;
 }
 
+/* Adds what both have in common. */
+static json_t *add_rates(const struct walk *w, json_t *take_report)
+{
+	uint64_t rate = rate_of(w->job->row.done, fleet_now_ms() - w->began_ms);
+
+	if (take_report && json_object_set_new(take_report, "rates",
+					       json_pack("{s:I}", "read", (json_int_t)rate)) < 0) {
+		json_decref(take_report);
+		return NULL;
+	}
+	return take_report;
+}
+
 static int do_verify(struct walk *w, struct err *err)
 {
 	struct findings found = {0};
@@ -125,10 +167,12 @@ static int do_verify(struct walk *w, struct err *err)
 
 	if (r == 0) {
 		LOCK_FLEET(w->fleet);
-		r = set_report(w->job,
-			       json_pack("{s:I, s:s}", "damaged", (json_int_t)found.damaged,
-					 "damage", found.text ? found.text : ""),
-			       err);
+		r = set_report(
+			w->job,
+			add_rates(w, json_pack("{s:I, s:s, s:O?}", "damaged",
+					       (json_int_t)found.damaged, "damage",
+					       found.text ? found.text : "", "roots", w->roots)),
+			err);
 	}
 	if (r == 0 && found.damaged > 0) {
 		r = err_set(err, API_STORE_DAMAGED,
@@ -206,13 +250,14 @@ static int do_gc(struct walk *w, struct err *err)
 	if (r < 0)
 		return r;
 	LOCK_FLEET(w->fleet);
-	return set_report(w->job,
-			  json_pack("{s:I, s:I, s:I, s:I}", "packs_removed",
-				    (json_int_t)result.packs_removed, "packs_rewritten",
-				    (json_int_t)result.packs_rewritten, "objects_removed",
-				    (json_int_t)result.objects_removed, "bytes_freed",
-				    (json_int_t)result.bytes_freed),
-			  err);
+	return set_report(
+		w->job,
+		add_rates(w, json_pack("{s:I, s:I, s:I, s:I}", "packs_removed",
+				       (json_int_t)result.packs_removed, "packs_rewritten",
+				       (json_int_t)result.packs_rewritten, "objects_removed",
+				       (json_int_t)result.objects_removed, "bytes_freed",
+				       (json_int_t)result.bytes_freed)),
+		err);
 }
 
 /* ---- the thread */
@@ -271,11 +316,12 @@ void *worker_run(void *fleet)
 	struct job *j;
 
 	while ((j = next_job(f))) {
-		struct walk w = {.fleet = f, .job = j};
+		struct walk w = {.fleet = f, .job = j, .began_ms = fleet_now_ms()};
 		struct err err = {0};
 		int r = j->row.kind == JOB_VERIFY ? do_verify(&w, &err) : do_gc(&w, &err);
 
 		finish_job(f, j, r, &err);
+		json_decref(w.roots);
 	}
 	return NULL;
 }

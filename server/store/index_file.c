@@ -58,7 +58,7 @@ static int write_all(struct partial *p, const struct index_info *info, struct id
 }
 
 int index_file_write(struct partial *p, const struct index_info *info, const struct id *root,
-		     struct err *err)
+		     struct id *ret_root, struct err *err)
 {
 	struct files *f = &p->store->files;
 	char tmp[FILES_PATH_SIZE], path[FILES_PATH_SIZE];
@@ -81,7 +81,10 @@ int index_file_write(struct partial *p, const struct index_info *info, const str
 		(void)!files_remove(f, tmp, &ignored); /* else the next start empties tmp/ */
 		return r;
 	}
-	return files_sync_folder(f, "indexes", err);
+	r = files_sync_folder(f, "indexes", err);
+	if (r == 0)
+		*ret_root = got;
+	return r;
 }
 
 /* ---- reading */
@@ -184,7 +187,7 @@ static int read_info(const struct index_file *f, const struct id *root, struct i
 {
 	struct index_info info = {.geometry = f->geometry};
 	struct root_hash h;
-	struct id got;
+	struct id got = {{0}};
 	int r = read_tail(f, &info, err);
 
 	root_init(&h, &f->geometry);
@@ -195,6 +198,7 @@ static int read_info(const struct index_file *f, const struct id *root, struct i
 		if (!id_equal(&got, root))
 			r = err_set(err, -EPROTO, "it does not make the root that it is named by");
 	}
+	info.root = got;
 	if (r == 0)
 		*ret = info;
 	else

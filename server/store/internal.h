@@ -283,9 +283,9 @@ void partials_done(struct store *s);
 
 /* ---- index_file.c */
 struct partial;
-/* Write the index of a partial whose nodes are all there: its root is `root`. */
+/* Write the index of a partial whose nodes are all there, if it makes the root `root`; *ret_root is that of what was written. */
 int index_file_write(struct partial *p, const struct index_info *info, const struct id *root,
-		     struct err *err) MUST_CHECK;
+		     struct id *ret_root, struct err *err) MUST_CHECK;
 /* Does the file make its root?  -EBADMSG: no, and it is in quarantine now; -ENOENT. */
 int index_file_verify(struct store *s, const struct id *root, struct err *err) MUST_CHECK;
 

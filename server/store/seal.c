@@ -107,7 +107,7 @@ static int check_info(const struct partial *p, const struct index_info *info, st
 }
 
 static int write_sealed(struct sealing *x, const struct index_info *info, const struct id *expected,
-			struct err *err)
+			struct id *ret_root, struct err *err)
 {
 	struct id root = root_final(&x->hash, info->unreadable, info->unreadable_len);
 	int r;
@@ -116,7 +116,7 @@ static int write_sealed(struct sealing *x, const struct index_info *info, const 
 		return err_set(err, -ESTALE,
 			       "the root of the index is not the one that was announced");
 	r = partial_note_sealed(x->p, &root, err); /* first: gc must not come between */
-	return r < 0 ? r : index_file_write(x->p, info, &root, err);
+	return r < 0 ? r : index_file_write(x->p, info, &root, ret_root, err);
 }
 
 void seal_result_done(struct seal_result *r)
@@ -129,6 +129,7 @@ int partial_seal(struct partial *p, const struct index_info *info, const struct 
 		 struct seal_result *ret, struct err *err)
 {
 	CLEANUP(sealing_done) struct sealing x = {.p = p};
+	struct id root = {{0}};
 	int r = check_info(p, info, err);
 
 	if (r == 0)
@@ -138,10 +139,10 @@ int partial_seal(struct partial *p, const struct index_info *info, const struct 
 	if (r == 0)
 		r = look_at_all(&x, err);
 	if (r == 0 && x.missing_len == 0)
-		r = write_sealed(&x, info, expected, err);
+		r = write_sealed(&x, info, expected, &root, err);
 	if (r < 0)
 		return r;
-	*ret = (struct seal_result){.missing_len = x.missing_len};
+	*ret = (struct seal_result){.missing_len = x.missing_len, .root = root};
 	if (x.missing_len > 0)
 		ret->missing = TAKE_PTR(x.missing);
 	else

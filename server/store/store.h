@@ -91,12 +91,15 @@ struct index_info {
 	struct geometry geometry;
 	struct extent *unreadable; /* heap */
 	size_t unreadable_len;
+	struct id root; /* of what was read: hashed, by store_index_info */
 };
 void index_info_done(struct index_info *i);
 struct seal_result {
 	struct window_range *missing; /* heap; NULL when nothing is missing */
 	size_t missing_len;	      /* at most MISSING_MAX */
-	uint64_t data_bytes;	      /* of all chunks in it; only when nothing is missing */
+	uint64_t
+		data_bytes; /* of all chunks in it; this and the next only when nothing is missing */
+	struct id root;	    /* of the node ids that the index was written with */
 };
 void seal_result_done(struct seal_result *r);
 /* Checkpoint; then either name the windows that are not known, or whose node is gone or has not the window's

@@ -32,6 +32,12 @@ is "$(field '.report.disks[2].data_bytes')" 0 "the empty one has no data"
 ok "the sources are as they were" sha256sum --quiet -c sums
 like "$(field '.log | join(" ")')" "capturing disk 'file:two.img'" "its lines reach the operator"
 root=$(field '.report.disks[0].root')
+is "$(field '[.report.roots[] | .source == .server and .agree] | all')" true "the server has computed the roots that the agent has"
+is "$(field '.report.roots[0].server') $(find "$DATA/store/indexes" -name "$root" | wc -l)" "$root 1" "over what it stores"
+is "$(field '.report | (.rates | .read, .data, .wire), (.phases[] | select(.phase == "capture").rate) | . > 0')" \
+	$'true\ntrue\ntrue\ntrue' "with rates"
+is "$(field '.report | [.phases[].phase, .agent_version == .server.version] | map(tostring) | join(" ")')" \
+	"check capture finish true" "phases and versions" || diag "$BODY"
 before=$(packs)
 isnt "$before" 0 "there are packs now"
 
@@ -54,6 +60,13 @@ ok "disk two is the same, byte for byte" cmp two.img t-two.img
 ok "disk three is the same" cmp empty.img t-three.img
 is "$(allocated t-three.img)" 0 "and nothing was written to it"
 ok "disk one is the same but for the table's places" cmp -i 4096 -n $(((61 << 20) - 65536)) one.img t-one.img
+is "$(field '[.report.roots[] | .source == .server and .target == .server and .agree] | [length, all] | map(tostring) | join(" ")')" \
+	"3 true" "all three roots of each disk are the same" || diag "$BODY"
+is "$(field '.report.roots[0].target') $(field '.report.disks[0].target_root')" "$root $root" "the source's"
+is "$(field '.report | .rates.read, .rates.written, (.phases[] | select(.phase == "verify").rate) | . > 0')" \
+	$'true\ntrue\ntrue' "the restore has rates, too"
+is "$(field '.report | [.phases[].phase, .agent_version == .server.version] | map(tostring) | join(" ")')" \
+	"check restore verify finish true" "phases and versions" || diag "$BODY"
 is "$(field '.report.disks[0].gpt')" moved "its GPT was moved to the larger disk's end"
 like "$(sgdisk -v t-one.img)" "No problems found" "and sgdisk finds no problem with it"
 like "$(sgdisk -p t-one.img)" "root" "nor is a name lost"

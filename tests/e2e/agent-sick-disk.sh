@@ -123,4 +123,28 @@ like "$ERR" "write '.*' at byte 33554432: Input/output error" "with the place" |
 JOB=$("$HOIST" jobs --json | jq -r '.jobs[0].id')
 api GET "/v1/jobs/$JOB"
 is "$(field .code)" write_error "and its code"
+
+# ---- the target reads otherwise than it was written
+echo 'bend 50000000' >dst.faults
+ok "the target is idle" wait_for 30 machine_is_idle dst
+stop_agent dst
+start_agent dst --disk dst/disk,name=d
+ok "it comes back" wait_for 30 machine_is_idle dst
+cli restore dying dst --end stay --overwrite "$(fingerprint_of dst)" --wait
+is "$STATUS_CLI" 1 "a target that lies fails" || diag "$OUT"
+like "$ERR" "does not hold what was written to it: it differs at byte 499" \
+	"with the place" || diag "$ERR"
+JOB=$("$HOIST" jobs --json | jq -r '.jobs[0].id')
+api GET "/v1/jobs/$JOB"
+is "$(field '[.state, .code] | join(" ")')" "failed verify_failed" "as what it is"
+is "$(field '.report.roots[0] | [.source == .server, .target, .agree] | map(tostring) | join(" ")')" "true null null" \
+	"its report has the image's root, and none of the target" || diag "$BODY"
+: >dst.faults
+ok "the target is idle" wait_for 30 machine_is_idle dst
+stop_agent dst
+start_agent dst --disk dst/disk,name=d
+ok "it tells the truth again" wait_for 30 machine_is_idle dst
+cli restore dying dst --end stay --overwrite "$(fingerprint_of dst)" --wait --json
+is "$STATUS_CLI $(jq -r '.report.roots[0] | [.source == .server, .target == .server, .agree] | map(tostring) | join(" ")' <<<"$OUT")" \
+	"0 true true true" "then all three roots are the same" || diag "$ERR"
 done_testing

@@ -7,6 +7,7 @@
  *	dead			every read fails with EIO
  *	size BYTES		the disk has become that small
  *	nowrite OFFSET LENGTH	writes that touch it fail with EIO
+ *	bend OFFSET		another byte than what was written there is read
  * Each request that fails is a line "OFFSET LENGTH" on standard output. */
 #define FUSE_USE_VERSION 31
 #include <errno.h>
@@ -31,6 +32,8 @@ struct faults {
 	unsigned slow_ms;
 	int is_dead;
 	uint64_t size; /* 0: the file's */
+	uint64_t bend;
+	int has_bend;
 };
 
 static int file;
@@ -56,6 +59,9 @@ static void load(struct faults *f)
 		} else if (strcmp(word, "nowrite") == 0 && f->nowrite_len < PLACES_MAX) {
 			f->nowrite[f->nowrite_len].offset = a;
 			f->nowrite[f->nowrite_len++].length = b;
+		} else if (strcmp(word, "bend") == 0) {
+			f->bend = a;
+			f->has_bend = 1;
 		} else if (strcmp(word, "slow") == 0) {
 			f->slow_ms = (unsigned)a;
 		} else if (strcmp(word, "dead") == 0) {
@@ -141,6 +147,8 @@ static int read_disk(const char *path, char *buf, size_t size, off_t offset,
 	if (end == at)
 		return fail(&f, offset, size);
 	n = pread(file, buf, end - at, offset);
+	if (n > 0 && f.has_bend && f.bend >= at && f.bend - at < (uint64_t)n)
+		buf[f.bend - at] = (char)(buf[f.bend - at] ^ 1);
 	return n < 0 ? -errno : (int)n;
 }
 

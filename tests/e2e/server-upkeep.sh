@@ -50,8 +50,11 @@ all=$(packs)
 upkeep '{"kind":"verify","image":"one"}'
 is "$(field '[.state, .version, .report.damaged, .code] | map(tostring) | join(",")')" "done,1,0,null" "nothing is damaged"
 ok "and all of it was read" test "$(field .done)" -ge 3000000
+is "$(field '.report | .rates.read > 0, (.server.version | type), (.server.ended | type), (.roots[0].server | length)')" \
+	$'true\nstring\nstring\n64' "the report has rate, version, time and root"
 upkeep '{"kind":"gc"}'
 is "$(field '[.state, .report.packs_removed, .machine] | map(tostring) | join(",")') $(packs)" "done,0,null $all" "there is nothing to be cleared away"
+is "$(field '.report | (.rates.read | type), (.server.version | type)')" $'number\nstring' "rate and version are in its report"
 api POST /v1/jobs -d '{"kind":"verify","image":"none"}'
 is "$STATUS $(error_code)" "404 not_found" "an image that is not there"
 api POST /v1/jobs -d '{"kind":"verify","image":"one","version":2}'

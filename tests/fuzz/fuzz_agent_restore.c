@@ -174,6 +174,7 @@ static bool run(struct liar *l, struct blk *target)
 	struct peer *peers[] = {&l->peer};
 	struct restore_counts counts;
 	struct restore *x = NULL;
+	struct id root;
 	struct job job;
 	struct restore_setup setup = {
 		.job = &job, .order = &order, .target = target, .peers = peers, .workers = 1};
@@ -185,7 +186,7 @@ static bool run(struct liar *l, struct blk *target)
 	if (r == 0)
 		r = restore_write(x, &counts, &err);
 	if (r == 0)
-		r = restore_verify(x, &err);
+		r = restore_verify(x, &root, &err);
 	restore_free(x);
 	job_done(&job);
 	return r == 0;

@@ -19,6 +19,7 @@
 #include "agent/wire.h"
 #include "common/cleanup.h"
 #include "common/limits.h"
+#include "common/rate.h"
 #include "tests/unit/tap.h"
 
 static struct id id_number(uint32_t n)
@@ -473,6 +474,44 @@ static void test_config(void)
 	}
 }
 
+static void test_spans(void)
+{
+	struct job_span spans[JOB_PHASES];
+	struct timespec wait = {.tv_nsec = 20000000};
+	struct job j;
+
+	job_init(&j, "0123456789abcdef");
+	job_get_spans(&j, spans);
+	ok(!spans[PHASE_CHECK].was && spans[PHASE_CHECK].ms == 0, "no phase has begun");
+	job_start_phase(&j, PHASE_CHECK, 0);
+	job_start_phase(&j, PHASE_CAPTURE, 100);
+	job_add(&j, 60, 0, 0);
+	(void)nanosleep(&wait, NULL); /* something to be measured, not to be waited for */
+	job_get_spans(&j, spans);
+	ok(spans[PHASE_CAPTURE].was && spans[PHASE_CAPTURE].done == 60 &&
+		   spans[PHASE_CAPTURE].ms >= 19,
+	   "the one at work is told as far as it is");
+	job_add(&j, 40, 0, 0);
+	job_start_phase(&j, PHASE_FINISH, 100);
+	job_get_spans(&j, spans);
+	ok(spans[PHASE_CHECK].was && spans[PHASE_CHECK].done == 0 &&
+		   spans[PHASE_CAPTURE].done == 100 && spans[PHASE_CAPTURE].ms >= 19 &&
+		   !spans[PHASE_RESTORE].was && spans[PHASE_FINISH].was,
+	   "and those that are over as they ended");
+	job_done(&j);
+}
+
+static void test_rates(void)
+{
+	ok(rate_of(0, 0) == 0 && rate_of(0, 1000) == 0, "nothing");
+	ok(rate_of(1000, 1000) == 1000 && rate_of(1, 2000) == 0 && rate_of(3, 2000) == 1,
+	   "bytes a second, rounded down");
+	ok(rate_of(5, 0) == 5000, "no time is a millisecond");
+	ok(rate_of(64ull << 40, 86400000) == 814453057 && rate_of(UINT64_MAX, 1) == INT64_MAX &&
+		   rate_of(UINT64_MAX, UINT64_MAX) == 1000,
+	   "large numbers");
+}
+
 int main(void)
 {
 	test_idset();
@@ -484,6 +523,8 @@ int main(void)
 	test_places();
 	test_console();
 	test_lines();
+	test_spans();
+	test_rates();
 	test_target();
 	test_config();
 	return done();

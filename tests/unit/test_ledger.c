@@ -172,6 +172,30 @@ static void test_memory(void)
 	ok(ledger_memory(8ull << 30) < 1u << 17, "and next to nothing for a small disk");
 }
 
+static void test_put_group(void)
+{
+	struct geometry g = {(GROUP_WINDOWS + 2) * WINDOW_SIZE, 512, 512};
+	CLEANUP(ledger_freep) struct ledger *l = ledger_new(g.size);
+	struct window_range w = {0, GROUP_WINDOWS}, rest = {GROUP_WINDOWS, 2};
+	struct id wrong = id_of("wrong", 5), right = id_of("right", 5), nodes[GROUP_WINDOWS], root;
+	struct root_hash h;
+
+	root_init(&h, &g);
+	for (uint32_t i = 0; i < GROUP_WINDOWS + 2; i++) {
+		nodes[i % GROUP_WINDOWS] = right;
+		root_add(&h, &right);
+	}
+	root = root_final(&h, NULL, 0);
+	ok(ledger_begin(l, &w) == 0 && ledger_begin(l, &rest) == 0 &&
+		   ledger_set(l, &w, &wrong, NULL) && ledger_set(l, &rest, &right, NULL),
+	   "two groups");
+	wrong = ledger_root(l, &g, NULL, 0);
+	ok(!id_equal(&wrong, &root), "one of them with other nodes");
+	ledger_put_group(l, 0, nodes);
+	wrong = ledger_root(l, &g, NULL, 0);
+	ok(id_equal(&wrong, &root), "which are put right");
+}
+
 int main(void)
 {
 	test_random(512, 1);
@@ -182,5 +206,6 @@ int main(void)
 		test_random(seed * 97 * WINDOW_SIZE + seed * 512, seed);
 	test_room();
 	test_memory();
+	test_put_group();
 	return done();
 }

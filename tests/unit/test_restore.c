@@ -47,6 +47,7 @@ static void capture(uint64_t seed)
 
 struct restored {
 	int write, verify; /* results */
+	struct id root;	   /* of what was read again */
 	struct restore_counts counts;
 	struct err err;
 	char code[JOB_CODE_SIZE];
@@ -54,6 +55,8 @@ struct restored {
 };
 
 static bool target_is_serial;
+static uint32_t
+	verify_as; /* physical sector size that the image is said to have once it is written */
 
 static struct restored restore_to(struct blk *target, unsigned workers)
 {
@@ -77,9 +80,11 @@ static struct restored restore_to(struct blk *target, unsigned workers)
 	if (x.write == 0)
 		x.write = restore_write(r, &x.counts, &x.err);
 	x.written = job_get_progress(&job);
+	if (verify_as)
+		order.source.physical_sector_size = verify_as;
 	job_start_phase(&job, PHASE_VERIFY, SIZE);
 	if (x.write == 0)
-		x.verify = restore_verify(r, &x.err);
+		x.verify = restore_verify(r, &x.root, &x.err);
 	x.verified = job_get_progress(&job);
 	job_get_code(&job, x.code);
 	restore_free(r);
@@ -125,6 +130,7 @@ static void test_onto(const char *what, struct blk *b, unsigned workers)
 	if (x.write < 0 || x.verify < 0)
 		printf("# %s: %s\n", x.code, x.err.msg);
 	ok(holds_image(b), "the target is the image");
+	ok(id_equal(&x.root, &order.root), "what was read again makes the image's root");
 	ok(sink_breach(sink)[0] == '\0', "by the rules");
 	if (sink_breach(sink)[0])
 		printf("# %s\n", sink_breach(sink));
@@ -726,6 +732,7 @@ static void test_foreign_cut(void)
 		   memcmp(got, image, g.size) == 0,
 	   "an image that was cut by another rule is restored and verified");
 	printf("# %s\n", x.err.msg);
+	ok(id_equal(&x.root, &order.root), "and makes its root");
 	ok(sink_breach(sink)[0] == '\0' && sink_get_stats(sink).nodes_gets >= 3,
 	   "by what its own nodes say");
 	memory_ops = b->ops;
@@ -776,6 +783,25 @@ static void test_unsteady(void)
 	blk_free(b);
 }
 
+/* Every window may be right, and the whole not what was ordered. */
+static void test_root(void)
+{
+	struct blk *b = blk_new_memory(calloc(1, SIZE), SIZE, 512);
+	uint32_t was = order.source.physical_sector_size;
+	struct restored x;
+
+	verify_as = 4096;
+	x = restore_to(b, 2);
+	verify_as = 0;
+	order.source.physical_sector_size = was;
+	ok(x.write == 0 && x.verify == -EBADMSG && strcmp(x.code, "verify_failed") == 0 &&
+		   strstr(x.err.msg, "read again from the target"),
+	   "a target of another root is found");
+	printf("# %s\n", x.err.msg);
+	ok(id_is_zero(&x.root), "and none is given out");
+	blk_free(b);
+}
+
 int main(void)
 {
 	capture(77);
@@ -788,6 +814,7 @@ int main(void)
 	test_holes();
 	test_unsteady();
 	test_foreign_cut();
+	test_root();
 	test_bent_answers();
 	test_refusals();
 	test_large(1);

@@ -266,6 +266,115 @@ static void test_two(void)
 	ok(versions() == had + 2, "and are two versions");
 }
 
+static json_t *get_roots(const char *id)
+{
+	CLEANUP_JSON json_t *job = NULL;
+	const json_t *report;
+
+	if (fleet_show_job(fleet, id, 0, 0, &job, &err) < 0)
+		return NULL;
+	report = json_object_get(job, "report");
+	if (!json_is_string(json_object_get(json_object_get(report, "server"), "ended")))
+		return NULL;
+	return json_incref(json_array_get(json_object_get(report, "roots"), 0));
+}
+
+static bool is_root(const json_t *roots, const char *key)
+{
+	struct id got;
+
+	return json_get_id(roots, key, &got, &err) == 0 && id_equal(&got, &sample->root);
+}
+
+static json_t *say_root(const char *disk_key, const char *key, const struct id *root)
+{
+	char text[ID_TEXT_SIZE];
+
+	id_to_text(root, text);
+	return json_pack("{s:[{s:s, s:s}]}", "disks", disk_key, "file:a", key, text);
+}
+
+static void order_restore(char ret_job[static JOB_ID_SIZE])
+{
+	CLEANUP_JSON json_t *body = json_pack("{s:s, s:s, s:s}", "kind", "restore", "machine",
+					      MACHINE_B, "image", "web");
+	CLEANUP_JSON json_t *job = NULL;
+
+	if (fleet_create_job(fleet, body, &job, &err) < 0) {
+		printf("# %s\n", err.msg);
+		abort();
+	}
+	(void)snprintf(ret_job, JOB_ID_SIZE, "%s", json_string_value(json_object_get(job, "id")));
+}
+
+static void test_roots(void)
+{
+	const struct id other = id_of("other", 5);
+	char id[JOB_ID_SIZE];
+
+	for (int lie = 1; lie >= 0; lie--) {
+		CLEANUP_JSON json_t *said = say_root("disk", "root", lie ? &other : &sample->root);
+		CLEANUP_JSON json_t *roots = NULL;
+
+		order(MACHINE_A, id);
+		capture(MACHINE_A, id);
+		ok(fleet_job_done(fleet, MACHINE_A, id, said, &err) == 0, "a capture");
+		roots = get_roots(id);
+		ok(is_root(roots, "server") && is_root(roots, "source") == !lie &&
+			   json_is_boolean(json_object_get(roots, "agree")) &&
+			   json_is_true(json_object_get(roots, "agree")) == !lie,
+		   lie ? "the server's root is its own, and not what the agent says"
+		       : "both agree");
+	}
+	for (int lie = 1; lie >= 0; lie--) {
+		CLEANUP_JSON json_t *said =
+			say_root("source", "target_root", lie ? &other : &sample->root);
+		CLEANUP_JSON json_t *roots = NULL;
+
+		order_restore(id);
+		ok(fleet_job_done(fleet, MACHINE_B, id, said, &err) ==
+			   (lie ? API_VERIFY_FAILED : 0),
+		   lie ? "a restore whose target has another root" : "one with the right root");
+		if (lie)
+			printf("# %s\n", err.msg);
+		roots = get_roots(id);
+		ok(shows(id, lie ? "failed" : "done", (int)versions()) &&
+			   is_root(roots, "server") && is_root(roots, "source") &&
+			   is_root(roots, "target") == !lie &&
+			   json_is_true(json_object_get(roots, "agree")) == !lie,
+		   lie ? "is not done" : "is");
+	}
+	order_restore(id);
+	ok(fleet_job_done(fleet, MACHINE_B, id, NULL, &err) == 0 &&
+		   shows(id, "done", (int)versions()),
+	   "agents that do not say it");
+	CLEANUP_JSON json_t *roots = get_roots(id);
+	ok(is_root(roots, "server") && json_is_null(json_object_get(roots, "target")) &&
+		   json_is_null(json_object_get(roots, "agree")),
+	   "leave it open");
+}
+
+/* What was sealed is gone when the capture is to be made a version. */
+static void test_lost_index(void)
+{
+	char id[JOB_ID_SIZE], text[ID_TEXT_SIZE], file[256], away[256];
+	size_t had = versions();
+
+	id_to_text(&sample->root, text);
+	(void)snprintf(file, sizeof(file), "%s/store/indexes/%s", fixture_data, text);
+	(void)snprintf(away, sizeof(away), "%s/index", fixture_dir);
+	order(MACHINE_A, id);
+	capture(MACHINE_A, id);
+	if (rename(file, away) < 0)
+		abort();
+	ok(fleet_job_done(fleet, MACHINE_A, id, NULL, &err) == API_STORE_DAMAGED &&
+		   shows(id, "failed", 0) && versions() == had,
+	   "a capture whose index is lost is no version");
+	printf("# %s\n", err.msg);
+	if (rename(away, file) < 0)
+		abort();
+}
+
 static void test_removed_machine(void)
 {
 	CLEANUP_JSON json_t *job = NULL;
@@ -311,6 +420,8 @@ int main(void)
 	test_crash(false);
 	test_crash(true);
 	test_two();
+	test_roots();
+	test_lost_index();
 	test_removed_machine();
 	test_recovery();
 	close_all();

@@ -114,7 +114,10 @@ static void test_seal(struct store *s, const struct sample *x)
 static void test_seal_unreadable(struct store *s, const struct sample *x)
 {
 	struct extent unreadable[2] = {{4096, 512}, {8192, 4096}};
-	struct index_info info = {x->geometry, unreadable, 2}, read = {0};
+	struct index_info info = {.geometry = x->geometry,
+				  .unreadable = unreadable,
+				  .unreadable_len = 2},
+			  read = {0};
 	struct seal_result got = {.missing_len = 7};
 	struct partial *p = NULL;
 	struct root_hash h;
