@@ -187,7 +187,7 @@ static int commit(struct fleet *f, struct job *j, struct err *err)
 	if (r == 0 && !j->row.manifest)
 		r = settle(f, j, roots, err);
 	(void)pthread_mutex_unlock(&f->lock);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	/* nobody else touches a settled manifest */
 	r = store_put_manifest(f->config.store, j->row.manifest, strlen(j->row.manifest), &manifest,
