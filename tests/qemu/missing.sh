@@ -65,7 +65,7 @@ said '2 paths lead to the disk wwn:naa.5000c5000000beef: they are used as one' "
 like "$shown" 'wwn:naa.5000c5000000beef +dm-0, 2 paths' "and the server"
 
 # The path that is in use goes in the middle: QEMU knows which one it is.
-read_by() { vm_qmp poor query-blockstats | jq "[.. | objects | select(.device == \"way$1\") | .stats.rd_bytes][0]"; }
+read_by() { vm_qmp poor query-blockstats | jq "[.. | objects | select(.device == \"way$1\") | .stats.rd_bytes][0] // 0"; }
 start=("$(read_by 0)" "$(read_by 1)")
 hoist lan capture "$machine" --image two --disk wwn:naa.5000c5000000beef >"$TAP_TMP/job"
 progress() { [ "$(hoist lan jobs --json | jq '.jobs[0].done // 0')" -gt 4000000 ]; }
