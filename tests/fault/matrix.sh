@@ -81,7 +81,7 @@ server_restart() { stop_server KILL; stop_agent t KILL; lose_state; up; agent_up
 net_cut() { wire_say cut; until_stalled; wire_say heal; }
 net_loss() { wire_say bad 200 5; }
 # To the very end, so that every kind of request that is still to come is met: before it, within it, and within its answer.
-net_reset() { wire_say turns $((3 + RANDOM % 3)); job_wait 200; wire_say turns 0; [ "$(wire_count 4)" -ge 3 ] || wrong="only $(wire_count 4) resets"; }
+net_reset() { wire_say turns $((3 + RANDOM % 3)); job_wait 200; wire_say turns 0; [ "$(wire_count 4)" -ge 3 ] || wrong="only $(wire_count 4) resets"; said="$(wire_count 4) resets in $(wire_count 5) turns"; }
 # another address of the server, and another port, as after a move: the agent is told by whoever starts it
 net_moved() { stop_agent t TERM; wire_down; wire_up $RATE; agent_up; }
 server_full()
@@ -262,4 +262,5 @@ fi
 for ((n = 0; n < ${N:-1}; n++)); do
 	for c in $cases; do run_case "$c"; done
 done
+note "requests that were cut within, or within their answer: $(sed -n 's|.* method=\([A-Z]*\) path=\([^ ]*\) .*cut=yes.*|\1 \2|p' server.log | sort | uniq -c | sort -rn | awk '{ printf "%s%s %s (%s)", NR > 1 ? ", " : "", $2, $3, $1 }')"
 done_testing
