@@ -70,10 +70,19 @@ restore_to() # FILE: of the latest version, with nothing in the way
 
 # ---- faults.  Each leaves things as they were before, but for what lasts
 is_stalled() { job_is '.stalled and (.message | length) > 0'; }
-until_stalled() { wait_for 60 is_stalled || wrong="it does not stall: $(outcome)"; said=$(field .message); }
+stalled_or_ended() { is_stalled || job_has_ended; }
+# On a slow machine it may have been over before the fault came: then that is said in place of the reason.
+until_stalled() # [REGEX of the reason, which may become another one as time goes]
+{
+	silent=${1-}
+	wait_for 60 stalled_so_or_ended || wrong="it does not stall, or the reason is another one: $(outcome)"
+	said=$(field '.message // ""')
+	! job_has_ended || said="it was over before"
+}
+stalled_so_or_ended() { job_has_ended || { is_stalled && [[ $(field .message) =~ $silent ]]; }; }
 lose_state() { rm -rf t.state; }
 agent_kill() { stop_agent t KILL; agent_up; }
-agent_stop() { kill -STOP "$(agent_pid t)"; until_stalled; [[ $said =~ not\ been\ heard ]] || wrong="the reason is $said"; kill -CONT "$(agent_pid t)"; }
+agent_stop() { kill -STOP "$(agent_pid t)"; until_stalled 'not been heard'; kill -CONT "$(agent_pid t)"; }
 agent_restart() { stop_agent t KILL; lose_state; agent_up; }
 server_kill() { stop_server KILL; up; }
 server_stop() { kill -STOP "$SERVER_PID"; sleep $((1 + RANDOM % 6)); kill -CONT "$SERVER_PID"; }
@@ -81,7 +90,7 @@ server_restart() { stop_server KILL; stop_agent t KILL; lose_state; up; agent_up
 net_cut() { wire_say cut; until_stalled; wire_say heal; }
 net_loss() { wire_say bad 200 5; }
 # To the very end, so that every kind of request that is still to come is met: before it, within it, and within its answer.
-net_reset() { wire_say turns $((3 + RANDOM % 3)); job_wait 200; wire_say turns 0; [ "$(wire_count 4)" -ge 3 ] || wrong="only $(wire_count 4) resets"; said="$(wire_count 4) resets in $(wire_count 5) turns"; }
+net_reset() { wire_say turns $((3 + RANDOM % 3)); job_wait 200; wire_say turns 0; [ "$(wire_count 4)" -ge 1 ] || wrong="not one reset"; said="$(wire_count 4) resets in $(wire_count 5) turns"; }
 # another address of the server, and another port, as after a move: the agent is told by whoever starts it
 net_moved() { stop_agent t TERM; wire_down; wire_up $RATE; agent_up; }
 server_full()
@@ -97,14 +106,13 @@ server_sick() { rules server "$@"; sleep "$((RANDOM % 3)).$((RANDOM % 9 + 1))"; 
 server_eio_sync() { server_sick 'sync /store/'; }
 server_eio_write() { server_sick 'write /store/' 'write /jobs/'; }
 server_eio_state() { server_sick 'write /state.db' 'sync /state.db'; }
-stalled_or_ended() { is_stalled || job_has_ended; }
 server_eio_read()
 {
 	rules server 'read /store/packs/'
 	wait_for 60 stalled_or_ended
 	said=$(field '.message // ""')
 	rules server ''
-	[ "$kind" = capture ] || [[ $said =~ 'Input/output error' ]] || wrong="it does not say what is wrong with the store: $said"
+	[ "$kind" = capture ] || { [ -z "$said" ] && job_has_ended; } || [[ $said =~ 'Input/output error' ]] || wrong="it does not say what is wrong with the store: $said"
 }
 agent_short() { rules agent 'short .img'; }
 agent_eio_read() { rules agent "read src.img $bad_at $((bad_at + 4096))"; }
@@ -199,7 +207,7 @@ run_case()
 	kind=${1%%:*} fault=${1#*:}
 	wrong='' said='' again=0 moved_before=0
 	preload_server='' preload_agent=''
-	point=$((5 + RANDOM % 85))
+	point=$((5 + RANDOM % 75))
 	bad_at=$(($(sed -n "$((1 + (RANDOM * 32768 + RANDOM) % $(wc -l <blocks)))p" blocks) * 4096))
 	[[ $fault =~ ^server_(eio|clock) ]] && preload_server=yes
 	[[ $fault =~ ^agent_(eio|clock|short) ]] && preload_agent=yes
@@ -262,5 +270,5 @@ fi
 for ((n = 0; n < ${N:-1}; n++)); do
 	for c in $cases; do run_case "$c"; done
 done
-note "requests that were cut within, or within their answer: $(sed -n 's|.* method=\([A-Z]*\) path=\([^ ]*\) .*cut=yes.*|\1 \2|p' server.log | sort | uniq -c | sort -rn | awk '{ printf "%s%s %s (%s)", NR > 1 ? ", " : "", $2, $3, $1 }')"
+note "requests that were cut within, or within their answer: $(sed -n 's|.* method=\([A-Z]*\) path=\([^ ]*\) .*cut=yes.*|\1 \2|p' server.log | sort | uniq -c | sort -rn | awk '{ print $2, $3, "(" $1 ")" }' | paste -sd,)"
 done_testing
