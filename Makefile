@@ -209,6 +209,8 @@ CLI_SRC := \
 	server/cli/iso_place.c \
 	server/cli/print.c \
 	server/cli/progress.c \
+	server/cli/report_page.c \
+	server/cli/report_rows.c \
 	server/cli/resolve.c \
 	server/cli/unreadable.c \
 	server/cli/vmdef_xl.c

@@ -159,10 +159,11 @@ static json_t *phases_report(struct job *job)
 		json_t *phase = json_pack("{s:s, s:f}", "phase", job_phase_name(i), "seconds",
 					  (double)s->ms / 1000);
 
-		if (counts && phase)
+		if (counts && phase) {
 			(void)json_object_update_new(
 				phase, json_pack("{s:I, s:I}", "bytes", (json_int_t)s->done, "rate",
 						 (json_int_t)rate_of(s->done, s->ms)));
+		}
 		if (!s->was) {
 			json_decref(phase);
 		} else if (json_array_append_new(report, phase) < 0) {

@@ -24,7 +24,7 @@
 /* Everything that any command can be told; which one takes what is in the tables. */
 struct options {
 	char *server, *pin, *token_file, *data; /* connection */
-	bool json, wait;
+	bool json, wait, html;
 	bool all_blocks; /* capture */
 	char *rescue_time, *rescue_area_time, *rescue_retries;
 	char *image, *end; /* capture, restore */
@@ -138,6 +138,7 @@ int cmd_image_verify(struct ctx *c, struct err *err);
 int cmd_image_rm(struct ctx *c, struct err *err);
 int cmd_jobs(struct ctx *c, struct err *err);
 int cmd_job_show(struct ctx *c, struct err *err);
+int cmd_job_report(struct ctx *c, struct err *err);
 int cmd_job_cancel(struct ctx *c, struct err *err);
 int cmd_capture(struct ctx *c, struct err *err);
 int cmd_restore(struct ctx *c, struct err *err);

@@ -164,8 +164,9 @@ static bool print_version_disks(const json_t *disks)
 	return good;
 }
 
-static void print_place(const char *line)
+static void print_place(void *ctx, const char *line)
 {
+	(void)ctx;
 	print_line(stdout, "  %s", line);
 }
 
@@ -195,7 +196,7 @@ static int show_version(struct ctx *c, const struct image_ref *ref, struct err *
 		return OUT_OF_MEMORY(err);
 	if (sum_of(json_object_get(m, "disks"), "unreadable_bytes") > 0) {
 		(void)puts("\nCould not be read, and are zeros:");
-		unreadable_each(json_object_get(m, "report"), print_place);
+		unreadable_each(json_object_get(m, "report"), print_place, NULL);
 	}
 	return 0;
 }

@@ -160,13 +160,15 @@ static void print_time_shares(const json_t *job)
 	print_property("time spent", "%s", text);
 }
 
-static void print_lost(const char *line)
+static void print_lost(void *ctx, const char *line)
 {
+	(void)ctx;
 	print_property("lost", "%s", line);
 }
 
-static void print_copied(const char *line)
+static void print_copied(void *ctx, const char *line)
 {
+	(void)ctx;
 	print_property("copied", "%s", line);
 }
 
@@ -200,8 +202,8 @@ static void print_job(const json_t *job)
 	if (json_is_true(json_object_get(job, "all_blocks")))
 		print_property("options", "all blocks");
 	if (strcmp(json_text(job, "kind"), "capture") == 0)
-		coverage_each(json_object_get(job, "report"), false, print_copied);
-	unreadable_each(json_object_get(job, "report"), print_lost);
+		coverage_each(json_object_get(job, "report"), false, print_copied, NULL);
+	unreadable_each(json_object_get(job, "report"), print_lost, NULL);
 	json_array_foreach(json_object_get(job, "log"), i, line)
 	{
 		print_property("log", "%s",

@@ -228,6 +228,14 @@ static const struct setting token_options[] = {
 	TOKEN_OPTIONS("1", "24h"),
 };
 
+static const struct setting report_options[] = {
+	{.key = "html",
+	 .type = SETTING_BOOL,
+	 ARGV,
+	 AT(html),
+	 .help = "As one file of HTML, to be kept or handed on"},
+};
+
 static const struct setting pair_options[] = {
 	{.key = "replace",
 	 .type = SETTING_BOOL,
@@ -617,6 +625,22 @@ const struct command commands[] = {
 		.operands_min = 1,
 		.operands_max = 1,
 		.run = cmd_job_show,
+	},
+	{
+		.name = "job report",
+		.operands = "JOB",
+		.summary = "Show the report of a job as a page for people",
+		.text = "The root of each disk as source, server and target have it, and whether they "
+			"agree; writes to the source before and after; what was copied whole, and "
+			"why; what could not be read, with the names of files; times, rates, "
+			"versions, fix-ups.\n"
+			"--json prints what the page is made of.",
+		.example = "hoist job report 3f2a --html >report.html",
+		.takes = ALL,
+		.operands_min = 1,
+		.operands_max = 1,
+		OPTIONS(report_options),
+		.run = cmd_job_report,
 	},
 	{
 		.name = "job cancel",

@@ -43,7 +43,7 @@ static void describe_name(const json_t *part, char *buf, size_t size)
 		buf[0] = '\0';
 }
 
-static void tell_part(const json_t *disk, const json_t *part, void (*fn)(const char *line))
+static void tell_part(const json_t *disk, const json_t *part, line_fn fn, void *ctx)
 {
 	char name[192], copied[SIZE_TEXT_SIZE], size[SIZE_TEXT_SIZE], line[LINE_SIZE];
 	const char *why = json_text(part, "why");
@@ -55,11 +55,11 @@ static void tell_part(const json_t *disk, const json_t *part, void (*fn)(const c
 	(void)snprintf(line, sizeof(line), "%s%s (%s): %s, %s of %s%s%s", json_text(disk, "disk"),
 		       name, json_text(part, "content"), way_of(part), copied, size,
 		       has_why ? ": " : "", has_why ? why : "");
-	fn(line);
+	fn(ctx, line);
 }
 
-static void tell_parts(const json_t *disk, const char *list, bool doubts_only,
-		       void (*fn)(const char *line))
+static void tell_parts(const json_t *disk, const char *list, bool doubts_only, line_fn fn,
+		       void *ctx)
 {
 	const json_t *part;
 	size_t i;
@@ -67,11 +67,11 @@ static void tell_parts(const json_t *disk, const char *list, bool doubts_only,
 	json_array_foreach(json_object_get(json_object_get(disk, "map"), list), i, part)
 	{
 		if (!doubts_only || is_whole(part))
-			tell_part(disk, part, fn);
+			tell_part(disk, part, fn, ctx);
 	}
 }
 
-static void tell_disk(const json_t *disk, bool doubts_only, void (*fn)(const char *line))
+static void tell_disk(const json_t *disk, bool doubts_only, line_fn fn, void *ctx)
 {
 	const json_t *map = json_object_get(disk, "map");
 	char used[SIZE_TEXT_SIZE], size[SIZE_TEXT_SIZE], line[LINE_SIZE];
@@ -87,18 +87,18 @@ static void tell_disk(const json_t *disk, bool doubts_only, void (*fn)(const cha
 		(void)snprintf(line, sizeof(line), "%s: %s of %s", json_text(disk, "disk"), used,
 			       size);
 	}
-	fn(line);
+	fn(ctx, line);
 }
 
-void coverage_each(const json_t *report, bool doubts_only, void (*fn)(const char *line))
+void coverage_each(const json_t *report, bool doubts_only, line_fn fn, void *ctx)
 {
 	const json_t *disk;
 	size_t i;
 
 	json_array_foreach(json_object_get(report, "disks"), i, disk)
 	{
-		tell_disk(disk, doubts_only, fn);
-		tell_parts(disk, "partitions", doubts_only, fn);
-		tell_parts(disk, "volumes", doubts_only, fn);
+		tell_disk(disk, doubts_only, fn, ctx);
+		tell_parts(disk, "partitions", doubts_only, fn, ctx);
+		tell_parts(disk, "volumes", doubts_only, fn, ctx);
 	}
 }

@@ -21,6 +21,9 @@ void when_to_text(const char *rfc3339, char ret[static WHEN_TEXT_SIZE]);
 bool span_from_text(const char *text, uint64_t *ret);
 void span_to_text(uint64_t seconds, char ret[static SPAN_TEXT_SIZE]);
 
+/* Who is told of lines, one by one. */
+typedef void (*line_fn)(void *ctx, const char *line);
+
 /* Fields for printing: "-" / 0 for what is not there. */
 const char *json_text(const json_t *o, const char *key);
 uint64_t json_number(const json_t *o, const char *key);

@@ -299,16 +299,18 @@ static void print_damage(const json_t *job)
 	}
 }
 
-static void print_note(const char *line)
+static void print_note(void *ctx, const char *line)
 {
+	(void)ctx;
 	char clean[LINE_SIZE];
 
 	(void)text_clean(clean, sizeof(clean), line, strlen(line));
 	(void)fprintf(stderr, "note: %s\n", clean);
 }
 
-static void print_unreadable(const char *line)
+static void print_unreadable(void *ctx, const char *line)
 {
+	(void)ctx;
 	char clean[LINE_SIZE];
 
 	(void)text_clean(clean, sizeof(clean), line, strlen(line));
@@ -341,8 +343,8 @@ int job_follow(struct ctx *c, const char *id, json_t **ret, struct err *err)
 	} else {
 		if (!c->o.json)
 			(void)printf("%s\n", clean);
-		coverage_each(json_object_get(job, "report"), true, print_note);
-		unreadable_each(json_object_get(job, "report"), print_unreadable);
+		coverage_each(json_object_get(job, "report"), true, print_note, NULL);
+		unreadable_each(json_object_get(job, "report"), print_unreadable, NULL);
 	}
 	*ret = job;
 	return r;

@@ -42,7 +42,7 @@ void job_rescue_to_text(const json_t *job, char ret[static RESCUE_TEXT_SIZE])
 								       : "later");
 }
 
-static void tell_place(const json_t *disk, const json_t *place, void (*fn)(const char *line))
+static void tell_place(const json_t *disk, const json_t *place, line_fn fn, void *ctx)
 {
 	const char *name = json_text(place, "name"), *content = json_text(place, "content");
 	char line[LINE_SIZE], where[160] = "";
@@ -58,10 +58,10 @@ static void tell_place(const json_t *disk, const json_t *place, void (*fn)(const
 		       strcmp(content, "-") ? content : "", strcmp(content, "-") ? ")" : "",
 		       json_text(place, "what"), strcmp(name, "-") ? " " : "",
 		       strcmp(name, "-") ? name : "");
-	fn(line);
+	fn(ctx, line);
 }
 
-void unreadable_each(const json_t *report, void (*fn)(const char *line))
+void unreadable_each(const json_t *report, line_fn fn, void *ctx)
 {
 	const json_t *disk, *place;
 	size_t i, k;
@@ -73,13 +73,13 @@ void unreadable_each(const json_t *report, void (*fn)(const char *line))
 
 		json_array_foreach(json_object_get(disk, "unreadable"), k, place)
 		{
-			tell_place(disk, place, fn);
+			tell_place(disk, place, fn, ctx);
 		}
 		if (left_out == 0)
 			continue;
 		(void)snprintf(line, sizeof(line), "%s: %" PRIu64 " more places",
 			       json_text(disk, "disk"), left_out);
-		fn(line);
+		fn(ctx, line);
 	}
 }
 

@@ -3,6 +3,7 @@
 #define SERVER_CLI_UNREADABLE_H
 #include "common/json.h"
 #include "server/cli/cli.h"
+#include "server/cli/print.h"
 
 #define STATE_TEXT_SIZE 64
 /* How a JOB is or ended: "running", "stalled", "done", "done with 4096 unreadable bytes". */
@@ -12,7 +13,7 @@ void job_state_to_text(const json_t *job, char ret[static STATE_TEXT_SIZE]);
 void job_rescue_to_text(const json_t *job, char ret[static RESCUE_TEXT_SIZE]);
 
 /* A line for each place that the `report` of a capture lists. */
-void unreadable_each(const json_t *report, void (*fn)(const char *line));
+void unreadable_each(const json_t *report, line_fn fn, void *ctx);
 
 /* check functions of --rescue-time and --rescue-retries. */
 int check_span(const char *text, struct err *err);

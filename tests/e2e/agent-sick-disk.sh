@@ -139,6 +139,8 @@ api GET "/v1/jobs/$JOB"
 is "$(field '[.state, .code] | join(" ")')" "failed verify_failed" "as what it is"
 is "$(field '.report.roots[0] | [.source == .server, .target, .agree] | map(tostring) | join(" ")')" "true null null" \
 	"its report has the image's root, and none of the target" || diag "$BODY"
+cli job report "$JOB"
+like "$OUT" "because +verify_failed: .*differs at byte.*read again +-.*agree +not known: one is lacking" "so has the page" || diag "$OUT"
 : >dst.faults
 ok "the target is idle" wait_for 30 machine_is_idle dst
 stop_agent dst

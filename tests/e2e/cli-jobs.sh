@@ -40,6 +40,13 @@ is "$(jq -r '[.disks[].disk] | join(" ")' <<<"$OUT")" "file:b.img" "only that di
 job=$("$HOIST" jobs --json | jq -r '.jobs[0].id')
 cli job show "$job"
 like "$OUT" "state: +done.*image: +web1@2.*report:" "job show: state, image, report"
+cli job report "$job"
+like "$OUT" "image +web1@2.*by the source +([0-9a-f]{64}).*by the server +[0-9a-f]{64}.*agree +yes, both are the same" "job report: the roots"
+like "$OUT" "Rates.*read +[0-9.]+ [KM]iB/s.*Versions.*agent +[^ ]+.*server +" "rates and versions"
+cli job report "$job" --html
+like "$OUT" "^<!DOCTYPE html>.*<td>web1@2</td>.*</html>$" "as HTML"
+cli job report "$job" --json
+is "$(jq -r '.roots[0].agree' <<<"$OUT")" true "as JSON"
 
 # ---- with a terminal: a bar that is drawn over, and gone at the end
 script -qec "stty cols 80; '$HOIST' capture src --image web1 --wait" "$TAP_TMP/tty" </dev/null >/dev/null 2>&1

@@ -10,6 +10,7 @@
 #include "server/cli/image_ref.h"
 #include "server/cli/print.h"
 #include "server/cli/progress.h"
+#include "server/cli/report_page.h"
 #include "tests/unit/tap.h"
 
 static bool same(const char *got, const char *want)
@@ -306,6 +307,75 @@ static void test_expires(void)
 		ok(check_expires(bad[i], &err) == -EINVAL, bad[i]);
 }
 
+static char *page_of(const char *job_text, bool html)
+{
+	CLEANUP_JSON json_t *job = json_loads(job_text, 0, NULL);
+	CLEANUP(report_rows_done) struct report_rows rows = {0};
+	char *page = NULL;
+	size_t size;
+	FILE *f = open_memstream(&page, &size);
+
+	if (!job || !f)
+		abort();
+	report_rows_init(&rows, job);
+	if (html)
+		report_print_html(&rows, f);
+	else
+		report_print_text(&rows, f);
+	(void)fclose(f);
+	return page;
+}
+
+#define ROOT "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+
+static void test_report(void)
+{
+	/* all that is text is hostile: a disk's name, a label, a file's name, a line of log, an escape of the terminal, a direction mark */
+	static const char hostile[] =
+		"{\"id\":\"0123456789abcdef\",\"kind\":\"restore\",\"state\":\"failed\",\"code\":\"x\",\"message\":\"<b>&'\\\"\","
+		"\"machine\":\"aa\",\"machine_name\":\"<script>alert(1)</script>\\u001b[31m\\u202e\","
+		"\"image\":\"web\",\"version\":2,\"log\":[\"</td><img src=x onerror=y>\"],\"report\":{"
+		"\"agent_version\":\"<i>\",\"rates\":{\"read\":1048576,\"wire\":\"x\"},\"phases\":[{\"phase\":\"<u>\",\"seconds\":1e300},7],"
+		"\"time\":{\"disk\":{\"share\":0.5},\"cpu\":{\"share\":9}},\"roots\":[{\"disk\":\"<d>\",\"target_disk\":\"t\",\"source\":\"" ROOT
+		"\",\"server\":\"" ROOT "\",\"target\":null,\"agree\":null},3],"
+		"\"disks\":[{\"disk\":\"<d>\",\"gpt\":\"<g>\",\"target\":\"<t>\",\"counters\":{\"writes\":[1],\"sectors_written\":7},"
+		"\"map\":{\"how\":\"raw\",\"why\":\"<why>\"},\"unreadable\":[{\"offset\":1,\"length\":2,\"what\":\"file\",\"name\":\"/<f>\"}]},\"x\"]}}";
+	static const char old[] =
+		"{\"id\":\"0123456789abcdef\",\"kind\":\"capture\",\"state\":\"done\",\"result\":\"done\",\"machine\":\"aa\",\"machine_name\":\"m\","
+		"\"image\":\"web\",\"version\":1,\"log\":[],\"report\":{\"agent_version\":\"0.1\",\"seconds\":2.5,\"disks\":[{\"disk\":\"d\",\"root\":\"" ROOT
+		"\"}]}}";
+	static const char equal[] =
+		"{\"id\":\"0\",\"report\":{\"roots\":[{\"disk\":\"d\",\"source\":\"" ROOT
+		"\",\"server\":\"" ROOT "\",\"target\":\"" ROOT
+		"\",\"agree\":true},{\"disk\":\"e\",\"source\":\"" ROOT
+		"\",\"server\":\"x\",\"agree\":false}]}}";
+	CLEANUP_FREE char *html = page_of(hostile, true), *text = page_of(hostile, false);
+	CLEANUP_FREE char *old_text = page_of(old, false), *equal_text = page_of(equal, false);
+	CLEANUP_FREE char *none = page_of("{\"report\":null}", true);
+
+	ok(strstr(html, "&lt;script&gt;alert(1)&lt;/script&gt;") &&
+		   strstr(html, "&lt;b&gt;&amp;&#39;&quot;") && strstr(html, "/&lt;f&gt;") &&
+		   strstr(html, "&lt;why&gt;") && strstr(html, "&lt;g&gt;"),
+	   "HTML: text of others is escaped");
+	ok(!strstr(html, "<script") && !strstr(html, "<img") && !strstr(html, "<b>") &&
+		   !strstr(html, "<d>") && !strstr(html, "<t>") && !strstr(html, "<u>") &&
+		   !strstr(html, "<i>") && !strstr(html, "<f>"),
+	   "and nothing of it is markup");
+	ok(!strchr(html, '\033') && !strchr(text, '\033') && !strstr(text, "\u202e") &&
+		   strstr(text, "alert(1)"),
+	   "no page has a control character");
+	ok(strstr(text, "not known: one is lacking") && strstr(text, "1.0 MiB/s") &&
+		   !strstr(text, "1e"),
+	   "what there is is shown, and what is no number is not");
+	ok(strstr(old_text, "by the source  d: " ROOT) && strstr(old_text, "2.5 s") &&
+		   !strstr(old_text, "agree"),
+	   "an older report shows what it has");
+	ok(strstr(equal_text, "yes, all three are the same") &&
+		   strstr(equal_text, "NO: they differ"),
+	   "roots that agree, and roots that do not");
+	ok(strstr(none, "</html>"), "no report is a page, too");
+}
+
 int main(void)
 {
 	/* NOLINTNEXTLINE(concurrency-mt-unsafe): one thread */
@@ -319,5 +389,6 @@ int main(void)
 	test_progress();
 	test_commands();
 	test_expires();
+	test_report();
 	return done();
 }
