@@ -9,7 +9,7 @@ SRC=$TAP_TMP/src
 IMG=$TAP_TMP/disk.img
 MNT=$TAP_TMP/mnt
 mkdir "$SRC" "$MNT"
-fill "$SRC" 6 600
+fill "$SRC" 6 600 1500
 cleanup_fn sh -c "! mountpoint -q '$MNT' || umount '$MNT'"
 make()
 {
@@ -73,10 +73,10 @@ check_kept()
 
 while read -r name size options; do
 	# shellcheck disable=SC2086
-	ok "$name: made" make "$size" -L label -U 11111111-2222-3333-4444-555555555555 $options --rootdir "$SRC"
+	ok "$name: made" make "$size" -L label -U 22222222-3333-4444-5555-666666666666 $options --rootdir "$SRC"
 	map "$IMG"
 	is_map btrfs "$name, new: mapped"
-	is "$(get '.partitions[0] | .label + " " + .uuid')" 'label 11111111-2222-3333-4444-555555555555' "$name: label and UUID"
+	is "$(get '.partitions[0] | .label + " " + .uuid')" 'label 22222222-3333-4444-5555-666666666666' "$name: label and UUID"
 	dump_used "$IMG" >"$PEER"
 	like_peer "$name, new"
 	if [ -z "$can_mount" ] || ! mount -o loop "$IMG" "$MNT" 2>/dev/null; then

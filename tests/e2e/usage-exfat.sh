@@ -10,6 +10,8 @@ IMG=$TAP_TMP/disk.img
 MNT=$TAP_TMP/mnt
 mkdir "$SRC" "$MNT"
 fill "$SRC" 5 400
+mkdir "$TAP_TMP/many"
+fill "$TAP_TMP/many" 5 0 1600
 loop=
 cleanup_fn sh -c "! mountpoint -q '$MNT' || umount '$MNT'"
 requires_root
@@ -32,7 +34,7 @@ attach()
 detach() { umount "$MNT" && wait "$exfat_pid" && losetup -d "$loop"; }
 live()
 {
-	cp -r "$SRC" "$MNT/a" && cp -r "$SRC" "$MNT/b" || return
+	cp -r "$SRC" "$MNT/a" && cp -r "$SRC" "$MNT/b" && cp -r "$TAP_TMP/many" "$MNT" || return
 	rm -r "$MNT"/a/d? && cp -r "$SRC" "$MNT/c" || return
 	# last: ends of clusters keep what was there before
 	yes STALE-DATA-OF-A-DELETED-FILE | head -c 1000000 >"$MNT/doomed"
@@ -70,7 +72,7 @@ while read -r name size options; do
 	detach
 done <<-END
 	clusters-of-32k 200M -c 32K
-	clusters-of-128k 400M -c 128K
+	clusters-of-128k 500M -c 128K
 	clusters-of-4k 64M -c 4K
 END
 

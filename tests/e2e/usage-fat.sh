@@ -8,7 +8,7 @@ requires mkfs.fat fsck.fat mcopy mdel partclone.fat
 SRC=$TAP_TMP/src
 IMG=$TAP_TMP/disk.img
 mkdir "$SRC"
-fill "$SRC" 4 150
+fill "$SRC" 4 150 2000
 yes STALE-DATA-OF-A-DELETED-FILE | head -c 100000 >"$TAP_TMP/doomed"
 yes 'some data that stays at the ends of later files' | head -c 50000 >"$TAP_TMP/between"
 export MTOOLS_SKIP_CHECK=1
@@ -47,7 +47,7 @@ while read -r name size options; do
 	map "$IMG"
 	is_map vfat "$name, new: mapped"
 	is "$(get '.partitions[0] | .label + " " + .uuid')" 'LABEL 1234-ABCD' "$name: label and serial number"
-	ok "$name: lived in" live "$(case $name in *12*) ;; *) echo "$SRC"/d[5-9] ;; esac)"
+	ok "$name: lived in" live "$(case $name in *12*) ;; *) echo "$SRC"/d[5-9] "$SRC/small" ;; esac)"
 	sum=$(sha256sum <"$IMG")
 	map "$IMG"
 	is_map vfat "$name: mapped"
@@ -65,7 +65,7 @@ while read -r name size options; do
 	dump "$IMG" "$TAP_TMP/want"
 	dump "$TAP_TMP/kept.img" "$TAP_TMP/out"
 	ok "$name: every file is as it was" diff -r "$TAP_TMP/want" "$TAP_TMP/out"
-	ok "$name: ... and there are files" test "$(find "$TAP_TMP/out" -type f | wc -l)" -gt 20
+	ok "$name: ... and there are files" test "$(find "$TAP_TMP/out" -type f | wc -l)" -gt "$(case $name in *12*) echo 20 ;; *) echo 2000 ;; esac)"
 	nok "$name: no stale data in it" grep -qa STALE-DATA "$TAP_TMP/kept.img"
 	is "$(sha256sum <"$IMG")" "$sum" "$name: the image is untouched"
 done <<-END

@@ -10,7 +10,7 @@ losetup -f >/dev/null 2>&1 || skip_all 'needs loop devices'
 
 SRC=$TAP_TMP/src
 mkdir "$SRC" "$TAP_TMP/lvm"
-fill "$SRC" 7 300
+fill "$SRC" 7 300 1800
 export LVM_SYSTEM_DIR=$TAP_TMP/lvm LVM_SUPPRESS_FD_WARNINGS=1
 loops=()
 attached=()

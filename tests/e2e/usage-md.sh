@@ -10,7 +10,7 @@ SRC=$TAP_TMP/src
 A=$TAP_TMP/a.img
 B=$TAP_TMP/b.img
 mkdir "$SRC"
-fill "$SRC" 8 200
+fill "$SRC" 8 200 1900
 truncate -s 40M "$TAP_TMP/fs"
 mke2fs -q -F -t ext4 -L root -d "$SRC" "$TAP_TMP/fs"
 used=$(used_by extfs "$TAP_TMP/fs")

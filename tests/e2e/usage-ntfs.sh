@@ -9,7 +9,7 @@ SRC=$TAP_TMP/src
 IMG=$TAP_TMP/disk.img
 MNT=$TAP_TMP/mnt
 mkdir "$SRC" "$MNT"
-fill "$SRC" 3 600
+fill "$SRC" 3 600 1500
 cleanup_fn sh -c "! mountpoint -q '$MNT' || umount '$MNT'"
 
 make()

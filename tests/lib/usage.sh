@@ -9,7 +9,7 @@
 #	peer TYPE IMAGE		what partclone.TYPE calls used, in $PEER
 #	dumpe2fs_used IMAGE	what dumpe2fs calls used, as "OFFSET LENGTH" of bytes
 #	sums DIR		the checksums of all files in DIR, in $TAP_TMP/sums
-#	fill DIR SEED COUNT	COUNT files of all sizes in some folders
+#	fill DIR SEED COUNT [SMALL]	COUNT files of all sizes in some folders; SMALL more, of less than 500 bytes, in DIR/small
 #	is_map CONTENT NAME	the first partition was mapped, and is of that content
 #	is_raw REGEX NAME	the first partition is raw, whole, for a reason that matches
 #	used_by TYPE IMAGE	how many bytes partclone.TYPE calls used
@@ -59,7 +59,7 @@ sums() { (cd "$1" && find . -type f -print0 | sort -z | xargs -0r sha256sum) >"$
 fill()
 {
 	perl -e '
-		my ($dir, $seed, $count) = @ARGV;
+		my ($dir, $seed, $count, $small) = @ARGV;
 		srand($seed);
 		for my $i (0 .. $count - 1) {
 			my $sub = "$dir/d" . int(rand(20));
@@ -68,6 +68,12 @@ fill()
 			open my $f, ">", "$sub/f$i" or die "$sub/f$i: $!";
 			my $line = "file $i of $seed, " . int(rand(1e9)) . "\n";
 			print $f substr($line x (1 + $size / length $line), 0, $size);
+			close $f or die;
+		}
+		$small and mkdir "$dir/small" || die "$dir/small: $!";
+		for my $i (1 .. $small // 0) {
+			open my $f, ">", "$dir/small/s$i" or die "$dir/small/s$i: $!";
+			print $f substr("small file $i of $seed\n" x 30, 0, int(rand(500)));
 			close $f or die;
 		}' "$@"
 }
