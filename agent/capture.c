@@ -155,7 +155,7 @@ int capture_tried(struct capture *c, const struct outcome *o, struct err *err)
 	(void)pthread_mutex_lock(&c->lock);
 	if (o->is_owed)
 		r = extents_add(&c->owed, o->window * WINDOW_SIZE, WINDOW_SIZE);
-	if (c->is_backward && (o->is_put_off || o->leap > 0))
+	if (c->is_backward && o->is_put_off)
 		leave_gap(c, o->window);
 	else if (r == 0 && !c->is_backward)
 		r = leap_forward(c, o->leap);

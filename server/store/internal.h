@@ -177,8 +177,8 @@ int objects_pack(struct store *s, uint32_t num, struct pack_row *ret, struct err
 int objects_pack_by_id(struct store *s, const struct id *id, struct pack_row *ret,
 		       struct err *err) MUST_CHECK;
 uint64_t objects_epoch(struct store *s);
-/* The same of packs that could not be read too. */
-int objects_pack_kept(struct store *s, uint32_t num, struct pack_row *ret,
+/* The same of packs that could not be read too; by the id, unless that is NULL. */
+int objects_pack_kept(struct store *s, uint32_t num, const struct id *id, struct pack_row *ret,
 		      struct err *err) MUST_CHECK;
 int objects_find_kept(struct store *s, enum pack_kind kind, const struct id *id, struct place *ret,
 		      struct err *err) MUST_CHECK;
@@ -199,6 +199,8 @@ uint64_t unreadable_count(struct store *s);
 /* An object is not there: is that since its pack could not be read?  0: no.  Else that is tried again: -EAGAIN when it can be read now, or -EIO. */
 int unreadable_blame(struct store *s, enum pack_kind kind, const struct id *id,
 		     struct err *err) MUST_CHECK;
+/* Is there one of this id? */
+int unreadable_has(struct store *s, const struct id *id, bool *ret, struct err *err) MUST_CHECK;
 /* Try all of them again, until the first that still cannot be read: -EIO. */
 int unreadable_retry(struct store *s, struct err *err) MUST_CHECK;
 

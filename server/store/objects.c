@@ -260,9 +260,10 @@ int objects_pack(struct store *s, uint32_t num, struct pack_row *ret, struct err
 	return find_pack(s, num, NULL, ret, err);
 }
 
-int objects_pack_kept(struct store *s, uint32_t num, struct pack_row *ret, struct err *err)
+int objects_pack_kept(struct store *s, uint32_t num, const struct id *id, struct pack_row *ret,
+		      struct err *err)
 {
-	return look_up_pack(s, num, NULL, ret, err);
+	return look_up_pack(s, num, id, ret, err);
 }
 
 int objects_pack_by_id(struct store *s, const struct id *id, struct pack_row *ret, struct err *err)

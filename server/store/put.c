@@ -241,13 +241,24 @@ static int enter(struct store *s, struct incoming *in, uint32_t num, struct err 
 	return r;
 }
 
+/* A pack that could not be read has a file, on which images rely: what takes its place has to be as durable first. */
+static int sync_before_rename(struct store *s, const struct incoming *in, struct err *err)
+{
+	bool replaces;
+	int r = unreadable_has(s, &in->id, &replaces, err);
+
+	return r < 0 || !replaces ? r : files_sync(&s->files, in->fd, in->tmp, err);
+}
+
 static int place_file(struct store *s, struct incoming *in, struct err *err)
 {
 	struct pack_row row;
 	int r = objects_pack_by_id(s, &in->id, &row, err);
 
 	if (r == 0 && row.num == 0 && !in->has_file) {
-		r = files_rename(&s->files, in->tmp, in->path, err);
+		r = sync_before_rename(s, in, err);
+		if (r == 0)
+			r = files_rename(&s->files, in->tmp, in->path, err);
 		in->has_file = r == 0;
 	}
 	return r < 0 ? r : enter(s, in, row.num, err);
@@ -286,12 +297,15 @@ int pack_remove_unlisted(struct store *s, const struct id *id, struct err *err)
 	pthread_mutex_t *folder_lock = &s->folder_locks[id->b[0]];
 	char path[FILES_PATH_SIZE];
 	struct pack_row row;
+	bool is_kept = false;
 	int r;
 
 	files_path_pack(path, id);
 	(void)pthread_mutex_lock(folder_lock);
 	r = objects_pack_by_id(s, id, &row, err);
 	if (r == 0 && row.num == 0)
+		r = unreadable_has(s, id, &is_kept, err);
+	if (r == 0 && row.num == 0 && !is_kept)
 		r = files_remove(&s->files, path, err);
 	(void)pthread_mutex_unlock(folder_lock);
 	return r;

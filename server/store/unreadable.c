@@ -37,15 +37,18 @@ uint64_t unreadable_count(struct store *s)
 	return n;
 }
 
-/* Does the medium give its bytes?  What else may be wrong with them shows when they are used. */
-static int try_to_read(struct store *s, const struct pack_row *row, struct err *err)
+/* Does the medium give its bytes?  0: those that were written; `*ret_why`: it does, and they are not. */
+static int try_to_read(struct store *s, const struct pack_row *row, const char **ret_why,
+		       struct err *err)
 {
 	CLEANUP_FREE uint8_t *data = NULL;
+	struct id id;
 	CLEANUP_CLOSE int fd = -1;
 	char path[FILES_PATH_SIZE];
 	uint64_t size = 0;
 	int r;
 
+	*ret_why = NULL;
 	files_path_pack(path, &row->id);
 	r = files_open(&s->files, path, &fd, &size, err);
 	if (r == 0 && size == row->size) {
@@ -53,7 +56,16 @@ static int try_to_read(struct store *s, const struct pack_row *row, struct err *
 		r = data ? files_read(&s->files, fd, path, data, row->size, 0, err)
 			 : err_set(err, -ENOMEM, "read '%s': out of memory", path);
 	}
-	return r == -EIO || r == -ENOMEM ? r : 0;
+	if (r == -ENOENT || r == -ENODATA || (r == 0 && size != row->size)) {
+		*ret_why = r == -ENOENT ? "it is gone" : "it has another length";
+		return 0;
+	}
+	if (r < 0)
+		return r;
+	id = id_of(data, row->size);
+	if (!id_equal(&id, &row->id))
+		*ret_why = "its bytes do not hash to its name";
+	return 0;
 }
 
 /* `is_there`: it still has a row; else it was sent again under another number. */
@@ -80,12 +92,34 @@ static int revive(struct store *s, uint32_t num, bool is_there, struct err *err)
 
 static int retry(struct store *s, uint32_t num, struct err *err)
 {
+	const char *why = NULL;
 	struct pack_row row;
-	int r = objects_pack_kept(s, num, &row, err);
+	struct err lost;
+	int r = objects_pack_kept(s, num, NULL, &row, err);
 
 	if (r == 0 && row.num != 0)
-		r = try_to_read(s, &row, err);
-	return r < 0 ? r : revive(s, num, row.num != 0, err);
+		r = try_to_read(s, &row, &why, err);
+	if (r == 0)
+		r = revive(s, num, row.num != 0, err);
+	/* the usual way of a pack that is damaged, now that this is known */
+	if (r == 0 && why)
+		(void)!pack_lose(s, &row, why, &lost);
+	return r;
+}
+
+int unreadable_has(struct store *s, const struct id *id, bool *ret, struct err *err)
+{
+	struct pack_row row;
+	int r;
+
+	*ret = false;
+	if (unreadable_count(s) == 0)
+		return 0;
+	r = objects_pack_kept(s, 0, id, &row, err);
+	(void)pthread_mutex_lock(&s->lock);
+	*ret = r == 0 && row.num != 0 && has_bit(s, row.num);
+	(void)pthread_mutex_unlock(&s->lock);
+	return r;
 }
 
 int unreadable_blame(struct store *s, enum pack_kind kind, const struct id *id, struct err *err)

@@ -1,6 +1,7 @@
 /* Every operation fails in turn, with EIO and with ENOSPC: somebody is told, the store stays consistent, what is lost is asked for
  * again, and the work can be finished. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/mount.h>
@@ -354,6 +355,98 @@ static void test_unreadable_in_gc(const struct sample *a)
 	store_close(s);
 }
 
+static struct store *open_unreadable(struct fault *f, const struct sample *a)
+{
+	struct store *s;
+	struct err err = {0};
+
+	files_path_pack(f->path, &a->packs[OWN].id);
+	s = open_faulty(f);
+	if (!s || !fixture_put_all(s, a) || fixture_seal(s, a, "a") != 0 ||
+	    store_checkpoint(s, &err) < 0)
+		abort();
+	cache_clear(s);
+	fail_from_now(f, 1000000);
+	ok(get_own(s, a) == -EIO && s->unreadable == 1, "a pack that cannot be read");
+	return s;
+}
+
+static int put_own(struct store *s, const struct sample *a)
+{
+	struct err err = {0};
+
+	return store_put_pack(s, &a->packs[OWN].id, a->packs[OWN].data, a->packs[OWN].size, &err);
+}
+
+static bool is_whole(struct store *s, const struct sample *a)
+{
+	struct err err = {0};
+	uint64_t damaged = 1;
+	char *text = NULL;
+	int r = store_verify(s, &a->root, NULL, NULL, &damaged, &text, &err);
+
+	if (text)
+		printf("# %s\n", text);
+	free(text);
+	return r == 0 && damaged == 0 && fixture_lacks(s, a) == 0;
+}
+
+/* It is sent again, by the capture that was told that it lacks: the file that was durable is not risked for the one that is not yet. */
+static void test_unreadable_sent_again(const struct sample *a, bool fails)
+{
+	struct fault f = {.code = -EIO, .is_only_read = true};
+	struct store *s = open_unreadable(&f, a);
+	struct err err = {0};
+
+	ok(put_own(s, a) == 0, "is sent again");
+	f.is_only_read = false;
+	f.is_only_sync = true;
+	if (fails) {
+		ok(store_checkpoint(s, &err) == -EIO, "but cannot be made durable");
+		atomic_store(&f.fail_len, 0);
+		(void)get_own(s, a);
+	} else {
+		atomic_store(&f.fail_len, 0);
+		ok(unreadable_retry(s, &err) == 0 && s->unreadable == 0,
+		   "and the medium is back as well");
+		ok(recent_merge_now(s), "before a checkpoint");
+	}
+	cache_clear(s);
+	ok(get_own(s, a) == 0 && is_whole(s, a), "nothing is lost");
+	store_close(s);
+	s = fixture_open(false);
+	ok(get_own(s, a) == 0 && is_whole(s, a) && fixture_holds_invariant(s, a),
+	   "nor after a restart");
+	store_close(s);
+}
+
+/* The medium comes back with something else. */
+static void test_unreadable_damaged(const struct sample *a, unsigned how)
+{
+	struct fault f = {.code = -EIO, .is_only_read = true};
+	struct store *s = open_unreadable(&f, a);
+	const struct sample_pack *own = &a->packs[OWN];
+	char path[FILES_PATH_SIZE + 256];
+	struct err err = {0};
+	int fd;
+
+	(void)snprintf(path, sizeof(path), "%s/store/%s", fixture_data, f.path);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0 || (how == 0 && unlink(path) < 0) ||
+	    (how == 1 && ftruncate(fd, (off_t)own->size / 2) < 0) ||
+	    (how == 2 && pwrite(fd, "damage", 6, (off_t)own->size / 2) != 6))
+		abort();
+	(void)close(fd);
+	atomic_store(&f.fail_len, 0);
+	ok(unreadable_retry(s, &err) == 0, "it is looked at again");
+	ok(fixture_count_lacking(s, PACK_CHUNKS, own->ids, own->count) == own->count,
+	   "what it was is not said to be there");
+	ok(put_own(s, a) == 0 && store_checkpoint(s, &err) == 0 && get_own(s, a) == 0 &&
+		   fixture_lacks(s, a) == 0,
+	   "and can be sent again");
+	store_close(s);
+}
+
 /* A disk that is truly full, SQLite included. */
 static void test_full(const struct sample_shape *shape)
 {
@@ -418,6 +511,14 @@ int main(void)
 	tree_remove(fixture_data);
 	test_unreadable_in_gc(a);
 	tree_remove(fixture_data);
+	for (unsigned fails = 0; fails < 2; fails++) {
+		test_unreadable_sent_again(a, fails);
+		tree_remove(fixture_data);
+	}
+	for (unsigned how = 0; how < 3; how++) {
+		test_unreadable_damaged(a, how);
+		tree_remove(fixture_data);
+	}
 	test_full(&sample_small);
 	fixture_end();
 	sample_free(a);
