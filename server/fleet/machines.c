@@ -131,9 +131,9 @@ int machines_load(struct fleet *f, struct err *err)
 
 /* ---- registering */
 
-/* May it come in?  By its former secret, a pairing that the operator confirmed, or a token, which may have a job for it. */
+/* May it come in?  By its former secret, a pairing that the operator confirmed, or a token. */
 static int admit(struct fleet *f, const struct machine *m, const struct registration *reg,
-		 char ret_job[static TOKEN_JOB_SIZE], struct err *err)
+		 struct err *err)
 {
 	struct id hash;
 	struct err why;
@@ -153,8 +153,7 @@ static int admit(struct fleet *f, const struct machine *m, const struct registra
 			       "last session, is needed.");
 	}
 	hash = secret_hash(reg->token);
-	r = state_use_token(f->config.state, &hash, reg->machine, !m || !m->job, fleet_now(),
-			    ret_job, &why);
+	r = state_use_token(f->config.state, &hash, reg->machine, !m || !m->job, fleet_now(), &why);
 	if (r == -EACCES) {
 		log_event(LOG_WARN, "register_refused", "machine=%s peer=%s reason=\"%s\"",
 			  reg->machine, reg->address, why.msg);
@@ -181,11 +180,11 @@ static int write_machine(struct fleet *f, struct machine_row *row, const json_t 
 }
 
 static int register_locked(struct fleet *f, const struct registration *reg, const char *secret,
-			   char ret_job[static TOKEN_JOB_SIZE], struct err *err)
+			   struct err *err)
 {
 	struct machine *m = machine_find(f, reg->machine);
 	struct machine_row row = {.first_seen = fleet_now()};
-	int r = admit(f, m, reg, ret_job, err);
+	int r = admit(f, m, reg, err);
 
 	if (r < 0)
 		return r;
@@ -223,13 +222,13 @@ static int register_locked(struct fleet *f, const struct registration *reg, cons
 int fleet_register(struct fleet *f, const struct registration *reg,
 		   char ret_secret[static SECRET_TEXT_SIZE], struct err *err)
 {
-	char secret[SECRET_TEXT_SIZE], job[TOKEN_JOB_SIZE] = "";
+	char secret[SECRET_TEXT_SIZE];
 	int r = secret_make(secret, err);
 
 	if (r < 0)
 		return r;
 	(void)pthread_mutex_lock(&f->lock);
-	r = register_locked(f, reg, secret, job, err);
+	r = register_locked(f, reg, secret, err);
 	(void)pthread_mutex_unlock(&f->lock);
 	if (r == 0) {
 		memcpy(ret_secret, secret, sizeof(secret));
@@ -237,8 +236,7 @@ int fleet_register(struct fleet *f, const struct registration *reg,
 			pairing_registered(f->pairings, reg->pairing);
 		fleet_event(f, "machine_registered", reg->machine, "", "%s at %s", reg->name,
 			    reg->address);
-		if (job[0])
-			order_by_rule(f, reg->machine, reg->name, job);
+		order_what_is_owed(f, reg->machine, reg->name);
 	}
 	explicit_bzero(secret, sizeof(secret));
 	return r;

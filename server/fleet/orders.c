@@ -1,4 +1,5 @@
 /* What operators order: jobs made, shown, awaited, cancelled. */
+#include <errno.h>
 #include <gnutls/crypto.h>
 #include <gnutls/gnutls.h>
 #include <stdio.h>
@@ -7,6 +8,7 @@
 
 #include "common/cleanup.h"
 #include "common/json.h"
+#include "common/log.h"
 #include "server/fleet/private.h"
 #include "server/fleet/rule.h"
 
@@ -196,22 +198,56 @@ int fleet_create_job(struct fleet *f, const json_t *body, json_t **ret, struct e
 	return create_locked(f, &w, j, ret, err);
 }
 
-void order_by_rule(struct fleet *f, const char *machine, const char *name, const char *text)
+/* An image that is called after a machine has versions of that machine alone: another may bear the same name and as many digits of the id. */
+static int check_own_image(struct fleet *f, const char *machine, const char *image, struct err *err)
+{
+	CLEANUP(version_row_done) struct version_row v = {0};
+	int r = state_get_version(f->config.state, image, 0, &v, err);
+
+	if (r == 0 && strcmp(v.machine, machine) != 0) {
+		return err_set(err, API_CONFLICT, "The image '%s' is of another machine, %.8s.",
+			       image, v.machine);
+	}
+	return r == -ENOENT ? 0 : r;
+}
+
+static int order_by_rule(struct fleet *f, const char *machine, const char *name, const char *text,
+			 struct err *err)
 {
 	CLEANUP_JSON json_t *body = NULL, *answer = NULL;
 	struct rule rule;
-	struct err err;
-	int r = rule_parse(text, &rule, &err);
+	int r = rule_parse(text, &rule, err);
 
-	if (r == 0) {
-		body = rule_job(&rule, machine, name);
-		r = body ? fleet_create_job(f, body, &answer, &err) : out_of_memory(&err);
+	if (r < 0)
+		return r;
+	body = rule_job(&rule, machine, name);
+	if (!body)
+		return out_of_memory(err);
+	if (!rule.image[0]) {
+		r = check_own_image(f, machine, json_string_value(json_object_get(body, "image")),
+				    err);
 	}
+	return r < 0 ? r : fleet_create_job(f, body, &answer, err);
+}
+
+void order_what_is_owed(struct fleet *f, const char *machine, const char *name)
+{
+	char job[TOKEN_JOB_SIZE];
+	struct err err;
+	int r = state_owed_job(f->config.state, machine, job, &err);
+
+	if (r == 0 && job[0] == '\0')
+		return;
+	if (r == 0)
+		r = order_by_rule(f, machine, name, job, &err);
 	if (r < 0) {
 		fleet_event(f, "job_refused", machine, "",
-			    "%s: '%s', the job of its enrolment token, cannot be: %s", name, text,
+			    "%s: '%s', the job of its enrolment token, cannot be: %s", name, job,
 			    err.msg);
 	}
+	/* Should the server end here, it is tried again when the machine registers next: which then has that job. */
+	if (state_job_given(f->config.state, machine, &err) < 0)
+		log_event(LOG_WARN, "state_failed", "error=\"%s\"", err.msg);
 }
 
 /* ---- one that may have ended */

@@ -5,7 +5,7 @@
  *	restore=IMAGE		its latest version then
  *	restore=IMAGE@VERSION
  *
- * The rule is the server's: nothing that a machine says changes what it may read or write. */
+ * The rule is the server's: of what a machine says only name and id count, and they name no image but one of its own. */
 #ifndef SERVER_FLEET_RULE_H
 #define SERVER_FLEET_RULE_H
 #include <jansson.h>

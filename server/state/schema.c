@@ -95,7 +95,9 @@ static const char schema_5[] =
 	"UPDATE jobs SET unreadable = (SELECT coalesce(sum(unreadable_bytes), 0) FROM job_disks"
 	" WHERE job = jobs.id);";
 
-static const char schema_6[] = "ALTER TABLE tokens ADD COLUMN job TEXT NOT NULL DEFAULT '';";
+static const char schema_6[] =
+	"ALTER TABLE tokens ADD COLUMN job TEXT NOT NULL DEFAULT '';"
+	"ALTER TABLE token_machines ADD COLUMN owed INTEGER NOT NULL DEFAULT 0;";
 
 static const char *const schema[] = {schema_1, schema_2, schema_3, schema_4, schema_5, schema_6};
 #define SCHEMA_VERSION ((int64_t)(sizeof(schema) / sizeof(schema[0])))

@@ -79,9 +79,13 @@ struct token_row {
 int state_add_token(struct state *s, const struct token_row *t, const struct id *hash,
 		    struct err *err) MUST_CHECK;
 /* Enrol `machine` with the token of that hash.  A machine that was enrolled with it before takes no use of it; another takes one, if
- * `may_enrol`, and `ret_job` is the job that it is to get then, else "".  -EACCES when the token is not there, revoked, expired, used up, or of no use to this machine. */
+ * `may_enrol`, and is owed its job.  -EACCES when the token is not there, revoked, expired, used up, or of no use to this machine. */
 int state_use_token(struct state *s, const struct id *hash, const char *machine, bool may_enrol,
-		    int64_t now, char ret_job[static TOKEN_JOB_SIZE], struct err *err) MUST_CHECK;
+		    int64_t now, struct err *err) MUST_CHECK;
+/* The job that a token owes the machine, until state_job_given; "": none. */
+int state_owed_job(struct state *s, const char *machine, char ret[static TOKEN_JOB_SIZE],
+		   struct err *err) MUST_CHECK;
+int state_job_given(struct state *s, const char *machine, struct err *err) MUST_CHECK;
 int state_revoke_token(struct state *s, const char *id, struct err *err) MUST_CHECK;
 typedef int (*state_token_fn)(void *arg, const struct token_row *t);
 int state_each_token(struct state *s, state_token_fn fn, void *arg, struct err *err) MUST_CHECK;

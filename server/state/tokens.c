@@ -22,16 +22,15 @@ static int no_use(struct err *err, const char *why)
 
 /* Within a transaction. */
 static int use_token(struct state *s, const struct id *hash, const char *machine, bool may_enrol,
-		     int64_t now, char ret_job[static TOKEN_JOB_SIZE], struct err *err)
+		     int64_t now, struct err *err)
 {
 	CLEANUP_STMT sqlite3_stmt *st = NULL;
 	char id[TOKEN_ID_SIZE];
-	int r = sql_prepare(
-		s, &st, err,
-		"SELECT id, uses_left, ifnull(expires, 0), revoked,"
-		" EXISTS(SELECT 1 FROM token_machines WHERE token=id AND machine=?2), job"
-		" FROM tokens WHERE hash=?1",
-		"bt", hash, machine);
+	int r = sql_prepare(s, &st, err,
+			    "SELECT id, uses_left, ifnull(expires, 0), revoked,"
+			    " EXISTS(SELECT 1 FROM token_machines WHERE token=id AND machine=?2)"
+			    " FROM tokens WHERE hash=?1",
+			    "bt", hash, machine);
 
 	if (r == 0)
 		r = sql_step(s, st, err);
@@ -52,26 +51,47 @@ static int use_token(struct state *s, const struct id *hash, const char *machine
 		return no_use(err, "is not the one of this machine, which is at work");
 	r = sql_run(s, err, "UPDATE tokens SET uses_left=uses_left-1 WHERE id=?", "t", id);
 	if (r == 0)
-		r = sql_run(s, err, "INSERT INTO token_machines(token, machine, at) VALUES(?,?,?)",
+		r = sql_run(s, err,
+			    "INSERT INTO token_machines(token, machine, at, owed)"
+			    " SELECT id, ?2, ?3, job <> '' FROM tokens WHERE id=?1",
 			    "tti", id, machine, now);
-	if (r == 0)
-		column_text(st, 5, ret_job, TOKEN_JOB_SIZE);
 	return r;
 }
 
 int state_use_token(struct state *s, const struct id *hash, const char *machine, bool may_enrol,
-		    int64_t now, char ret_job[static TOKEN_JOB_SIZE], struct err *err)
+		    int64_t now, struct err *err)
 {
 	LOCK_STATE(s);
 	int r = sql_begin(s, err);
 
-	ret_job[0] = '\0';
 	if (r < 0)
 		return r;
-	r = sql_end(s, use_token(s, hash, machine, may_enrol, now, ret_job, err), err);
-	if (r < 0)
-		ret_job[0] = '\0';
-	return r;
+	return sql_end(s, use_token(s, hash, machine, may_enrol, now, err), err);
+}
+
+int state_owed_job(struct state *s, const char *machine, char ret[static TOKEN_JOB_SIZE],
+		   struct err *err)
+{
+	CLEANUP_STMT sqlite3_stmt *st = NULL;
+	LOCK_STATE(s);
+	int r = sql_prepare(s, &st, err,
+			    "SELECT job FROM token_machines JOIN tokens ON tokens.id = token"
+			    " WHERE machine=? AND owed ORDER BY at DESC LIMIT 1",
+			    "t", machine);
+
+	ret[0] = '\0';
+	if (r == 0)
+		r = sql_step(s, st, err);
+	if (r > 0)
+		column_text(st, 0, ret, TOKEN_JOB_SIZE);
+	return r < 0 ? r : 0;
+}
+
+int state_job_given(struct state *s, const char *machine, struct err *err)
+{
+	LOCK_STATE(s);
+
+	return sql_run(s, err, "UPDATE token_machines SET owed=0 WHERE machine=?", "t", machine);
 }
 
 int state_revoke_token(struct state *s, const char *id, struct err *err)

@@ -4,7 +4,7 @@
 # Enrolment: tokens from making to revoking, and who may come back with what.
 . "$(dirname "$0")/../lib/tap.sh"
 . "$(dirname "$0")/../lib/server.sh"
-requires curl jq xxd
+requires curl jq xxd sqlite3
 
 # register N JSON: machine number N with JSON merged into its registration
 register()
@@ -168,9 +168,19 @@ api GET "/v1/jobs?machine=$(printf '%032x' 7)"
 api POST "/v1/jobs/$(field '.jobs[0].id')/cancel"
 register 7 "$disk,\"token\":\"$TOKEN\",\"name\":\"web 1/x\"}"
 is "$STATUS $(jobs_of 7)" "200 capture web-1-x-00000000 cancelled" "once: not when it comes back"
+sqlite3 "$DATA/state.db" "UPDATE token_machines SET owed=1 WHERE machine='$(printf '%032x' 7)'" # as by a server that was killed before it ordered
+register 7 "$disk,\"token\":\"$TOKEN\",\"name\":\"web 1/x\"}"
+is "$STATUS $(jobs_of 7)" "200 capture web-1-x-00000000 waiting,capture web-1-x-00000000 cancelled" "a server that is killed between the two orders it then"
 token '{"uses":1,"job":"restore=none@3"}'
 register 8 "$disk,\"token\":\"$TOKEN\"}"
 is "$STATUS $(jobs_of 8)" "200 " "a job that cannot be: it is enrolled all the same"
+sqlite3 "$DATA/state.db" "INSERT INTO images VALUES('m-00000000', 1, 1); INSERT INTO versions(image, version, created, job, machine, machine_name, manifest, size,
+	data_bytes, disks, damaged, removing) VALUES('m-00000000', 1, 1, 'j', '$(printf '%032x' 99)', 'm', zeroblob(32), 0, 0, '[]', 0, 0)"
+token '{"uses":1,"job":"capture"}'
+register 10 "$disk,\"token\":\"$TOKEN\"}"
+is "$STATUS $(jobs_of 10)" "200 " "nor is anything captured into the image of another machine"
+api GET /v1/events
+like "$(field '.events[] | select(.event == "job_refused") | .text')" "'capture', the job .* The image 'm-00000000' is of another machine" "which an event says"
 api GET /v1/events
 like "$(field '.events[] | select(.event == "job_refused") | .text')" "^m: 'restore=none@3', the job of its enrolment token, cannot be: There is no" "and an event says why"
 

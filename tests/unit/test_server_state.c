@@ -178,29 +178,31 @@ static void test_tokens(void)
 	ok(state_add_token(s, &t, &hash, &err) == 0, "a token");
 	memcpy(t.id, "t2", 3);
 	ok(state_add_token(s, &t, &hash, &err) == -EEXIST, "the same one twice");
-	ok(state_use_token(s, &other, "m1", true, 11, job, &err) == -EACCES, "an unknown one");
-	ok(state_use_token(s, &hash, "m1", false, 11, job, &err) == -EACCES,
+	ok(state_use_token(s, &other, "m1", true, 11, &err) == -EACCES, "an unknown one");
+	ok(state_use_token(s, &hash, "m1", false, 11, &err) == -EACCES,
 	   "one that may not enrol takes no use");
-	ok(state_use_token(s, &hash, "m1", true, 11, job, &err) == 0 && strcmp(job, "capture") == 0,
+	ok(state_use_token(s, &hash, "m1", true, 11, &err) == 0 &&
+		   state_owed_job(s, "m1", job, &err) == 0 && strcmp(job, "capture") == 0 &&
+		   state_job_given(s, "m1", &err) == 0,
 	   "the first machine, and its job");
-	ok(state_use_token(s, &hash, "m1", false, 11, job, &err) == 0 && job[0] == '\0',
+	ok(state_use_token(s, &hash, "m1", false, 11, &err) == 0 &&
+		   state_owed_job(s, "m1", job, &err) == 0 && job[0] == '\0',
 	   "comes back, uncounted, to no other job");
-	ok(state_use_token(s, &hash, "m2", true, 11, job, &err) == 0, "the second");
+	ok(state_use_token(s, &hash, "m2", true, 11, &err) == 0, "the second");
 	s = reopen(s);
-	ok(state_use_token(s, &hash, "m3", true, 11, job, &err) == -EACCES, "the third: used up");
-	ok(state_use_token(s, &hash, "m2", true, 11, job, &err) == 0, "the second comes back");
+	ok(state_use_token(s, &hash, "m3", true, 11, &err) == -EACCES, "the third: used up");
+	ok(state_use_token(s, &hash, "m2", true, 11, &err) == 0, "the second comes back");
 	ok(state_each_token(s, count_token, seen, &err) == 0 && seen[0] == 1 && seen[1] == 0,
 	   "no use is left");
 	ok(state_revoke_token(s, "t1", &err) == 0 && state_revoke_token(s, "tx", &err) == -ENOENT,
 	   "revoked");
-	ok(state_use_token(s, &hash, "m1", true, 11, job, &err) == -EACCES &&
-		   strstr(err.msg, "revoked"),
+	ok(state_use_token(s, &hash, "m1", true, 11, &err) == -EACCES && strstr(err.msg, "revoked"),
 	   "it brings nobody back");
 	t.expires = 100;
 	ok(state_add_token(s, &t, &other, &err) == 0 &&
-		   state_use_token(s, &other, "m1", true, 99, job, &err) == 0,
+		   state_use_token(s, &other, "m1", true, 99, &err) == 0,
 	   "one that expires, before");
-	ok(state_use_token(s, &other, "m1", true, 100, job, &err) == -EACCES &&
+	ok(state_use_token(s, &other, "m1", true, 100, &err) == -EACCES &&
 		   strstr(err.msg, "expired"),
 	   "and then");
 	state_close(s);
