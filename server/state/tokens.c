@@ -50,11 +50,12 @@ static int use_token(struct state *s, const struct id *hash, const char *machine
 	if (!may_enrol)
 		return no_use(err, "is not the one of this machine, which is at work");
 	r = sql_run(s, err, "UPDATE tokens SET uses_left=uses_left-1 WHERE id=?", "t", id);
-	if (r == 0)
+	if (r == 0) {
 		r = sql_run(s, err,
 			    "INSERT INTO token_machines(token, machine, at, owed)"
 			    " SELECT id, ?2, ?3, job <> '' FROM tokens WHERE id=?1",
 			    "tti", id, machine, now);
+	}
 	return r;
 }
 
