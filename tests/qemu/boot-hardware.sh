@@ -27,13 +27,21 @@ done
 truncate -s 32M "$TAP_TMP/sd.img"
 truncate -s 10M "$TAP_TMP/late.img"
 # On a second bus: the first has not enough slots.
-cards=(e1000e rtl8139 virtio-net-pci vmxnet3 ne2k_pci pcnet tulip i82550 i82551)
+wired=(e1000e rtl8139 virtio-net-pci vmxnet3) # to the LAN, later one by one
+cards=(ne2k_pci pcnet tulip i82550 i82551)
 drivers=(e1000e 8139cp virtio_net vmxnet3 ne2k-pci pcnet32 tulip e100 e100)
 options+=(--mem 512 -- -vga none -device 'pci-bridge,id=bridge,chassis_nr=1')
 for card in "${cards[@]}"; do options+=(-device "$card,bus=bridge"); done
+mac_of() { printf '52:54:00:88:00:%02x' "$1"; }
+for i in "${!wired[@]}"; do
+	lan_tap lan "zoo$i"
+	options+=(-netdev "tap,id=wire$i,ifname=zoo$i,script=no,downscript=no" -device "${wired[i]},bus=bridge,netdev=wire$i,mac=$(mac_of "$i")")
+done
+link() { vm_qmp zoo set_link "{\"name\":\"$1\",\"up\":$2}" >/dev/null; }
 options+=(-device 'sdhci-pci,bus=bridge' -device 'sd-card,drive=sd' -drive "id=sd,if=none,format=raw,file=$TAP_TMP/sd.img")
 
-ok "started with ${#buses[@]} kinds of disks and ${#cards[@]} more cards" vm_start zoo lan --iso "$iso" "${options[@]}"
+ok "started with ${#buses[@]} kinds of disks and $((${#cards[@]} + ${#wired[@]})) more cards" vm_start zoo lan --iso "$iso" "${options[@]}"
+for i in "${!wired[@]}"; do link "wire$i" false; done
 # The menu's second entry has the shell on the serial line.
 ok "the menu" vm_wait zoo 120 'Automatic boot|Press .Tab.'
 vm_type zoo s
@@ -80,10 +88,24 @@ card=${card%:*}
 cuts() { tr -d '\r' <"$(vm_log zoo)" | grep -ac "hoist: $card: no link"; }
 before=$(cuts)
 cut_again() { [ "$(cuts)" -gt "$before" ]; }
-ok "the cable of $card is pulled" vm_qmp zoo set_link '{"name":"net0","up":false}'
+ok "the cable of $card is pulled" link net0 false
 ok "which is noticed" wait_for 60 cut_again
 acks=$(grep -c DHCPACK "$TAP_TMP/dhcp-lan.log")
-ok "and plugged in again" vm_qmp zoo set_link '{"name":"net0","up":true}'
+ok "and plugged in again" link net0 true
 asked_again() { [ "$(grep -c DHCPACK "$TAP_TMP/dhcp-lan.log")" -gt "$acks" ]; }
 ok "the address is asked for at once" wait_for 60 asked_again
+
+# By each of the others alone it registers as well.
+last=net0
+for i in "${!wired[@]}"; do
+	link "$last" false
+	last=wire$i
+	ok "the cable is in the ${wired[i]}" link "$last" true
+	lease() { awk -v mac="$(mac_of "$i")" '$2 == mac { print $3 }' "$TAP_TMP/leases-lan"; }
+	has_lease() { [ -n "$(lease)" ]; }
+	ok "which has an address" wait_for 90 has_lease
+	vm_type zoo 'killall hoist-agent'
+	registered() { grep -q "machine_registered .* at $(lease)\"" "$TAP_TMP/server-lan.log"; }
+	ok "and registers by it" wait_for 120 registered
+done
 done_testing
