@@ -107,7 +107,7 @@ is "$(jq -r '"\(.uses) \(.expires)"' <<<"$OUT")" "1 null" "token create --json: 
 id=$(jq -r .id <<<"$OUT")
 secret=$(jq -r .token <<<"$OUT")
 cli token list
-like "$OUT" " 3  +3  20.* valid +hall 3" "token list: uses and note"
+like "$OUT" " 3  +3  20.* valid +- +hall 3" "token list: uses and note"
 unlike "$OUT" "$secret" "never the token itself"
 ok "token revoke by the beginning of an id" cli token revoke "${id:0:6}"
 cli token list
