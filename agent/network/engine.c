@@ -150,7 +150,7 @@ struct port *engine_port(struct engine *e, const struct rtnl_link *l)
 static void forget_notes(struct engine *e, const char *name)
 {
 	static const char *const suffixes[] = {"link", "silent",   "address", "dns",
-					       "pid",  "address6", "6.dns",   "pid6"};
+					       "pid",  "address6", "dns6",    "pid6"};
 
 	for (size_t i = 0; i < sizeof(suffixes) / sizeof(*suffixes); i++)
 		engine_note(e, name, suffixes[i], NULL);
@@ -161,7 +161,9 @@ void engine_release(struct engine *e, struct port *p)
 	static const char *const words[] = {"deconfig", "deconfig6"};
 
 	for (unsigned kind = 0; kind < CLIENTS; kind++) {
-		bool had_client = p->clients[kind].pid != 0;
+		/* one of DHCPv6 may have ended without a word, and leaves its address behind */
+		bool had_client = p->clients[kind].pid != 0 ||
+				  (kind == CLIENT_DHCP6 && engine_has_note(e, p->name, "address6"));
 
 		engine_stop_client(e, p, kind);
 		if (had_client)

@@ -127,7 +127,7 @@ dhcp6() # a server; options for it
 		--dhcp-leasefile="$TAP_TMP/leases6" --log-dhcp "$@"
 	lan_wait dhcp6 20 'DHCPv6|router advertisement'
 }
-ok "a server" dhcp6 --dhcp-range=fd00:66::100,fd00:66::1ff,slaac,64,1h '--dhcp-option=option6:dns-server,[fd00:66::53]' --dhcp-option=option6:domain-search,six.test
+ok "a server" dhcp6 --dhcp-range=fd00:66::100,fd00:66::1ff,slaac,64,1h '--dhcp-option=option6:dns-server,[fd00:66::53],[fd00:66::54],[fd00:66::55]' --dhcp-option=option6:domain-search,six.test
 ok "an address" log '^hoist: e1: address fd00:66::1[0-9a-f]{2}/128 by DHCPv6$' 150
 address=$(sed -n 's|^hoist: e1: address \(fd00:66:.*\)/128 by DHCPv6$|\1|p' "$TAP_TMP/engine.log")
 ok "which is in force" wait_for 20 has e1 "$address/128"
@@ -138,6 +138,7 @@ ok "and the route" wait_for 20 route -6 'default via fe80::'
 nok "but none of IPv4" has e1 10.77.1.
 ok "its name server is known" wait_for 20 grep -qx 'nameserver fd00:66::53' "$TAP_TMP/resolv.conf"
 ok "beside that of IPv4" grep -qx 'nameserver 10.77.1.1' "$TAP_TMP/resolv.conf"
+is "$(sed -n 's/^nameserver //p' "$TAP_TMP/resolv.conf" | tr '\n' ' ')" "10.77.1.1 fd00:66::53 fd00:66::54 " "which is asked before it, and of many two are taken"
 ok "the server is reached" wait_for 20 inside busybox ping -6 -c 1 -W 2 fd00:66::1
 old=$(cat "$TAP_TMP/state/e1.pid6")
 kill -9 $engine
