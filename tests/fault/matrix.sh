@@ -49,7 +49,9 @@ up() # with $preload_server
 	unset LD_PRELOAD FAULTY
 	URL=https://127.0.0.1:$port
 }
-rules() { printf '%s\n' "${@:2}" >"$1.new" && mv "$1.new" "$1.rules"; }
+rules() { rm -f "$1.rules.hits" && printf '%s\n' "${@:2}" >"$1.new" && mv "$1.new" "$1.rules"; }
+has_acted() { [ -e "$1.rules.hits" ]; }
+acted_or_ended() { has_acted "$1" || job_has_ended; }
 agent_up() # the machine under test, with $preload_agent
 {
 	[ -z "$preload_agent" ] || export LD_PRELOAD=$O/fault/faulty.so FAULTY=$TAP_TMP/agent.rules
@@ -100,9 +102,17 @@ server_full()
 	if [ "$kind" = capture ]; then
 		wait_for 60 job_is '.message != null and (.message | test("goes on by itself"))' || wrong="it does not say that the disk is full: $(outcome)"
 	fi
+	[ "$kind" = capture ] || sleep $((1 + RANDOM % 4))
 	rm full/balloon
 }
-server_sick() { rules server "$@"; sleep "$((RANDOM % 3)).$((RANDOM % 9 + 1))"; rules server ''; }
+server_sick() # RULE...: until one of them has acted, and on for a while
+{
+	rules server "$@"
+	wait_for 60 acted_or_ended server || wrong="no fault in a minute"
+	has_acted server || said="it was over before"
+	sleep "$((RANDOM % 3)).$((RANDOM % 9 + 1))"
+	rules server ''
+}
 server_eio_sync() { server_sick 'sync /store/'; }
 server_eio_write() { server_sick 'write /store/' 'write /jobs/'; }
 server_eio_state() { server_sick 'write /state.db' 'sync /state.db'; }
@@ -168,6 +178,7 @@ judge()
 		return
 		;;
 	esac
+	[[ $fault =~ ^(agent|server)_(short|clock) ]] && ! has_acted "${BASH_REMATCH[1]}" && wrong="the fault has not acted"
 	[ "$(field .result)" = "done" ] || { wrong="it ends as $(outcome)"; return; }
 	bytes=$(($(wire_count $way) + moved_before))
 	[ "$fault" = none ] && whole[$kind]=$bytes
