@@ -116,10 +116,11 @@ static int add_token(struct ctx *c, json_t *settings, struct err *err)
 
 	if (c->o.new_token && c->o.token)
 		return err_set(err, -EINVAL, "--token and --new-token exclude each other");
-	if (c->o.job && !c->o.new_token)
+	if (c->o.job && !c->o.new_token) {
 		return err_set(err, -EINVAL,
 			       "--job is what the server orders by a token that it makes for the "
 			       "medium: add --new-token");
+	}
 	if (c->o.new_token) {
 		memset(likeness, '0', sizeof(likeness) - 1);
 		likeness[sizeof(likeness) - 1] = '\0';

@@ -76,7 +76,8 @@ static void test_migration(void)
 	bool is_new = true;
 
 	run_sql("DROP TABLE audit; DROP TABLE credentials; DROP TABLE operators;"
-		"ALTER TABLE machines DROP COLUMN former_hash;"
+		"ALTER TABLE machines DROP COLUMN former_hash; ALTER TABLE tokens DROP COLUMN job;"
+		"ALTER TABLE token_machines DROP COLUMN owed;"
 		"ALTER TABLE jobs DROP COLUMN all_blocks; ALTER TABLE jobs DROP COLUMN skipped;"
 		"ALTER TABLE jobs DROP COLUMN unreadable; ALTER TABLE jobs DROP COLUMN rescue_seconds;"
 		"ALTER TABLE jobs DROP COLUMN rescue_area_seconds;"
