@@ -58,7 +58,7 @@ static void test_open(void)
 	state_close(s);
 	run_sql("PRAGMA user_version = 7");
 	ok(state_open(path, &none, &is_new, &err) == -EPROTO && !none &&
-		   strstr(err.msg, "version 6") && strstr(err.msg, "newer"),
+		   strstr(err.msg, "version 7") && strstr(err.msg, "newer"),
 	   "a later version is refused, with a sentence");
 	run_sql("PRAGMA user_version = 6; PRAGMA application_id = 7");
 	ok(state_open(path, &none, &is_new, &err) == -EPROTO && strstr(err.msg, "another program"),
