@@ -7,7 +7,7 @@
 #				until /lab/shell is removed there
 . "$(dirname "$0")/../lib/tap.sh"
 requires_root
-requires qemu-system-x86_64 mke2fs e2fsck debugfs fallocate
+requires qemu-system-x86_64 mke2fs e2fsck debugfs fallocate tune2fs resize2fs blkid sfdisk mkswap
 host=$TOP/build/xen/host
 bin=${HOIST_BIN:-$TOP/build/release}
 limit=${HOIST_XEN_SECONDS:-5400}
@@ -36,8 +36,10 @@ cp --sparse=always "$TOP/build/guest/guest.img" "$lab/build/guest.img"
 leave_root() { ! mountpoint -q root || umount root; }
 slim()
 {
-	local root_mib=1 root_mibs=1920
-	dd if="$1" of=root.img bs=1M skip=$root_mib count=$root_mibs conv=sparse status=none || return
+	# The root file system lies between 1 MiB and the swap; both become as small as the rest lets them: each byte of the disk is read four times.
+	local boot_mib=1 root_mibs=1920 small_mibs=448 swap_mibs=32 swap
+	swap=$(blkid -p -o value -s UUID -O $(((boot_mib + root_mibs) << 20)) "$1") || return
+	dd if="$1" of=root.img bs=1M skip=$boot_mib count=$root_mibs conv=sparse status=none || return
 	e2fsck -fp root.img || [ $? = 1 ] || return
 	mkdir root && mount -o loop root.img root || return
 	cleanup_fn leave_root
@@ -56,9 +58,18 @@ slim()
 	ExecStart=/bin/sh -c 'exec /usr/local/sbin/hoist-guest >/dev/hvc0'
 	END
 	ln -s ../hoist-guest-hvc0.service root/etc/systemd/system/multi-user.target.wants || return
-	umount root && e2fsck -fp -E discard root.img && fallocate --dig-holes root.img || return
-	fallocate -p -o ${root_mib}MiB -l ${root_mibs}MiB "$1"
-	dd if=root.img of="$1" bs=1M seek=$root_mib conv=notrunc,sparse status=none && rm -r root root.img
+	umount root && tune2fs -O ^has_journal root.img && e2fsck -fp root.img && resize2fs root.img ${small_mibs}M || return
+	tune2fs -j -J size=4 root.img && e2fsck -fp -E discard root.img && fallocate --dig-holes root.img || return
+	truncate -s ${boot_mib}M "$1" && truncate -s $((boot_mib + small_mibs + swap_mibs))M "$1" || return
+	sfdisk -q --no-reread "$1" <<-END || return
+	label: dos
+	label-id: 0x686f6973
+	start=$((boot_mib << 11)), size=$((small_mibs << 11)), type=83, bootable
+	start=$(((boot_mib + small_mibs) << 11)), size=$((swap_mibs << 11)), type=82
+	END
+	dd if=root.img of="$1" bs=1M seek=$boot_mib conv=notrunc,sparse status=none || return
+	truncate -s ${swap_mibs}M swap.img && mkswap -q -U "$swap" swap.img &&
+		dd if=swap.img of="$1" bs=1M seek=$((boot_mib + small_mibs)) conv=notrunc,sparse status=none && rm -r root root.img swap.img
 }
 echo "${HOIST_XEN_KINDS:-pv pvh hvm}" >"$lab/kinds"
 shell=()
