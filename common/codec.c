@@ -33,6 +33,11 @@ void codec_ctx_free(struct codec_ctx *ctx)
 	free(ctx);
 }
 
+size_t codec_ctx_size(const struct codec_ctx *ctx)
+{
+	return sizeof(*ctx) + ZSTD_sizeof_CCtx(ctx->zc) + ZSTD_sizeof_DCtx(ctx->zd);
+}
+
 const char *codec_name(enum codec c)
 {
 	static const char *const names[CODEC_COUNT] = {"stored", "zlib", "zstd"};

@@ -52,6 +52,11 @@ void pack_builder_free(struct pack_builder *b)
 	free(b);
 }
 
+size_t pack_builder_memory(const struct pack_builder *b)
+{
+	return sizeof(*b) + b->entries_cap * sizeof(*b->entries) + b->plain_max + b->out_cap;
+}
+
 static bool grow_entries(struct pack_builder *b)
 {
 	uint32_t cap = b->entries_cap ? b->entries_cap * 2 : 64;

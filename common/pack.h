@@ -24,6 +24,7 @@ struct pack_builder;
 /* Room for `plain_max` bytes (<= PACK_PLAIN_MAX) of objects.  NULL: out of memory. */
 struct pack_builder *pack_builder_new(enum pack_kind kind, uint32_t plain_max);
 void pack_builder_free(struct pack_builder *b);
+size_t pack_builder_memory(const struct pack_builder *b); /* bytes that it holds */
 static inline void pack_builder_freep(struct pack_builder **p)
 {
 	pack_builder_free(*p);

@@ -1,8 +1,10 @@
 /* Operators: the server, machines, jobs, events. */
 #include <errno.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/json.h"
 #include "server/api/api.h"
@@ -31,6 +33,32 @@ static json_t *rumours_json(struct server *s)
 	return array;
 }
 
+/* Bytes of this process in memory; 0 where /proc does not say (proc(5), statm). */
+static uint64_t resident(void)
+{
+	FILE *f = fopen("/proc/self/statm", "re");
+	char line[128], *second = NULL;
+
+	if (f && fgets(line, sizeof(line), f))
+		second = strchr(line, ' ');
+	if (f)
+		(void)fclose(f);
+	return second ? strtoull(second, NULL, 10) * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
+}
+
+static json_t *memory_json(struct store *store)
+{
+	struct mallinfo2 heap = mallinfo2();
+	size_t allocated = heap.uordblks + heap.hblkhd;
+	struct store_memory m;
+
+	store_memory(store, &m);
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "resident", (json_int_t)resident(),
+			 "allocated", (json_int_t)allocated, "packs", (json_int_t)m.packs, "index",
+			 (json_int_t)m.index, "recent", (json_int_t)m.recent, "working",
+			 (json_int_t)m.working);
+}
+
 void api_get_server(struct call *c)
 {
 	struct server *s = call_server(c);
@@ -44,16 +72,16 @@ void api_get_server(struct call *c)
 		return;
 	}
 	fleet_count(s->fleet, &machines, &running);
-	call_answer(c, 200,
-		    json_pack("{s:s, s:s, s:s, s:i, s:I, s:{s:I, s:I, s:I, s:I}, s:i, s:i, s:o}",
-			      "name", s->name, "version", HOIST_VERSION, "fingerprint",
-			      s->identity.fingerprint_text, "port",
-			      (int)listen_port(&s->listens[0]), "uptime_s",
-			      (json_int_t)((server_now_ms() - s->started_ms) / 1000), "store",
-			      "packs", (json_int_t)st.packs, "bytes", (json_int_t)st.bytes,
-			      "objects", (json_int_t)st.objects, "free_bytes",
-			      (json_int_t)st.free_bytes, "machines", (int)machines, "jobs_running",
-			      (int)running, "rumours", rumours_json(s)));
+	call_answer(
+		c, 200,
+		json_pack("{s:s, s:s, s:s, s:i, s:I, s:{s:I, s:I, s:I, s:I}, s:o, s:i, s:i, s:o}",
+			  "name", s->name, "version", HOIST_VERSION, "fingerprint",
+			  s->identity.fingerprint_text, "port", (int)listen_port(&s->listens[0]),
+			  "uptime_s", (json_int_t)((server_now_ms() - s->started_ms) / 1000),
+			  "store", "packs", (json_int_t)st.packs, "bytes", (json_int_t)st.bytes,
+			  "objects", (json_int_t)st.objects, "free_bytes",
+			  (json_int_t)st.free_bytes, "memory", memory_json(s->store), "machines",
+			  (int)machines, "jobs_running", (int)running, "rumours", rumours_json(s)));
 }
 
 /* ---- machines */

@@ -31,8 +31,9 @@ static void print_rumours(const json_t *rumours)
 int cmd_server_info(struct ctx *c, struct err *err)
 {
 	CLEANUP_JSON json_t *s = NULL;
-	const json_t *store;
+	const json_t *store, *memory;
 	char uptime[SPAN_TEXT_SIZE], used[SIZE_TEXT_SIZE], room[SIZE_TEXT_SIZE];
+	char resident[SIZE_TEXT_SIZE], caches[SIZE_TEXT_SIZE];
 	int r = api(c, "GET", "/v1/server", NULL, &s, err);
 
 	if (r < 0)
@@ -42,6 +43,11 @@ int cmd_server_info(struct ctx *c, struct err *err)
 		return 0;
 	}
 	store = json_object_get(s, "store");
+	memory = json_object_get(s, "memory");
+	size_to_text(json_number(memory, "resident"), resident);
+	size_to_text(json_number(memory, "packs") + json_number(memory, "index") +
+			     json_number(memory, "recent") + json_number(memory, "working"),
+		     caches);
 	span_to_text(json_number(s, "uptime_s"), uptime);
 	size_to_text(json_number(store, "bytes"), used);
 	size_to_text(json_number(store, "free_bytes"), room);
@@ -51,6 +57,7 @@ int cmd_server_info(struct ctx *c, struct err *err)
 	print_property("up", "%s", uptime);
 	print_property("store", "%s in %" PRIu64 " packs with %" PRIu64 " objects; %s free", used,
 		       json_number(store, "packs"), json_number(store, "objects"), room);
+	print_property("memory", "%s, of it %s in caches", resident, caches);
 	print_property("machines", "%" PRIu64, json_number(s, "machines"));
 	print_property("jobs running", "%" PRIu64, json_number(s, "jobs_running"));
 	print_rumours(json_object_get(s, "rumours"));

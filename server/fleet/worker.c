@@ -1,6 +1,7 @@
 /* The thread that does verify and gc, one after the other: both read the whole store and would only slow each other down. */
 #include <errno.h>
 #include <inttypes.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -320,8 +321,9 @@ void *worker_run(void *fleet)
 		struct err err = {0};
 		int r = j->row.kind == JOB_VERIFY ? do_verify(&w, &err) : do_gc(&w, &err);
 
-		finish_job(f, j, r, &err);
 		json_decref(w.roots);
+		(void)malloc_trim(0); /* the whole store went through memory */
+		finish_job(f, j, r, &err);
 	}
 	return NULL;
 }

@@ -43,8 +43,10 @@
 #define JSON_PARSED_MAX (JSON_VALUES_MAX * 136ull + JSON_BIG_MAX)
 /* Bodies of those who have not shown who they are may take up this part of the memory. */
 #define STRANGERS_PART 8u
-/* Freed memory goes back to the system after requests that took so much. */
+/* What malloc keeps of freed memory, in as many heaps as threads ever met, goes back to the system after requests that took so much: one that did
+ * at once, many together at most so often.  Else a busy server grows for hours to several times what it uses. */
 #define TRIM_SIZE   (64u << 20)
+#define TRIM_S	    60
 #define DAEMONS_MAX 16u
 
 /* Bytes that requests may hold at one time. */
@@ -63,7 +65,9 @@ struct http_server {
 	pthread_mutex_t lock; /* what follows */
 	pthread_cond_t freed;
 	struct budget budgets[CALL_BUDGETS];
-	unsigned requests; /* under way */
+	unsigned requests;    /* under way */
+	uint64_t freed_bytes; /* since the last trim */
+	time_t trimmed;	      /* when that was, of CLOCK_MONOTONIC */
 };
 
 /* ---- memory */
@@ -103,10 +107,25 @@ static bool reserve(struct call *c, enum call_budget which, uint64_t bytes, unsi
 	return got;
 }
 
+/* The lock is held. */
+static bool is_trim_due(struct http_server *s, uint64_t freed)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	s->freed_bytes += freed;
+	if (freed < TRIM_SIZE && (s->freed_bytes < TRIM_SIZE || now.tv_sec - s->trimmed < TRIM_S))
+		return false;
+	s->freed_bytes = 0;
+	s->trimmed = now.tv_sec;
+	return true;
+}
+
 static void release(struct call *c)
 {
 	struct http_server *s = c->http;
 	uint64_t all = 0;
+	bool trim;
 
 	(void)pthread_mutex_lock(&s->lock);
 	for (unsigned i = 0; i < CALL_BUDGETS; i++) {
@@ -114,9 +133,10 @@ static void release(struct call *c)
 		s->budgets[i].strangers_used -= c->is_stranger ? c->reserved[i] : 0;
 		all += c->reserved[i];
 	}
+	trim = is_trim_due(s, all);
 	(void)pthread_cond_broadcast(&s->freed);
 	(void)pthread_mutex_unlock(&s->lock);
-	if (all >= TRIM_SIZE)
+	if (trim)
 		(void)malloc_trim(0);
 }
 

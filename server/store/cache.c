@@ -129,3 +129,13 @@ void cache_clear(struct store *s)
 	shrink(s->cache, 0);
 	(void)pthread_mutex_unlock(&s->cache->lock);
 }
+
+size_t cache_memory(struct store *s)
+{
+	size_t size;
+
+	(void)pthread_mutex_lock(&s->cache->lock);
+	size = s->cache->size;
+	(void)pthread_mutex_unlock(&s->cache->lock);
+	return size;
+}

@@ -4,6 +4,9 @@
 
 #include "server/store/db.h"
 
+/* KiB: the inner pages of the tables, which are a hundredth; what lies below is in the page cache of the kernel, once for all readers. */
+#define READER_CACHE "4096"
+
 static int prepare_reader(struct db_reader *r, struct err *err)
 {
 	const struct db_statement list[] = {
@@ -37,7 +40,8 @@ int db_reader_get(struct db *db, struct db_reader **ret, struct err *err)
 	if (!r->db) {
 		code = db_connect(db->path, &r->db, err);
 		if (code == 0)
-			code = db_run(r->db, "PRAGMA cache_size=-16384; PRAGMA query_only=1;",
+			code = db_run(r->db,
+				      "PRAGMA cache_size=-" READER_CACHE "; PRAGMA query_only=1;",
 				      "set up a reader", err);
 		if (code == 0)
 			code = prepare_reader(r, err);

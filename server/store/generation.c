@@ -146,6 +146,11 @@ void generation_absorb(struct generation *to, struct generation *from, uint64_t 
 	generation_done(from);
 }
 
+size_t generation_memory(const struct generation *g)
+{
+	return g->cap * sizeof(*g->table) + g->packs_cap * sizeof(*g->packs);
+}
+
 void generation_done(struct generation *g)
 {
 	for (size_t i = 0; i < g->packs_len; i++)

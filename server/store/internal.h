@@ -56,6 +56,8 @@ const struct fresh_pack *generation_pack(const struct generation *g, uint32_t nu
 const struct fresh_pack *generation_pack_by_id(const struct generation *g, const struct id *id);
 /* Closes its descriptors too. */
 void generation_done(struct generation *g);
+/* Bytes that it takes in memory. */
+size_t generation_memory(const struct generation *g);
 /* The objects of `from` go into `to`, which has room for them; its packs are forgotten. */
 void generation_absorb(struct generation *to, struct generation *from, uint64_t seed);
 /* What is in `from` goes into `to` (and wins); `from` is empty then.  On -ENOMEM nothing happened. */
@@ -243,6 +245,7 @@ int cache_get(struct store *s, uint32_t num, struct loaded **ret, struct err *er
 void cache_put(struct store *s, struct loaded *l);
 /* Forget what is not in use. */
 void cache_clear(struct store *s);
+size_t cache_memory(struct store *s); /* bytes */
 
 /* The node of a place; errors as pack_load. */
 int node_load(struct store *s, const struct id *id, const struct place *p, struct node *ret,

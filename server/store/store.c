@@ -33,6 +33,12 @@ static void scratch_free(struct scratch *c)
 	free(c);
 }
 
+static size_t scratch_size(const struct scratch *c)
+{
+	return sizeof(*c) + c->plain_size + codec_ctx_size(c->codec) +
+	       (c->builder ? pack_builder_memory(c->builder) : 0);
+}
+
 struct scratch *scratch_get(struct store *s)
 {
 	struct scratch *c;
@@ -461,4 +467,18 @@ int store_stat(struct store *s, struct store_stat *ret, struct err *err)
 	(void)pthread_mutex_unlock(&s->lock);
 	ret->free_bytes = (uint64_t)v.f_bavail * v.f_frsize;
 	return 0;
+}
+
+void store_memory(struct store *s, struct store_memory *ret)
+{
+	*ret = (struct store_memory){.packs = cache_memory(s),
+				     .index = (uint64_t)sqlite3_memory_used()};
+	(void)pthread_mutex_lock(&s->lock);
+	ret->recent = generation_memory(&s->current) + generation_memory(&s->previous) +
+		      generation_memory(&s->recent);
+	(void)pthread_mutex_unlock(&s->lock);
+	(void)pthread_mutex_lock(&s->scratch_lock);
+	for (const struct scratch *c = s->scratch; c; c = c->next)
+		ret->working += scratch_size(c);
+	(void)pthread_mutex_unlock(&s->scratch_lock);
 }

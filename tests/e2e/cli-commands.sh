@@ -46,6 +46,9 @@ like "$ERR" "No machine has registered yet" "an empty list says where to look"
 HOIST_DATA='' cli --data "$DATA" server info
 is "$STATUS_CLI" 0 "by --data, before the command as well"
 like "$OUT" "fingerprint: +$FINGERPRINT" "server info has the fingerprint"
+like "$OUT" 'memory: +[0-9.]+ [KM]i?B, of it [0-9.]+ [A-Za-z]+ in caches' "and the memory that it takes"
+api GET /v1/server
+is "$(field '.memory | .resident > 1000000 and .index > 10000 and ([.packs, .index, .recent, .working] | add) < (if .allocated == 0 then .resident else .allocated end)')" true "with all its parts" || diag "$(field .memory)"
 cp "$DATA/operator.token" "$TAP_TMP/token"
 HOIST_DATA='' HOIST_SERVER=$URL HOIST_PIN=$FINGERPRINT HOIST_TOKEN_FILE=$TAP_TMP/token cli machines
 is "$STATUS_CLI" 0 "by the environment"
