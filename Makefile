@@ -218,6 +218,7 @@ CLI_SRC := \
 # the live image's network: hoist-agent network
 AGENT_SRC += \
 	agent/network/address.c \
+	agent/network/advert.c \
 	agent/network/build.c \
 	agent/network/dhcp.c \
 	agent/network/engine.c \

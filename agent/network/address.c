@@ -128,6 +128,8 @@ static void watch_link(struct engine *e, struct port *p, const struct rtnl_link 
 	engine_say(now ? "%s: link up" : "%s: no link", p->name);
 	if (now)
 		engine_kick_client(p);
+	else
+		engine_forget_servers(e, p);
 }
 
 /* The kernel may have something to say of each try, on the console. */
@@ -192,6 +194,8 @@ void engine_look_after(struct engine *e, const struct rtnl_link *l,
 		e->is_pending = true;
 	if (!is_wanted)
 		return;
+	if (!p->has_role && p->servers_len > 0)
+		engine_write_servers(e, p);
 	p->has_role = true;
 	if (is_dhcp)
 		want_client(e, p, CLIENT_DHCP4);

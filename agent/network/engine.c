@@ -149,8 +149,8 @@ struct port *engine_port(struct engine *e, const struct rtnl_link *l)
 
 static void forget_notes(struct engine *e, const char *name)
 {
-	static const char *const suffixes[] = {"link", "silent",   "address", "dns",
-					       "pid",  "address6", "dns6",    "pid6"};
+	static const char *const suffixes[] = {"link",	   "silent", "address", "dns",	"pid",
+					       "address6", "dns6",   "pid6",	"dnsra"};
 
 	for (size_t i = 0; i < sizeof(suffixes) / sizeof(*suffixes); i++)
 		engine_note(e, name, suffixes[i], NULL);
@@ -385,11 +385,18 @@ void engine_pass(struct engine *e)
 		look_after(e, &e->links[i]);
 	engine_set_routes(e);
 	report_missing(e);
+	engine_expire_servers(e);
 }
 
 int engine_wait_ms(const struct engine *e)
 {
-	return e->is_pending ? RETRY_MS : -1;
+	uint64_t now = clock_ms(), left = e->wake_ms > now ? e->wake_ms - now : 0;
+
+	if (e->is_pending && left > RETRY_MS)
+		return RETRY_MS;
+	if (e->wake_ms == UINT64_MAX)
+		return -1;
+	return left < INT_MAX ? (int)left : INT_MAX;
 }
 
 int engine_open(struct engine *e, const char *state, const char *script, struct err *err)

@@ -2,6 +2,7 @@
 #ifndef AGENT_NETWORK_ENGINE_H
 #define AGENT_NETWORK_ENGINE_H
 #include <limits.h>
+#include <netinet/in.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -9,14 +10,21 @@
 #include "agent/network/rtnl.h"
 #include "common/netconf.h"
 
-#define PORTS_MAX      512u
-#define COMPLAINTS_MAX 64u
+#define PORTS_MAX	 512u
+#define COMPLAINTS_MAX	 64u
+#define NAME_SERVERS_MAX 3u /* of one interface: RFC 8106, 5.3.1 */
 
 /* A program that asks for addresses. */
 enum client_kind { CLIENT_DHCP4, CLIENT_DHCP6, CLIENTS };
 struct client {
 	pid_t pid; /* or 0 */
 	uint64_t after_ms;
+};
+
+/* Told of by a router. */
+struct name_server {
+	struct in6_addr address;
+	uint64_t until_ms; /* UINT64_MAX: for ever */
 };
 
 /* What is known of an interface that is looked after. */
@@ -28,6 +36,8 @@ struct port {
 	bool has_role; /* a line is for it: its link is told of */
 	int carrier;   /* -1: not known yet */
 	struct client clients[CLIENTS];
+	struct name_server servers[NAME_SERVERS_MAX];
+	size_t servers_len;
 	uint64_t since_ms;			 /* first seen */
 	uint64_t retry_after_ms, retry_pause_ms; /* of what failed; 0: nothing did */
 };
@@ -50,7 +60,8 @@ struct engine {
 	int bonds[NETCONF_BONDS_MAX]; /* index of a bond whose options are set */
 	struct rtnl_link *links;      /* as they were at the beginning of the pass; heap */
 	size_t links_len;
-	bool is_pending; /* something is to be tried again soon */
+	bool is_pending;  /* something is to be tried again soon */
+	uint64_t wake_ms; /* the time of a name server is over; UINT64_MAX: of none */
 };
 
 /* Its state is `state`/NAME.*, which the DHCP client's script shares. */
@@ -90,6 +101,13 @@ void engine_look_after(struct engine *e, const struct rtnl_link *l,
 void engine_set_routes(struct engine *e);
 void engine_clear_addresses(struct engine *e);
 void engine_set_host(struct engine *e);
+/* advert.c: an rtnl_advert_fn, of an engine. */
+void engine_take_advert(void *ctx, int index, const void *options, size_t size);
+void engine_write_servers(struct engine *e, const struct port *p);
+/* Its link has gone. */
+void engine_forget_servers(struct engine *e, struct port *p);
+/* Those whose time is over; sets `wake_ms`. */
+void engine_expire_servers(struct engine *e);
 /* dhcp.c */
 void engine_start_client(struct engine *e, struct port *p, enum client_kind kind);
 void engine_stop_client(struct engine *e, struct port *p, enum client_kind kind);

@@ -237,7 +237,7 @@ static int loop(const struct options *o, struct engine *e, struct plans *p, int 
 
 		engine_pass(e);
 		(void)poll(fds, 2, engine_wait_ms(e));
-		rtnl_drain(&e->rtnl);
+		rtnl_drain(&e->rtnl, engine_take_advert, e);
 		what = take_signals(signals);
 		engine_reap(e);
 		if (what == 1)

@@ -18,6 +18,11 @@
 #define LINKS_MAX   4096u
 #define TIMEOUT_S   10
 
+#define ICMP_ROUTER_ADVERTISEMENT 134 /* RFC 4861, 4.2 */
+
+/* linux/rtnetlink.h: the groups that came later have numbers, not bits */
+#define GROUP_ADVERTS (1u << (RTNLGRP_ND_USEROPT - 1))
+
 #ifndef IFF_LOWER_UP
 #define IFF_LOWER_UP (1u << 16) /* linux/if.h, which does not go with net/if.h */
 #endif
@@ -44,7 +49,7 @@ static int open_socket(uint32_t groups)
 int rtnl_open(struct rtnl *ret, struct err *err)
 {
 	struct rtnl r = {.fd = open_socket(0),
-			 .events = open_socket(RTMGRP_LINK | RTMGRP_IPV4_IFADDR)};
+			 .events = open_socket(RTMGRP_LINK | RTMGRP_IPV4_IFADDR | GROUP_ADVERTS)};
 
 	if (r.fd < 0 || r.events < 0) {
 		int code = err_set(err, -errno, "ask the kernel for its network: %m");
@@ -61,17 +66,6 @@ void rtnl_close(struct rtnl *r)
 	cleanup_close(&r->fd);
 	cleanup_close(&r->events);
 	r->fd = r->events = -1;
-}
-
-/* What happened does not matter, nor whether some of it was lost: everything is looked at anew. */
-void rtnl_drain(const struct rtnl *r)
-{
-	char buf[8192];
-	ssize_t n;
-
-	do
-		n = recv(r->events, buf, sizeof(buf), MSG_DONTWAIT);
-	while (n > 0 || (n < 0 && (errno == EINTR || errno == ENOBUFS)));
 }
 
 /* ---- messages */
@@ -179,6 +173,37 @@ static const struct nlmsghdr *next_message(const char *buf, size_t size, size_t 
 	step = NLMSG_ALIGN(h->nlmsg_len);
 	*at = step < left ? *at + step : size;
 	return h;
+}
+
+static void take_advert(const struct nlmsghdr *h, rtnl_advert_fn *fn, void *ctx)
+{
+	const struct nduseroptmsg *m = NLMSG_DATA(h);
+	size_t size;
+
+	if (h->nlmsg_type != RTM_NEWNDUSEROPT || h->nlmsg_len < NLMSG_LENGTH(sizeof(*m)))
+		return;
+	size = h->nlmsg_len - NLMSG_LENGTH(sizeof(*m));
+	if (m->nduseropt_family != AF_INET6 || m->nduseropt_icmp_type != ICMP_ROUTER_ADVERTISEMENT)
+		return;
+	if (m->nduseropt_opts_len < size)
+		size = m->nduseropt_opts_len;
+	fn(ctx, m->nduseropt_ifindex, m + 1, size);
+}
+
+/* What happened to links and addresses does not matter, nor whether some of it was lost: everything is looked at anew. */
+void rtnl_drain(const struct rtnl *r, rtnl_advert_fn *fn, void *ctx)
+{
+	_Alignas(struct nlmsghdr) char buf[8192];
+	ssize_t n;
+
+	do {
+		const struct nlmsghdr *h;
+		size_t at = 0;
+
+		n = recv(r->events, buf, sizeof(buf), MSG_DONTWAIT);
+		while (n > 0 && (h = next_message(buf, (size_t)n, &at)))
+			take_advert(h, fn, ctx);
+	} while (n > 0 || (n < 0 && (errno == EINTR || errno == ENOBUFS)));
 }
 
 static int talk(struct rtnl *r, struct request *q, const char *what, struct err *err)

@@ -30,7 +30,9 @@ struct rtnl_link {
 
 int rtnl_open(struct rtnl *ret, struct err *err) MUST_CHECK;
 void rtnl_close(struct rtnl *r);
-void rtnl_drain(const struct rtnl *r);
+/* The options of a router's advertisement that are not the kernel's business, as they came from the wire. */
+typedef void rtnl_advert_fn(void *ctx, int index, const void *options, size_t size);
+void rtnl_drain(const struct rtnl *r, rtnl_advert_fn *fn, void *ctx);
 
 /* All links there are; heap. */
 int rtnl_links(struct rtnl *r, struct rtnl_link **ret, size_t *ret_len, struct err *err) MUST_CHECK;

@@ -5,7 +5,7 @@
 . "$(dirname "$0")/../lib/tap.sh"
 . "$(dirname "$0")/../lib/lan.sh"
 requires_root
-requires ip dnsmasq busybox /sbin/dhcpcd
+requires ip dnsmasq busybox python3 /sbin/dhcpcd
 agent=$TOP/${O:-build/release}/agent/hoist-agent
 ok "a LAN" lan_up lan
 guest=hoist-$$-guest
@@ -41,6 +41,7 @@ log() { wait_line "${2:-30}" "$TAP_TMP/engine.log" "$1"; }
 said() { grep -cE "$1" "$TAP_TMP/engine.log"; }
 has() { [[ $(inside ip -o addr show dev "$1") == *"$2"* ]]; }
 has_not() { ! has "$@"; }
+more_links_lost() { [ "$(said '^hoist: e1: no link')" -gt "$1" ]; }
 more_links_up() { [ "$(said '^hoist: e1: link up')" -gt "$1" ]; }
 has_other_client() { [ -s "$TAP_TMP/state/e1.pid" ] && [ "$(cat "$TAP_TMP/state/e1.pid")" != "$1" ]; }
 route() { [[ $(inside ip "$1" route show) == *"$2"* ]]; }
@@ -78,8 +79,9 @@ is "$(inside cat /proc/sys/net/ipv6/conf/third/accept_ra)" 0 "no router is asked
 ok "the server is reached" inside bash -c "exec 3<>/dev/tcp/10.77.1.1/53"
 
 # ---- links that go and come, and interfaces
+count=$(said '^hoist: e1: no link')
 ip -n "$(lan_ns lan)" link set far-e1 down
-ok "a link that goes" log '^hoist: e1: no link$'
+ok "a link that goes" wait_for 20 more_links_lost "$count"
 count=$(said '^hoist: e1: link up')
 ip -n "$(lan_ns lan)" link set far-e1 up
 ok "and comes" wait_for 20 more_links_up "$count"
@@ -152,10 +154,37 @@ ok "the address is there again" wait_for 60 has e1 "$address/128"
 old=$(cat "$TAP_TMP/state/e1.pid6")
 printf 'ip=e0:dhcp\nip=e1:auto6\n' >"$TAP_TMP/new"
 ok "told to do without" reload
-no_dhcp6() { has_not e1 "$address/128" && ! kill -0 "$old" 2>/dev/null && ! grep -q fd00:66::53 "$TAP_TMP/resolv.conf"; }
-ok "address, client and name server go" wait_for 20 no_dhcp6
+no_dhcp6() { has_not e1 "$address/128" && ! kill -0 "$old" 2>/dev/null && [ ! -e "$TAP_TMP/state/e1.dns6" ]; }
+ok "address, client and name servers go" wait_for 20 no_dhcp6
 ok "the other address stays" by_advertisement
+servers() { sed -n 's/^nameserver //p' "$TAP_TMP/resolv.conf" | paste -sd' '; }
+has_servers() { [ "$(servers)" = "$1" ]; }
 lan_stop dhcp6
+advert() # LIFETIME ADDRESS...: a router tells of these name servers
+{
+	lan_run lan python3 -c 'import socket, struct, sys
+s = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
+s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 255)
+servers = b"".join(socket.inet_pton(socket.AF_INET6, a) for a in sys.argv[2:])
+option = struct.pack("!BBHI", 25, 1 + len(servers) // 8, 0, int(sys.argv[1])) + servers
+s.sendto(struct.pack("!BBHBBHII", 134, 0, 0, 64, 0, 0, 0, 0) + option, ("ff02::1", 0, 0, socket.if_nametoindex("br0")))' "$@"
+}
+# Again and again, as routers do: a link may not be ready at first.  The other interface hears it as well.
+first_advert() { advert 3600 fe80::63 ff02::1 fd00:66::64 fd00:66::65 && has_servers '10.77.1.1 fe80::63%e0 fd00:66::64 fe80::63%e1'; }
+ok "a router tells of name servers, of which two are asked for each interface, behind that of IPv4" wait_for 20 first_advert
+ip -n "$(lan_ns lan)" link set far-e1 down
+ok "they go with the link" wait_for 20 has_servers '10.77.1.1 fe80::63%e0 fd00:66::64'
+ip -n "$(lan_ns lan)" link set far-e1 up
+ok "and come with it" wait_for 20 first_advert
+ok "one is withdrawn" advert 0 fe80::63
+ok "and not asked any more" wait_for 20 has_servers '10.77.1.1 fd00:66::64'
+ok "more are told of" advert 3600 fd00:66::65 fd00:66::66
+ok "and taken" wait_for 20 has_servers '10.77.1.1 fd00:66::64 fd00:66::65'
+ok "one too many" advert 7200 fd00:66::67
+ok "takes the place of the one whose time is over first" wait_for 20 has_servers '10.77.1.1 fd00:66::67 fd00:66::65'
+is "$(wc -l <"$TAP_TMP/state/e1.dnsra")" 3 "three are kept"
+ok "those that are good for three seconds" advert 3 fd00:66::67 fd00:66::65
+ok "are forgotten then" wait_for 20 has_servers '10.77.1.1 fd00:66::66'
 ok "a server that has nothing but the prefix" dhcp6 --dhcp-range=fd00:66::,ra-only,64,1h
 count=$(said 'no address yet')
 printf 'ip=e0:dhcp\nip=e1:either6\n' >"$TAP_TMP/new"
