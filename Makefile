@@ -135,6 +135,7 @@ AGENT_SRC := \
 	agent/flight.c \
 	agent/guard.c \
 	agent/heartbeat.c \
+	agent/ibft.c \
 	agent/idset.c \
 	agent/inventory.c \
 	agent/inventory_json.c \

@@ -72,6 +72,16 @@ static void warn_of_firmware_raid(struct inventory *i)
 	}
 }
 
+/* A disk that a card with an initiator of its own has logged in to is one like any other. */
+static bool has_iscsi_disk(const struct disk_list *l)
+{
+	for (size_t n = 0; n < l->len; n++) {
+		if (strcmp(l->disks[n].bus.transport, "iscsi") == 0)
+			return true;
+	}
+	return false;
+}
+
 int inventory_collect(const struct inventory_options *o, struct inventory *ret, struct err *err)
 {
 	CLEANUP(sysroot_done) struct sysroot r = {.fd = -1};
@@ -87,6 +97,8 @@ int inventory_collect(const struct inventory_options *o, struct inventory *ret, 
 		return n;
 	}
 	warn_of_firmware_raid(ret);
+	if (!has_iscsi_disk(&ret->disks))
+		ibft_read(&r, &ret->warnings);
 	return 0;
 }
 

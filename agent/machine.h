@@ -84,6 +84,11 @@ void nic_list_done(struct nic_list *l);
 size_t pci_read(const struct sysroot *r, struct unclaimed ret[static UNCLAIMED_MAX],
 		struct warnings *w);
 
+/* ibft.c: a warning when the firmware's table names a disk to start from that nobody here can reach. */
+void ibft_read(const struct sysroot *r, struct warnings *w);
+/* The name of the first valid target in it; false and "" when there is none. */
+bool ibft_target(const uint8_t *table, size_t size, char ret[static TEXT_SIZE]);
+
 /* pci_names.c: pci.ids, read when it is first asked for. */
 struct pci_names {
 	char *text; /* heap; NULL: there is none */

@@ -203,8 +203,45 @@ static void test_missing_firmware(void)
 	   "a file that is found after all is not missing");
 }
 
+static uint8_t *put16(uint8_t *table, size_t at, unsigned v)
+{
+	table[at] = (uint8_t)v;
+	table[at + 1] = (uint8_t)(v >> 8);
+	return table;
+}
+
+static void test_ibft(void)
+{
+	static const char iqn[] = "iqn.2026-11.test.hoist:boot";
+	uint8_t table[256] = "iBFT";
+	char name[TEXT_SIZE];
+
+	(void)put16(table, 4, 200);
+	(void)put16(table, 60, 72); /* targets */
+	(void)put16(table, 64, 130);
+	table[72] = table[130] = 4;
+	table[130 + 5] = 3; /* valid, and chosen; the first is not */
+	memcpy(table + 170, iqn, sizeof(iqn) - 1);
+	(void)put16(table, 130 + 34, sizeof(iqn) - 1);
+	(void)put16(table, 130 + 36, 170);
+	ok(ibft_target(table, sizeof(table), name) && strcmp(name, iqn) == 0,
+	   "the target that the firmware's table names");
+	ok(ibft_target(table, 197, name) && !ibft_target(table, 196, name) && name[0] == '\0',
+	   "none where the table is cut off");
+	for (size_t size = 0; size < 197; size++) {
+		if (ibft_target(table, size, name))
+			ok(false, "a name out of less than there is");
+	}
+	ok(!ibft_target(put16(table, 4, 196), sizeof(table), name), "or says that it ends before");
+	(void)put16(table, 4, 200);
+	ok(!ibft_target(put16(table, 130 + 36, 65535), sizeof(table), name) &&
+		   !ibft_target(put16(table, 64, 65535), sizeof(table), name),
+	   "or names places outside it");
+}
+
 int main(void)
 {
+	test_ibft();
 	test_placeholders();
 	test_uuids();
 	test_machine_id();
