@@ -6,6 +6,7 @@
 #include <archive_entry.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -71,7 +72,7 @@ static bool ends(const char *text, const char *with)
 
 enum fate { TAKEN, LEFT_OUT, REFUSED };
 
-/* "..", and names that say nothing or too much. */
+/* Not "..", nor names that say nothing or too much, or that a list cannot show as they are. */
 static bool is_sound(const char *path)
 {
 	size_t len = strlen(path);
@@ -84,11 +85,11 @@ static bool is_sound(const char *path)
 		if ((unsigned char)path[i] <= ' ' || path[i] == 0x7f)
 			return false;
 	}
-	if (strstr(path, "//"))
+	(void)text_clean(copy, sizeof(copy), path, len);
+	if (strcmp(copy, path) != 0 || strstr(path, "//"))
 		return false;
-	memcpy(copy, path, len + 1);
 	for (char *p = strtok_r(copy, "/", &save); p; p = strtok_r(NULL, "/", &save)) {
-		if (strcmp(p, "..") == 0 || strcmp(p, ".") == 0)
+		if (strcmp(p, "..") == 0 || strcmp(p, ".") == 0 || strlen(p) > NAME_MAX)
 			return false;
 	}
 	return true;
@@ -165,9 +166,11 @@ static bool is_link_sound(const char *path, const char *target)
 static enum fate fate_of(const struct added_set *s, struct archive_entry *e,
 			 char ret[static PATH_LONG], struct err *err)
 {
-	mode_t type = archive_entry_filetype(e);
 	const char *path = archive_entry_pathname(e);
+	mode_t type = archive_entry_filetype(e);
 
+	if (type == 0 && archive_entry_hardlink(e))
+		type = S_IFREG; /* tar does not say of what kind it is */
 	path = path ? plain_path(path) : "";
 	if (S_ISDIR(type) || begins(path, "usr/share/"))
 		return LEFT_OUT;
@@ -204,25 +207,45 @@ static struct added_file *find_file(const struct added_set *s, const char *path)
 	return NULL;
 }
 
+static int add_size(struct added_set *s, size_t size, struct err *err)
+{
+	s->size += size;
+	if (s->size > ADDED_SIZE_MAX)
+		return err_set(err, -E2BIG, "there are more than %u MiB in it",
+			       ADDED_SIZE_MAX >> 20);
+	return 0;
+}
+
 static int read_data(struct archive *a, struct added_set *s, struct added_file *f, struct err *err)
 {
-	for (;;) {
-		uint8_t *grown = realloc(f->data, f->size + READ_BLOCK);
-		la_ssize_t n;
+	size_t room = 0;
 
-		if (!grown)
-			return err_set(err, -ENOMEM, "out of memory");
-		f->data = grown;
+	for (;;) {
+		la_ssize_t n;
+		int r;
+
+		if (f->size + READ_BLOCK > room) {
+			uint8_t *grown;
+
+			room = room ? 2 * room : READ_BLOCK;
+			grown = realloc(f->data, room);
+			if (!grown)
+				return err_set(err, -ENOMEM, "out of memory");
+			f->data = grown;
+		}
 		n = archive_read_data(a, f->data + f->size, READ_BLOCK);
 		if (n < 0)
 			return err_set(err, -EIO, "%s", archive_error_string(a));
-		if (n == 0)
+		if (n == 0) {
+			uint8_t *fitted = realloc(f->data, f->size + 1);
+
+			f->data = fitted ? fitted : f->data;
 			return 0;
+		}
 		f->size += (size_t)n;
-		s->size += (uint64_t)n;
-		if (s->size > ADDED_SIZE_MAX)
-			return err_set(err, -E2BIG, "there are more than %u MiB in it",
-				       ADDED_SIZE_MAX >> 20);
+		r = add_size(s, (size_t)n, err);
+		if (r < 0)
+			return r;
 	}
 }
 
@@ -251,10 +274,16 @@ static int check_module(const struct added_file *f, const char *release, struct 
 	return 0;
 }
 
-static int copy_data(struct added_file *to, const struct added_file *from, struct err *err)
+/* It counts again: a few bytes of an archive could stand for any number of copies. */
+static int copy_data(struct added_set *s, struct added_file *to, const struct added_file *from,
+		     struct err *err)
 {
-	uint8_t *copy = malloc(from->size + 1);
+	uint8_t *copy;
+	int r = add_size(s, from->size, err);
 
+	if (r < 0)
+		return r;
+	copy = malloc(from->size + 1);
 	if (!copy)
 		return err_set(err, -ENOMEM, "out of memory");
 	memcpy(copy, from->data, from->size);
@@ -271,10 +300,10 @@ static int share_data(struct added_set *s, size_t i, struct err *err)
 	int r = 0;
 
 	if (f->size == 0 && first->size > 0)
-		return copy_data(f, first, err);
+		return copy_data(s, f, first, err);
 	for (size_t j = 0; r == 0 && f->size > 0 && j < i; j++) {
 		if (s->files[j].first == f->first && s->files[j].size == 0)
-			r = copy_data(&s->files[j], f, err);
+			r = copy_data(s, &s->files[j], f, err);
 	}
 	return r;
 }
@@ -328,17 +357,34 @@ static int by_path(const void *a, const void *b)
 	return strcmp(((const struct added_file *)a)->path, ((const struct added_file *)b)->path);
 }
 
+/* What libarchive has in itself.  For some other forms it would start a program, which an archive is not to choose. */
+static int take_forms(struct archive *a, struct err *err)
+{
+	static int (*const forms[])(struct archive *) = {
+		archive_read_support_filter_bzip2, archive_read_support_filter_compress,
+		archive_read_support_filter_gzip,  archive_read_support_filter_lz4,
+		archive_read_support_filter_lzip,  archive_read_support_filter_lzma,
+		archive_read_support_filter_rpm,   archive_read_support_filter_xz,
+		archive_read_support_filter_zstd,  archive_read_support_format_cpio,
+		archive_read_support_format_tar,
+	};
+
+	for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
+		if (forms[i](a) != ARCHIVE_OK)
+			return err_set(err, -ENOSYS, "this system's libarchive is incomplete: %s",
+				       archive_error_string(a));
+	}
+	return 0;
+}
+
 static int read_set(const char *path, struct added_set *s, struct err *err)
 {
 	CLEANUP(archive_done) struct archive *a = archive_read_new();
 	struct archive_entry *e;
-	int n;
+	int n = a ? take_forms(a, err) : err_set(err, -ENOMEM, "out of memory");
 
-	if (!a)
-		return err_set(err, -ENOMEM, "out of memory");
-	(void)archive_read_support_filter_all(a);
-	(void)archive_read_support_format_cpio(a);
-	(void)archive_read_support_format_tar(a);
+	if (n < 0)
+		return n;
 	if (archive_read_open_filename(a, path, READ_BLOCK) != ARCHIVE_OK)
 		return err_set(err, -EIO, "%s", archive_error_string(a));
 	while ((n = archive_read_next_header(a, &e)) == ARCHIVE_OK) {

@@ -92,10 +92,12 @@ is "$(cd out && find . -type f | sort | tr '\n' ' ')" "./hoist.d/HOIST-ADDED-1 .
 ok "the files are the same" cmp one/usr/lib/firmware/acme/card.bin out/lib/firmware/acme/same.bin
 is "$(readlink out/lib/firmware/card.bin)" acme/card.bin "and the link"
 is "$(sha256sum <base.iso)" "$base" "the original is as it was"
-for kind in zst gz; do
+tar -C one -cf one.cpio.tar usr
+for kind in zst gz tar; do
 	cli iso --in base.iso --out kind.iso --add one.cpio.$kind
 	added kind.iso
 	ok "the same from .$kind" cmp one/usr/lib/firmware/acme/card.bin out/lib/firmware/acme/card.bin
+	ok "and its hard links" cmp one/usr/lib/firmware/acme/card.bin out/lib/firmware/acme/third.bin
 done
 
 # ---- more than there is room for: the ISO grows
@@ -195,6 +197,29 @@ mkdir -p big/lib/firmware
 truncate -s 260M big/lib/firmware/big
 pack big >big.cpio
 refused "more than 256 MiB" --in base.iso --out bad.iso --add big.cpio
+# Many links to one file, which need no room in the archive; once as tar has them, once as cpio does.
+mkdir -p links/lib/firmware
+head -c 30000000 /dev/zero >links/lib/firmware/a
+for i in 1 2 3 4 5 6 7 8 9; do ln links/lib/firmware/a links/lib/firmware/a$i; done
+tar -C links -cf links.tar lib
+pack links >links.cpio
+for f in links.tar links.cpio; do
+	ok "an archive of less than 256 MiB" test "$(stat -c %s $f)" -lt 40000000
+	refused "more than 256 MiB" --in base.iso --out bad.iso --add $f
+done
+long=$(printf 'x%.0s' {1..255})
+perl -e '$n = "lib/firmware/" . shift; printf "070701" . "%08x" x 13, 1, 0100644, 0, 0, 1, 0, 4, 0, 0, 0, 0, 1 + length $n, 0; print $n . "\0" x (4 - (110 + length $n) % 4), "data"' \
+	"${long}x" >long.cpio
+refused "a file with an impossible name" --in base.iso --out bad.iso --add long.cpio
+# Some forms libarchive hands to programs.
+mkdir programs
+for f in lrzip lzop grzip; do printf '#!/bin/sh\necho %s >>"%s/started"\n' $f "$TAP_TMP" >programs/$f; done
+chmod +x programs/*
+printf 'LRZI\0\6%2000s' '' >program.lrz
+printf '\x89LZO\0\r\n\x1a\n%2000s' '' >program.lzo
+printf 'GRZipII\0\2\4:)%2000s' '' >program.grz
+for f in lrz lzo grz; do PATH=$TAP_TMP/programs:$PATH refused "program.$f" --in base.iso --out bad.iso --add program.$f; done
+nok "no program is started for an archive" test -e started
 head -c 3000 one.cpio >cut.cpio
 refused "cut.cpio" --in base.iso --out bad.iso --add cut.cpio
 head -c 9000 /dev/urandom >noise.cpio
