@@ -5,6 +5,9 @@
  * every plain file for one of 512-byte sectors; so the sector size is set in its struct before it reads anything.  It would turn a hybrid MBR into
  * a protective one: such a sector is put back, since some system boots by it.  Afterwards the result is looked at here.
  *
+ * The table is somebody's, from an image: libparted is given none but a plain and sound one.  Of others it would take sectors for tables that are none (it
+ * clears the old backup and writes behind the first header, whatever lies there), or end the program by an assertion.
+ *
  * libparted is loaded when it is first needed: its constructor runs a shell with dmidecode, which is not to happen whenever an agent starts. */
 #include "agent/fixup_gpt.h"
 
@@ -14,20 +17,34 @@
 #include <parted/parted.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <zlib.h>
 
 #include "common/blk.h"
 #include "common/bytes.h"
 #include "common/cleanup.h"
 
-#define MBR_SIZE	  512u
-#define MBR_TABLE	  446u
-#define MBR_ENTRY	  16u
-#define MBR_TYPE	  4u
-#define MBR_GPT_PROTECT	  0xeeu
-#define GPT_SIGNATURE	  "EFI PART"
-#define GPT_OFF_MY_LBA	  24u
-#define GPT_OFF_ALTERNATE 32u
+#define MBR_SIZE	    512u
+#define MBR_TABLE	    446u
+#define MBR_ENTRY	    16u
+#define MBR_TYPE	    4u
+#define MBR_GPT_PROTECT	    0xeeu
+#define GPT_SIGNATURE	    "EFI PART"
+#define GPT_HEADER_SIZE	    92u
+#define GPT_OFF_SIZE	    12u
+#define GPT_OFF_CRC	    16u
+#define GPT_OFF_MY_LBA	    24u
+#define GPT_OFF_ALTERNATE   32u
+#define GPT_OFF_FIRST	    40u /* usable sectors */
+#define GPT_OFF_LAST	    48u
+#define GPT_OFF_ENTRIES	    72u
+#define GPT_OFF_COUNT	    80u /* of entries; the size of one is behind it */
+#define GPT_OFF_ENTRIES_CRC 88u
+#define GPT_ENTRY_SIZE	    128u
+#define GPT_ENTRY_FIRST	    32u
+#define GPT_ENTRY_LAST	    40u
+#define GPT_COUNT_MAX	    8192u
 
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer)
@@ -131,6 +148,101 @@ static int read_header(struct blk *b, uint64_t lba, bool *ret_is_one, uint64_t *
 	return r;
 }
 
+static int refuse(const struct blk *b, struct err *err, const char *why)
+{
+	return err_set(err, -EBADMSG, "move the GPT of '%s' to the disk's end: %s", blk_name(b),
+		       why);
+}
+
+static bool has_entries(const uint8_t *h)
+{
+	uint64_t count = get_u64(h + GPT_OFF_COUNT) & UINT32_MAX;
+
+	return count > 0 && count <= GPT_COUNT_MAX &&
+	       get_u64(h + GPT_OFF_COUNT) >> 32 == GPT_ENTRY_SIZE;
+}
+
+/* Sectors of the table of entries. */
+static uint64_t table_sectors(const struct blk *b, const uint8_t *h)
+{
+	uint64_t size = (get_u64(h + GPT_OFF_COUNT) & UINT32_MAX) * GPT_ENTRY_SIZE;
+
+	return (size + blk_sector_size(b) - 1) / blk_sector_size(b);
+}
+
+/* Does it describe a disk that ends at `backup`, and stand where libparted will write it?  It writes the first table behind its header wherever it
+ * was, and clears the sector that is called the backup whatever is in it. */
+static bool is_usual(const struct blk *b, const uint8_t *h, uint64_t backup)
+{
+	uint64_t first = get_u64(h + GPT_OFF_FIRST), last = get_u64(h + GPT_OFF_LAST);
+	uint64_t table = table_sectors(b, h), size = get_u64(h + GPT_OFF_SIZE) & UINT32_MAX;
+
+	return size >= GPT_HEADER_SIZE && size <= MBR_SIZE && has_entries(h) &&
+	       get_u64(h + GPT_OFF_ENTRIES) == 2 && backup < blk_size(b) / blk_sector_size(b) &&
+	       first >= 2 + table && first <= last && last < backup && table < backup - last;
+}
+
+static uint32_t header_crc(const uint8_t *h)
+{
+	uint8_t copy[MBR_SIZE];
+
+	memcpy(copy, h, sizeof(copy));
+	memset(copy + GPT_OFF_CRC, 0, 4);
+	return (uint32_t)crc32(0, copy, (uInt)(get_u64(h + GPT_OFF_SIZE) & UINT32_MAX));
+}
+
+static int check_entries(struct blk *b, const uint8_t *h, struct err *err)
+{
+	static const uint8_t unused[16];
+	uint64_t first = get_u64(h + GPT_OFF_FIRST), last = get_u64(h + GPT_OFF_LAST);
+	size_t count = get_u64(h + GPT_OFF_COUNT) & UINT32_MAX, size = count * GPT_ENTRY_SIZE;
+	CLEANUP_FREE uint8_t *entries = malloc(size);
+	int r = entries ? blk_read(b, entries, size, 2ull * blk_sector_size(b), err)
+			: err_set(err, -ENOMEM, "out of memory");
+
+	if (r < 0)
+		return r;
+	if (crc32(0, entries, (uInt)size) != (get_u64(h + GPT_OFF_ENTRIES_CRC) & UINT32_MAX))
+		return refuse(b, err, "the check sum of its partitions is wrong");
+	for (const uint8_t *e = entries; e < entries + size; e += GPT_ENTRY_SIZE) {
+		uint64_t from = get_u64(e + GPT_ENTRY_FIRST), to = get_u64(e + GPT_ENTRY_LAST);
+
+		if (memcmp(e, unused, sizeof(unused)) != 0 &&
+		    (from < first || to > last || from > to))
+			return refuse(b, err, "a partition lies outside what it calls usable");
+	}
+	return 0;
+}
+
+/* Another place where libparted looks for a header: it ends the program over one that has no entries. */
+static int check_other(struct blk *b, uint64_t lba, struct err *err)
+{
+	uint8_t h[MBR_SIZE];
+	int r = blk_read(b, h, sizeof(h), lba * blk_sector_size(b), err);
+
+	if (r == 0 && memcmp(h, GPT_SIGNATURE, 8) == 0 && !has_entries(h))
+		r = refuse(b, err, "its backup makes no sense");
+	return r;
+}
+
+/* What libparted takes for granted. */
+static int check_table(struct blk *b, const struct gpt_fixup *f, struct err *err)
+{
+	uint8_t h[MBR_SIZE];
+	int r = blk_read(b, h, sizeof(h), blk_sector_size(b), err);
+
+	if (r < 0)
+		return r;
+	if (!is_usual(b, h, f->old_backup))
+		return refuse(b, err, "it is not as usual, and left as it is");
+	if (header_crc(h) != (get_u64(h + GPT_OFF_CRC) & UINT32_MAX))
+		return refuse(b, err, "its check sum is wrong");
+	r = check_entries(b, h, err);
+	if (r == 0)
+		r = check_other(b, f->old_backup, err);
+	return r < 0 ? r : check_other(b, f->new_backup, err);
+}
+
 /* One entry of type 0xEE is protective; any other beside it makes it hybrid. */
 static bool is_hybrid(const uint8_t *mbr)
 {
@@ -215,7 +327,9 @@ static int move(const char *path, struct blk *b, struct gpt_fixup *f, struct err
 	if (r < 0)
 		return r;
 	f->is_hybrid = is_hybrid(mbr);
-	r = rewrite_locked(path, b, err);
+	r = check_table(b, f, err);
+	if (r == 0)
+		r = rewrite_locked(path, b, err);
 	if (r == 0 && f->is_hybrid)
 		r = blk_write(b, mbr, sizeof(mbr), 0, err);
 	if (r == 0)

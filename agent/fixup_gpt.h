@@ -23,7 +23,8 @@ struct gpt_fixup {
 
 /* Move the backup table to the end of the disk `path` (a block device or plain file, not open for writing elsewhere) and set the
  * protective MBR right.  On return it is on stable storage.  `sector_size` is for plain files, as in blk_open_file.
- *   -EBADMSG  the table is damaged: left as it is, with what libparted said */
+ *   -EBADMSG  the table is damaged, or unlike those that libparted moves safely (its first part elsewhere than in sector 2, a backup within what is usable, partitions
+ *             outside): left as it is, with what is wrong */
 int fixup_gpt(const char *path, uint32_t sector_size, struct gpt_fixup *ret,
 	      struct err *err) MUST_CHECK;
 #endif

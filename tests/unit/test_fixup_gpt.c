@@ -215,6 +215,73 @@ static void test_others(void)
 	ok(fixup_gpt(path, 512, &f, &err) == 0 && f.result == GPT_NONE, "no GPT, nothing to do");
 }
 
+static void put_u64(size_t at, uint64_t v)
+{
+	struct writer w;
+
+	writer_init(&w, disk + at, 8);
+	writer_u64(&w, v);
+}
+
+/* Of the first header and its entries. */
+static void reseal(void)
+{
+	uint8_t *h = disk + ss;
+	struct writer w;
+
+	writer_init(&w, h + 88, 4);
+	writer_u32(&w, (uint32_t)crc32(0, disk + (size_t)2 * ss, ENTRIES * ENTRY));
+	writer_init(&w, h + 16, 4);
+	writer_u32(&w, 0);
+	writer_init(&w, h + 16, 4);
+	writer_u32(&w, (uint32_t)crc32(0, h, 92));
+}
+
+/* Refused and not touched: right check sums, but what libparted must not be given: it would write where a partition is, or end the program. */
+static void test_strange(void)
+{
+	static const struct {
+		size_t at;
+		uint64_t value;
+		const char *what;
+	} changes[] = {
+		{512 + 32, 3500, "a backup among the partitions"},
+		{512 + 32, NEW, "a backup behind the disk's end"},
+		{512 + 72, 40, "a first table elsewhere"},
+		{512 + 80, 128ull << 32, "no entries"},
+		{512 + 80, 128ull << 32 | 8193, "too many"},
+		{512 + 80, 64ull << 32 | 128, "entries of another size"},
+		{512 + 40, 10, "usable sectors where the table is"},
+		{512 + 48, OLD - 20, "and where its backup is"},
+		{1024 + 32, 20, "a partition where the table is"},
+		{1024 + 40, OLD - 10, "and where its backup is"},
+		{1024 + 40, 2000, "a partition that ends before it begins"},
+		{(size_t)(OLD - 1) * 512 + 80, 128ull << 32, "a backup of no entries"},
+	};
+	CLEANUP_FREE uint8_t *before = malloc((size_t)NEW * 512);
+
+	for (size_t i = 0; i < sizeof(changes) / sizeof(changes[0]); i++) {
+		struct gpt_fixup f = {.result = GPT_NONE};
+		struct err err = {0};
+		int r;
+
+		make(512);
+		put_u64(changes[i].at, changes[i].value);
+		reseal();
+		store();
+		memcpy(before, disk, (size_t)NEW * 512);
+		r = fixup_gpt(path, 512, &f, &err);
+		load();
+		ok(r == -EBADMSG && memcmp(before, disk, (size_t)NEW * 512) == 0, changes[i].what);
+		printf("# %s\n", err.msg);
+	}
+	make(512);
+	reseal();
+	store();
+	ok(fixup_gpt(path, 512, &(struct gpt_fixup){0}, &(struct err){0}) == 0,
+	   "without any of this it is moved");
+}
+
 int main(void)
 {
 	int fd = mkstemp(path);
@@ -226,6 +293,7 @@ int main(void)
 	test_move(4096);
 	test_hybrid();
 	test_others();
+	test_strange();
 	free(disk);
 	(void)unlink(path);
 	return done();
