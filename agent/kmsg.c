@@ -40,7 +40,8 @@ bool kmsg_missing_firmware(const char *record, struct missing_firmware *ret)
 	end = at + strcspn(at, " \n");
 	if (end == at)
 		return false;
-	(void)text_clean(m.file, sizeof(m.file), at, (size_t)(end - at));
+	if (text_clean(m.file, sizeof(m.file), at, (size_t)(end - at)) == 0)
+		return false;
 	*ret = m;
 	return true;
 }

@@ -158,6 +158,9 @@ int medium_settings_parse(const char *text, size_t size, json_t *settings, struc
 	const char *end = text + size;
 	unsigned n = 0;
 
+	/* who reads them up to it and who reads on would see different settings */
+	if (memchr(text, '\0', size))
+		return err_set(err, -EPROTO, "there is a zero byte in the settings");
 	while (text < end && n++ < LISTED_MAX) {
 		const char *newline = memchr(text, '\n', (size_t)(end - text));
 		size_t len = (size_t)((newline ? newline : end) - text);

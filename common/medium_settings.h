@@ -18,7 +18,7 @@ int medium_settings_check_network(const json_t *settings, struct err *err) MUST_
 /* Lines key=value, heap; to be wiped, there may be secrets in it. */
 int medium_settings_text(const json_t *settings, char **ret, size_t *ret_size,
 			 struct err *err) MUST_CHECK;
-/* And back.  Lines that are no settings have an empty value.  -EPROTO: no UTF-8. */
+/* And back.  Lines that are no settings have an empty value.  -EPROTO: no UTF-8, or a zero byte. */
 int medium_settings_parse(const char *text, size_t size, json_t *settings,
 			  struct err *err) MUST_CHECK;
 /* A copy, without the secrets unless these are wanted.  NULL: out of memory. */

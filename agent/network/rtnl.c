@@ -17,6 +17,7 @@
 #define ANSWER_SIZE 65536u
 #define LINKS_MAX   4096u
 #define TIMEOUT_S   10
+#define ERRNO_MAX   4095 /* include/linux/err.h, MAX_ERRNO */
 
 #define ICMP_ROUTER_ADVERTISEMENT 134 /* RFC 4861, 4.2 */
 
@@ -140,6 +141,8 @@ static int read_ack(const struct nlmsghdr *h, const char *what, struct err *err)
 		return err_set(err, -EPROTO, "%s: the kernel's answer is cut off", what);
 	if (e->error == 0)
 		return 0;
+	if (e->error > 0 || e->error < -ERRNO_MAX)
+		return err_set(err, -EPROTO, "%s: the kernel's answer makes no sense", what);
 	if ((h->nlmsg_flags & NLM_F_ACK_TLVS) && (h->nlmsg_flags & NLM_F_CAPPED) == 0)
 		head += NLMSG_ALIGN(e->msg.nlmsg_len - NLMSG_HDRLEN);
 	if ((h->nlmsg_flags & NLM_F_ACK_TLVS) && h->nlmsg_len > NLMSG_HDRLEN + head)

@@ -9,9 +9,10 @@
 #include "common/cleanup.h"
 #include "server/cli/cli.h"
 #include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/fuzz_folder.h"
 #include "tests/lib/sample.h"
 
-static char dir[64], server_json[96], config[96];
+static char dir[FUZZ_FOLDER_SIZE], server_json[96], config[96];
 
 static void end(void)
 {
@@ -22,10 +23,7 @@ static void begin(void)
 {
 	char folder[96];
 
-	(void)snprintf(dir, sizeof(dir), "%s/hoist-fuzz-XXXXXX",
-		       access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/var/tmp");
-	if (!mkdtemp(dir))
-		abort();
+	fuzz_folder_new(dir);
 	(void)atexit(end);
 	(void)snprintf(server_json, sizeof(server_json), "%s/server.json", dir);
 	(void)snprintf(folder, sizeof(folder), "%s/hoist", dir);

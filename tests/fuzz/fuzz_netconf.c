@@ -1,4 +1,4 @@
-/* Lines key=value of the network's settings, as a kernel line or a medium has them. */
+/* Lines key=value of the network's settings, as a kernel line or a medium has them: one by one, and as the engine is given them. */
 #include <errno.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -6,9 +6,11 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "agent/network/sources.h"
 #include "common/cleanup.h"
 #include "common/netconf.h"
 #include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/fuzz_file.h"
 
 static bool is_same(const void *a, const void *b)
 {
@@ -47,6 +49,31 @@ static void check_plan(const struct netconf *n)
 	}
 }
 
+static void on_bad(void *ctx, const char *line)
+{
+	(void)ctx;
+	if (line[0] == '\0')
+		abort();
+}
+
+static void check_sources(const char *text)
+{
+	const struct sources sources[] = {{.cmdline = text}, {.settings = fuzz_file_path}};
+
+	fuzz_file_new(0);
+	fuzz_file_put(text, strlen(text), 0);
+	for (size_t i = 0; i < sizeof(sources) / sizeof(sources[0]); i++) {
+		CLEANUP_FREE struct netconf *n = calloc(1, sizeof(*n));
+		struct err err = {0};
+
+		if (!n)
+			abort();
+		if (sources_load(&sources[i], n, on_bad, NULL, &err) < 0 && !err.msg[0])
+			abort();
+		check_plan(n);
+	}
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	CLEANUP_FREE struct netconf *n = calloc(1, sizeof(*n));
@@ -57,6 +84,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (!n || !before || !text)
 		abort();
+	check_sources(text);
 	while ((line = strsep(&rest, "\n"))) {
 		char *equals = strchr(line, '=');
 		struct err err = {0};
