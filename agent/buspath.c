@@ -4,6 +4,7 @@
  * knows one, except that a SCSI host only speaks when nothing before it did (a disk behind USB or virtio is that, whatever its host). */
 #include "agent/buspath.h"
 
+#include <pthread.h>
 #include <regex.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -326,17 +327,27 @@ static const struct rule {
 	{"", on_platform},
 };
 
+#define RULES (sizeof(rules) / sizeof(*rules))
+
+/* Made once: that takes a hundred times as long as to use one. */
+static struct {
+	regex_t re;
+	bool is_there;
+} compiled[RULES];
+static pthread_once_t compiled_once = PTHREAD_ONCE_INIT;
+
+static void compile_rules(void)
+{
+	for (size_t i = 0; i < RULES; i++)
+		compiled[i].is_there =
+			regcomp(&compiled[i].re, rules[i].pattern, REG_EXTENDED | REG_NOSUB) == 0;
+}
+
 static void apply_rules(struct walk *w, const char *part)
 {
-	for (size_t i = 0; i < sizeof(rules) / sizeof(*rules); i++) {
-		regex_t re;
-		bool matches;
-
-		if (regcomp(&re, rules[i].pattern, REG_EXTENDED | REG_NOSUB) != 0)
-			continue;
-		matches = regexec(&re, part, 0, NULL, 0) == 0;
-		regfree(&re);
-		if (!matches)
+	(void)pthread_once(&compiled_once, compile_rules);
+	for (size_t i = 0; i < RULES; i++) {
+		if (!compiled[i].is_there || regexec(&compiled[i].re, part, 0, NULL, 0) != 0)
 			continue;
 		rules[i].apply(w, part);
 		return;
