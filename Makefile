@@ -391,7 +391,7 @@ UNIT  := $(patsubst tests/unit/%.c,$(O)/tests/%,$(UNIT_SRC))
 FUZZ  := $(patsubst tests/fuzz/%.c,$(O)/fuzz/%,$(FUZZ_SRC))
 REPLAY := $(patsubst tests/fuzz/%.c,$(O)/replay/%,$(FUZZ_SRC))
 
-.PHONY: all bench check check-damage check-e2e check-fault check-fuzz-corpus check-qemu check-unit check-xen clean demo deps FORCE fuzz fuzz-http help install lint \
+.PHONY: all bench check check-damage check-e2e check-fault check-fuzz-corpus check-qemu check-unit check-xen clean demo deps FORCE fuzz fuzz-http fuzz-long help install lint \
 	list-tests man soak tests
 all: $(O)/libcommon.a $(O)/libstore.a $(O)/agent/hoist-agent $(O)/server/hoist-server $(O)/server/hoist
 
@@ -634,6 +634,11 @@ fuzz-http:
 	$(Q)B=asan FUZZ_SECONDS=$$(($(MINUTES) * 60)) bash tests/e2e/server-fuzz.sh
 
 fuzz: $(FUZZ)
+# Every target (T=word: some) for MINUTES, JOBS at a time; a night may be had in parts, AGAIN=1 begins anew.  The table: build/fuzz/table.txt.
+fuzz-long:
+	$(Q)$(MAKE) B=fuzz fuzz
+	$(Q)scripts/fuzz --keep --seconds $$(($(MINUTES) * 60)) $(if $(JOBS),--jobs $(JOBS)) $(if $(AGAIN),--again) \
+		$(patsubst tests/fuzz/%.c,%,$(call pick,$(FUZZ_SRC)))
 # Figures beside those of peers, in one session; docs/performance.md says what they mean.
 bench: all $(O)/bench/primitives
 	tests/bench/run
@@ -689,6 +694,7 @@ help:
 	@echo 'make soak         fifty agents under faults for MINUTES=30'
 	@echo 'make bench        figures beside those of peers'
 	@echo 'make B=fuzz fuzz  fuzz targets in build/fuzz/fuzz'
+	@echo 'make fuzz-long    each of them for MINUTES=30, JOBS= at a time, in parts if need be'
 	@echo 'make fuzz-http    nonsense at every route of a running server, MINUTES=30 of it'
 	@echo 'make deps clean   what they say'
 clean:
