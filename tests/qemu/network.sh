@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
-# Networks that DHCP on every card does not do for: VLANs only, a trunk (802.3ad), fixed addresses where nobody speaks DHCP, active-backup,
-# IPv6 alone with a link that comes late, DHCPv6, and a wrong line.  Each machine reaches "registered".
+# Networks that DHCP on every card does not do for: VLANs only, a trunk (802.3ad), fixed addresses where nobody speaks DHCP, active-backup: from the very
+# ISO, personalised.  IPv6 alone with a link that comes late, DHCPv6, and a wrong line: from kernel and initramfs, because of the kernel line.  Each machine
+# reaches "registered".
 . "$(dirname "$0")/../lib/tap.sh"
 . "$(dirname "$0")/../lib/lan.sh"
 . "$(dirname "$0")/../lib/migration.sh"
@@ -9,6 +10,7 @@ requires_root
 requires qemu-system-x86_64 ip dnsmasq jq python3 busybox
 net=$TOP/build/netboot
 [ -e "$net/vmlinuz" ] || bail_out "no build/netboot: make netboot"
+[ -e "$TOP/build/hoist.iso" ] || bail_out "no build/hoist.iso: make iso"
 quiet='console=tty0 console=ttyS0,115200 quiet'
 
 ok "a LAN" lan_up lan
@@ -17,28 +19,59 @@ lan_run lan sysctl -qw net.ipv6.conf.br0.disable_ipv6=1
 ok "in which nobody speaks DHCP" lan_stop dhcp-lan
 ok "a server" server_up lan
 ok "its tap" lan_tap lan trunk
-lan_start lan switch "$TOP/tests/lib/switch" trunk 7001,7002,tag=5 7003 7004 7005 7006
+lan_start lan switch "$TOP/tests/lib/switch" trunk 7001,7002,tag=5 7003 7004 7005 7006 7007,tag=6 7008 7009 7000
 ok "a switch" lan_wait switch 20 switching
 
 # card CABLE: options for a card on that cable of the switch; its address ends in the cable's last digit
-card() { echo -netdev "socket,id=n$1,udp=127.0.0.1:$1,localaddr=127.0.0.1:$(($1 + 1000))" -device "e1000,netdev=n$1,mac=52:54:00:77:aa:0${1: -1}"; }
-# start NAME APPEND CABLE...
+card() { echo -netdev "socket,id=n$1,udp=127.0.0.1:$1,localaddr=127.0.0.1:$(($1 + 1000))" -device "e1000,netdev=n$1,mac=52:54:00:77:aa:0${1: -1},romfile="; }
+cards() { local cable; for cable; do card "$cable"; done; }
+# personalised NAME OPTION...: a medium with these settings and a token, and no address of the server, which is found by broadcast
+personalised() { hoist lan iso --in "$TOP/build/hoist.iso" --out "$TAP_TMP/$1.iso" --new-token "${@:2}"; }
+# boot NAME CABLE...: from that medium
+boot()
+{
+	local words
+	read -r -d '' -a words < <(cards "${@:2}")
+	VM_NIC=none vm_start "$1" lan --iso "$TAP_TMP/$1.iso" --mem 512 -- "${words[@]}"
+}
+# start NAME APPEND CABLE...: kernel and initramfs, with settings behind them
 start()
 {
-	local name=$1 append=$2 cards=()
-	shift 2
-	for cable; do read -ra card < <(card "$cable"); cards+=("${card[@]}"); done
-	cat "$net/initramfs.img" "$TAP_TMP/$name.cpio" >"$TAP_TMP/initrd"
-	VM_NIC=none vm_start "$name" lan --kernel "$net/vmlinuz" --initrd "$TAP_TMP/initrd" --append "$append" --mem 512 -- "${cards[@]}"
+	local words
+	read -r -d '' -a words < <(cards "${@:3}")
+	cat "$net/initramfs.img" "$TAP_TMP/$1.cpio" >"$TAP_TMP/initrd"
+	VM_NIC=none vm_start "$1" lan --kernel "$net/vmlinuz" --initrd "$TAP_TMP/initrd" --append "$2" --mem 512 -- "${words[@]}"
 }
 pull() { vm_qmp "$1" set_link "{\"name\":\"n$2\",\"up\":false}" >/dev/null; }
 plug() { vm_qmp "$1" set_link "{\"name\":\"n$2\",\"up\":true}" >/dev/null; }
 answers() { lan_run lan busybox ping -c 1 -W 2 "$1"; }
 
-# ---- a medium's settings: a VLAN on a trunk, a fixed address; the server is found by broadcast
-ok "settings" hoist lan iso --in "$net/settings.cpio" --out "$TAP_TMP/first.cpio" --new-token --bond bond0:eth0,eth1:mode=802.3ad,lacp_rate=fast \
+# ---- a VLAN on a trunk, and side by side with it a VLAN alone, a fixed address alone, and a bond of which one card is in use
+ok "a medium for a VLAN on a trunk" personalised first --bond bond0:eth0,eth1:mode=802.3ad,lacp_rate=fast \
 	--vlan bond0.5:bond0 --ip 10.77.1.50::10.77.1.1:255.255.255.0:tagged:bond0.5:none --nameserver 10.77.1.1
-ok "started" start first "$quiet hoist.shell" 7001 7002 7003 7004
+ok "for a VLAN" personalised tagged --vlan vlan6:eth0 --ip 10.77.1.51::10.77.1.1:24::vlan6:none
+ok "for a fixed address" personalised fixed --ip 10.77.1.52::10.77.1.1:24::eth0:none
+ok "for active-backup" personalised backup --bond bond0:eth0,eth1:mode=active-backup --ip 10.77.1.53::10.77.1.1:24::bond0:none
+ok "started" boot first 7001 7002 7003 7004
+# The menu's second entry has the shell on the serial line.
+ok "the menu" vm_wait first 120 'Automatic boot|Press .Tab.'
+vm_type first s
+ok "started beside it: a VLAN" boot tagged 7007
+ok "a fixed address" boot fixed 7008
+ok "active-backup" boot backup 7009 7000
+registered() { isnt "$(machine_wait lan 400 ".state == \"idle\" and .address == \"$2\"")" '' "$1: registered by its fixed address"; }
+registered tagged 10.77.1.51
+ok "through its VLAN alone" grep -qaE 'hoist: vlan6: VLAN 6 on eth0' "$(vm_log tagged)"
+vm_stop tagged
+registered fixed 10.77.1.52
+vm_stop fixed
+registered backup 10.77.1.53
+ok "through the first of its cables" lan_wait switch 10 'address 52:54:00:77:aa:09 on cable 7009'
+pull backup 7009
+ok "the other takes over" wait_for 60 answers 10.77.1.53
+ok "as the switch sees" lan_wait switch 60 'address 52:54:00:77:aa:09 on cable 7000'
+vm_stop backup
+
 id=$(machine_wait lan 400 '.state == "idle" and .address == "10.77.1.50"')
 isnt "$id" '' "registered by its fixed address"
 ok "through the trunk's one cable" lan_wait switch 10 'cable 7001 carries by LACP'
