@@ -55,13 +55,13 @@ lan_up()
 	lan_dhcp "$1" "$net"
 }
 
-# lan_dhcp NAME NET: its DHCP and DNS, which lan_up starts; after a lan_stop dhcp-NAME.
+# lan_dhcp NAME NET [FIRST LAST]: its DHCP and DNS, which lan_up starts; after a lan_stop dhcp-NAME.
 lan_dhcp()
 {
 	local net=$2
 	lan_start "$1" "dhcp-$1" dnsmasq --no-daemon --conf-file=/dev/null --user= --group= --pid-file= --interface=br0 --bind-interfaces \
 		--no-resolv --no-hosts --domain=hoist.test --host-record="server.hoist.test,$net.1" \
-		--dhcp-range="$net.100,$net.200,255.255.255.0,1h" --dhcp-leasefile="$TAP_TMP/leases-$1" --log-dhcp
+		--dhcp-range="$net.${3:-100},$net.${4:-200},255.255.255.0,1h" --dhcp-leasefile="$TAP_TMP/leases-$1" --log-dhcp
 	lan_wait "dhcp-$1" 20 'DHCP, sockets bound|DHCP, IP range'
 }
 
