@@ -38,6 +38,7 @@ $(eval $(call pkg,gnutls,GNUTLS))
 $(eval $(call pkg,libsodium,SODIUM))
 $(eval $(call pkg,sqlite3,SQLITE))
 $(eval $(call pkg,openssl,OPENSSL))
+$(eval $(call pkg,libcrypto,CRYPTO))
 $(eval $(call pkg,ext2fs com_err,EXT2FS))
 $(eval $(call pkg,libntfs-3g,NTFS3G))
 $(eval $(call pkg,liburing,URING))
@@ -81,6 +82,7 @@ endif
 # ---- sources -------------------------------------------------------------------------------
 COMMON_SRC := \
 	common/agent_config.c \
+	common/base64.c \
 	common/beacon.c \
 	common/blk.c \
 	common/blk_file.c \
@@ -111,6 +113,8 @@ COMMON_SRC := \
 	common/root.c \
 	common/setting.c \
 	common/setting_print.c \
+	common/ssh_fingerprint.c \
+	common/ssh_key.c \
 	common/text.c
 
 # hoist-agent without its main, so that tests can link it
@@ -145,6 +149,7 @@ AGENT_SRC := \
 	agent/ledger.c \
 	agent/level.c \
 	agent/link.c \
+	agent/locks.c \
 	agent/lost.c \
 	agent/machine_id.c \
 	agent/man.c \
@@ -208,6 +213,7 @@ CLI_SRC := \
 	server/cli/help.c \
 	server/cli/iso_added.c \
 	server/cli/iso_place.c \
+	server/cli/iso_ssh.c \
 	server/cli/print.c \
 	server/cli/progress.c \
 	server/cli/report_page.c \
@@ -226,6 +232,12 @@ AGENT_SRC += \
 	agent/network/network_main.c \
 	agent/network/rtnl.c \
 	agent/network/sources.c
+
+# who may log in to the live image: hoist-agent ssh
+AGENT_SRC += \
+	agent/ssh/guests.c \
+	agent/ssh/listener.c \
+	agent/ssh/ssh_main.c
 
 # what of a disk is in use: hoist-agent map, and what a capture reads
 AGENT_SRC += \
@@ -317,7 +329,7 @@ STORE_SRC := \
 
 STORE_LIBS := $(SQLITE_LIBS) $(XXHASH_LIBS)
 
-AGENT_LIBS  := $(COMMON_LIBS) $(BLKID_LIBS) $(EXT2FS_LIBS) $(NTFS3G_LIBS) $(URING_LIBS)
+AGENT_LIBS  := $(COMMON_LIBS) $(CRYPTO_LIBS) $(BLKID_LIBS) $(EXT2FS_LIBS) $(NTFS3G_LIBS) $(URING_LIBS)
 
 TESTLIB_SRC := tests/lib/api_rig.c tests/lib/blk_fault.c tests/lib/https_server.c tests/lib/image.c tests/lib/rig.c tests/lib/sample.c tests/lib/sink.c \
 	tests/lib/store_fixture.c
@@ -426,7 +438,7 @@ $(O)/libcli.a: $(call obj,$(CLI_SRC))
 $(O)/server/hoist: $(O)/server/cli/main.o $(O)/libcli.a $(O)/libcommon.a
 	@mkdir -p $(@D)
 	$(call say,LD)
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(COMMON_LIBS) $(ARCHIVE_LIBS)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(COMMON_LIBS) $(CRYPTO_LIBS) $(ARCHIVE_LIBS)
 
 $(O)/libtest.a: $(call obj,$(TESTLIB_SRC))
 	$(call say,AR)

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "agent/level.h"
+#include "agent/locks.h"
 #include "common/cleanup.h"
 #include "common/http.h"
 #include "common/limits.h"
@@ -142,6 +143,7 @@ static int finish(struct config *c, struct err *err)
 		r = load_token(c, err);
 	if (r == 0 && c->image && !c->state)
 		r = set_text(&c->state, IMAGE_STATE, err);
+	c->locks = c->image && c->ssh_keys.len > 0 ? LOCKS_IMAGE_PATH : NULL;
 	if (r == 0 && c->level_text)
 		r = config_parse_level(c->level_text, &c->level, err);
 	c->may_replay = c->replay ? strcmp(c->replay, "yes") == 0 : c->image;

@@ -7,6 +7,7 @@
 #include "agent/man.h"
 #include "agent/network/network.h"
 #include "agent/run.h"
+#include "agent/ssh/ssh.h"
 #include "agent/usage/map.h"
 
 static const struct command {
@@ -17,6 +18,7 @@ static const struct command {
 	{"inventory", inventory_main, "list this machine's disks, firmware and network cards"},
 	{"run", run_main, "wait for orders: capture this machine's disks, or restore onto them"},
 	{"network", network_main, "set up the live image's network"},
+	{"ssh", ssh_main, "let those in by SSH whose keys are in the live image's settings"},
 	{"map", map_main, "print what a capture would copy of a disk, and why"},
 };
 

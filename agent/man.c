@@ -3,6 +3,7 @@
 #include "agent/config.h"
 #include "agent/inventory.h"
 #include "agent/network/network.h"
+#include "agent/ssh/ssh.h"
 #include "agent/usage/map.h"
 #include "common/man.h"
 
@@ -32,6 +33,12 @@ static const struct man_part parts[] = {
 	 "docs/image.md has their syntax, which is that of dracut.cmdline(7). Whatever fails is tried again for as "
 	 "long as it takes. At SIGHUP everything is read anew.",
 	 &network_table},
+	{"hoist-agent ssh",
+	 "Runs an SSH server in the live image, Debian's dropbear, if there are lines ssh-key= in the settings of the "
+	 "medium, and does not let it end: those whose public keys they hold may log in as root, by key alone. Nothing "
+	 "is forwarded. The host key is made at each start of the machine; its fingerprint stands on the screen and on "
+	 "the serial line. Every disk is set read-only before anybody is let in.",
+	 &ssh_table},
 	{"EXAMPLE",
 	 "Plain files in place of disks, without privileges:\n"
 	 "  hoist-agent run --server https://127.0.0.1:4647 --pin FINGERPRINT \\\n"

@@ -20,6 +20,7 @@
 #include "agent/end.h"
 #include "agent/inventory.h"
 #include "agent/link.h"
+#include "agent/locks.h"
 #include "agent/multipath.h"
 #include "agent/orders.h"
 #include "agent/pair.h"
@@ -164,10 +165,14 @@ static int look_around(struct agent *a, struct inventory **ret, struct err *err)
 		.disks_len = a->config.disks.len,
 	};
 	struct inventory *i = calloc(1, sizeof(*i));
+	struct err unlocked;
 	int r = i ? inventory_collect(&o, i, err) : err_set(err, -ENOMEM, "out of memory");
 
 	if (r == 0)
 		r = join_paths(a, &o, i, err);
+	if (r == 0 && locks_apply(a->config.locks, &i->disks, &unlocked) < 0)
+		console_say(a->console, "%s; nobody is let in by SSH before that works",
+			    unlocked.msg);
 	if (r < 0) {
 		free(i);
 		return r;

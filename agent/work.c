@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "agent/clock.h"
+#include "agent/locks.h"
 #include "agent/peer_http.h"
 #include "common/rate.h"
 
@@ -96,6 +97,7 @@ static int look_around(struct work *w, struct err *err)
 		.disks_len = w->config->disks.len,
 	};
 	struct inventory *i = calloc(1, sizeof(*i));
+	struct err unlocked;
 	int r;
 
 	if (!i)
@@ -106,6 +108,8 @@ static int look_around(struct work *w, struct err *err)
 		return job_blame(w->job, "disk_missing", r);
 	}
 	w->inventory = i;
+	if (locks_apply(w->config->locks, &i->disks, &unlocked) < 0)
+		job_say(w->job, "warning: %s", unlocked.msg);
 	return 0;
 }
 

@@ -8,6 +8,7 @@
 #include "common/http.h"
 #include "common/limits.h"
 #include "common/netconf.h"
+#include "common/ssh_key.h"
 
 #define ALL	   (SETTING_ARGV | SETTING_KERNEL | SETTING_FILE)
 #define MEMORY_MIN (48ull << 20)
@@ -68,6 +69,13 @@ static int check_replay(const char *text, struct err *err)
 	if (strcmp(text, "yes") == 0 || strcmp(text, "no") == 0)
 		return 0;
 	return err_set(err, -EINVAL, "it is 'yes' or 'no'");
+}
+
+static int check_ssh_key(const char *text, struct err *err)
+{
+	struct ssh_key ignored;
+
+	return ssh_key_parse(text, &ignored, err);
 }
 
 #define CHECK_NET(key)                                            \
@@ -148,6 +156,9 @@ static const struct setting settings[] = {
 	    "route of the live image; rd.route= on the kernel line", check_route),
 	NET("ifname", ifname, "NAME:MAC", "name for the card with this hardware address",
 	    check_ifname),
+	{"ssh-key", SETTING_LIST, SETTING_FILE, AT(ssh_keys), 0, 0, NULL, "TYPE BASE64 [COMMENT]",
+	 "public key of somebody who may log in to the live image as root, by SSH; without one nothing listens there",
+	 check_ssh_key},
 	{"settings", SETTING_TEXT, SETTING_ARGV, AT(settings), 0, 0, NULL, "FILE",
 	 "read settings from FILE, lines of key=value", NULL},
 	{"cmdline", SETTING_TEXT, SETTING_ARGV, AT(cmdline), 0, 0, NULL, "TEXT",

@@ -25,6 +25,8 @@ struct config {
 	struct setting_list interfaces;
 	struct setting_list consoles;
 	struct setting_list ip, vlan, bond, nameserver, route, ifname; /* common/netconf.h */
+	struct setting_list ssh_keys;				       /* common/ssh_key.h */
+	const char *locks; /* agent/locks.h; NULL: nobody is let in, and sources alone are locked */
 	char *state;
 	char *settings, *cmdline; /* where the other settings come from */
 	bool image, once, shell;

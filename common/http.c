@@ -19,6 +19,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "common/base64.h"
 #include "common/cleanup.h"
 #include "common/id.h"
 #include "common/json.h"
@@ -61,24 +62,6 @@ struct http {
 static void global_init(void)
 {
 	(void)curl_global_init(CURL_GLOBAL_DEFAULT); /* a failure shows in curl_easy_init() */
-}
-
-static void base64(const uint8_t *in, size_t size, char *out)
-{
-	static const char digits[] =
-		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-	for (size_t i = 0; i < size; i += 3) {
-		unsigned v = (unsigned)in[i] << 16;
-
-		v |= i + 1 < size ? (unsigned)in[i + 1] << 8 : 0;
-		v |= i + 2 < size ? in[i + 2] : 0;
-		*out++ = digits[v >> 18];
-		*out++ = digits[v >> 12 & 63];
-		*out++ = (i + 1 < size ? digits + (v >> 6 & 63) : "=")[0];
-		*out++ = (i + 2 < size ? digits + (v & 63) : "=")[0];
-	}
-	*out = '\0';
 }
 
 /* ---- libcurl's callbacks */
@@ -258,7 +241,7 @@ static bool set_up(struct http *h)
 		bad |= curl_easy_setopt(c, options[i].option, options[i].value);
 	if (hex_decode(h->target.pin, key, sizeof(key))) { /* else http_do() refuses */
 		(void)snprintf(h->pin, sizeof(h->pin), "sha256//");
-		base64(key, sizeof(key), h->pin + strlen(h->pin));
+		base64_encode(key, sizeof(key), h->pin + strlen(h->pin));
 		bad |= curl_easy_setopt(c, CURLOPT_PINNEDPUBLICKEY, h->pin);
 	}
 	bad |= curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "https");

@@ -9,6 +9,7 @@
 #include "common/cleanup.h"
 #include "common/medium.h"
 #include "common/netconf.h"
+#include "common/ssh_key.h"
 
 #define LISTED_MAX 512u /* lines on a medium */
 
@@ -91,29 +92,35 @@ void medium_settings_each(const json_t *settings,
 	}
 }
 
-struct network {
+struct together {
 	struct netconf *plan;
+	unsigned ssh_keys;
 	struct err *err;
 	int r;
 };
 
-static void add_to_plan(void *arg, const char *key, const char *value)
+static void add_together(void *arg, const char *key, const char *value)
 {
-	struct network *n = arg;
+	struct together *t = arg;
 
-	if (n->r == 0 && netconf_is_key(key))
-		n->r = netconf_add(n->plan, key, value, n->err);
+	if (t->r == 0 && netconf_is_key(key))
+		t->r = netconf_add(t->plan, key, value, t->err);
+	if (strcmp(key, "ssh-key") == 0)
+		t->ssh_keys++;
 }
 
-int medium_settings_check_network(const json_t *settings, struct err *err)
+int medium_settings_check_together(const json_t *settings, struct err *err)
 {
 	CLEANUP_FREE struct netconf *plan = calloc(1, sizeof(*plan));
-	struct network n = {plan, err, 0};
+	struct together t = {.plan = plan, .err = err};
 
 	if (!plan)
 		return err_set(err, -ENOMEM, "out of memory");
-	medium_settings_each(settings, add_to_plan, &n);
-	return n.r == -E2BIG ? err->code = -EINVAL : n.r;
+	medium_settings_each(settings, add_together, &t);
+	if (t.r == 0 && t.ssh_keys > SSH_KEYS_MAX)
+		return err_set(err, -EINVAL, "ssh-key: there are %u keys, and a medium takes %u",
+			       t.ssh_keys, SSH_KEYS_MAX);
+	return t.r == -E2BIG ? err->code = -EINVAL : t.r;
 }
 
 static void write_line(void *arg, const char *key, const char *value)

@@ -13,8 +13,8 @@ int medium_settings_add(json_t *settings, const char *key, const char *value,
 			struct err *err) MUST_CHECK;
 /* Would the live image take it?  -EINVAL with the sentence. */
 int medium_settings_check(const char *key, const char *value, struct err *err) MUST_CHECK;
-/* Do the lines of the network, each right by itself, go together?  -EINVAL with the sentence. */
-int medium_settings_check_network(const json_t *settings, struct err *err) MUST_CHECK;
+/* Do the lines of the network, each right by itself, go together?  Are there too many keys for SSH?  -EINVAL with the sentence. */
+int medium_settings_check_together(const json_t *settings, struct err *err) MUST_CHECK;
 /* Lines key=value, heap; to be wiped, there may be secrets in it. */
 int medium_settings_text(const json_t *settings, char **ret, size_t *ret_size,
 			 struct err *err) MUST_CHECK;

@@ -133,7 +133,7 @@ static int read_settings(const json_t *body, json_t *settings, struct err *err)
 		if (r < 0)
 			return r;
 	}
-	r = medium_settings_check_network(settings, err);
+	r = medium_settings_check_together(settings, err);
 	return r == -EINVAL ? err->code = API_BAD_REQUEST : r;
 }
 

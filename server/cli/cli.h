@@ -41,7 +41,7 @@ struct options {
 	bool follow;
 	char *in, *download, *out, *token, *show, *reset; /* iso */
 	bool new_token, secrets;
-	struct setting_list set, add, ip, vlan, bond, nameserver, route;
+	struct setting_list set, add, ip, vlan, bond, nameserver, route, ssh_keys;
 	char *format, *type, *name; /* vmdef */
 	bool from_disk, keep_mac;
 	uint64_t vm_memory, vcpus;

@@ -19,6 +19,7 @@
 #include "server/cli/cli.h"
 #include "server/cli/iso_added.h"
 #include "server/cli/iso_place.h"
+#include "server/cli/iso_ssh.h"
 #include "server/cli/print.h"
 
 #define COPY_BLOCK (1u << 20)
@@ -145,7 +146,9 @@ static int gather(struct ctx *c, json_t *settings, struct err *err)
 	if (r == 0)
 		r = add_given(c, settings, err);
 	if (r == 0)
-		r = medium_settings_check_network(settings, err);
+		r = iso_ssh_add(&c->o.ssh_keys, settings, err);
+	if (r == 0)
+		r = medium_settings_check_together(settings, err);
 	if (r == 0)
 		r = add_token(c, settings, err);
 	if (r == 0 && json_object_size(settings) == 0)
@@ -479,8 +482,10 @@ static int add_archives(const struct ctx *c, int fd, json_t **ret, struct err *e
 
 static void print_setting(void *arg, const char *key, const char *value)
 {
+	char text[SSH_KEY_DESCRIPTION_SIZE];
+
 	(void)arg;
-	print_line(stdout, "%s=%s", key, value);
+	print_line(stdout, "%s=%s", key, iso_ssh_describe(key, value, text));
 }
 
 /* `token`: made for the medium; NULL: none was.  `added`: NULL or empty: nothing. */
@@ -524,8 +529,16 @@ static int write_medium(struct ctx *c, bool has_settings, json_t *settings, json
 /* The medium keeps its settings when something is added and nothing else is said. */
 static bool has_settings_to_write(const struct ctx *c)
 {
-	return c->o.add.len == 0 || c->o.set.len > 0 || c->o.token || c->o.new_token || c->o.pin ||
-	       c->o.server || c->o.download;
+	const struct setting_list *lists[] = {&c->o.set,     &c->o.ip,	       &c->o.vlan,
+					      &c->o.bond,    &c->o.nameserver, &c->o.route,
+					      &c->o.ssh_keys};
+
+	for (size_t i = 0; i < sizeof(lists) / sizeof(*lists); i++) {
+		if (lists[i]->len > 0)
+			return true;
+	}
+	return c->o.add.len == 0 || c->o.token || c->o.new_token || c->o.pin || c->o.server ||
+	       c->o.download;
 }
 
 static void note_missing(const json_t *settings)

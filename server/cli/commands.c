@@ -431,6 +431,13 @@ static const struct setting iso_options[] = {
 	NET_OPTION("bond", bond, "NAME:SLAVES:OPTIONS", "A bond: bond0:eth0,eth1:mode=802.3ad"),
 	NET_OPTION("nameserver", nameserver, "ADDRESS", "A name server"),
 	NET_OPTION("route", route, "NET/NETMASK:GATEWAY", "A route"),
+	{.key = "ssh-key",
+	 .type = SETTING_LIST,
+	 ARGV,
+	 AT(ssh_keys),
+	 .value = "FILE",
+	 .help = "Public keys, as in a file .pub or authorized_keys, of those who may log in to the "
+		 "live image by SSH; without one nothing listens there"},
 	{.key = "add",
 	 .type = SETTING_LIST,
 	 ARGV,
@@ -896,6 +903,10 @@ const struct command commands[] = {
 			"medium has its token. The note of one made by --new-token is, without "
 			"--note, 'medium' and the name of the file: 'hoist token list' shows which "
 			"one to revoke when the medium is lost.\n"
+			"With --ssh-key, which may be repeated, whoever has one of those keys is root "
+			"on every machine that boots the medium, for as long as it runs: 'ssh "
+			"root@ADDRESS'. The machine's screen shows the fingerprint of its host key, a "
+			"new one at each start. All disks are set read-only; root can undo that.\n"
 			"--add gives the medium firmware (lib/firmware/...) or modules "
 			"(lib/modules/RELEASE/...) that it has not got, as its console names them: "
 			"modules for its very kernel, and with Secure Boot signed by a key that the "

@@ -5,7 +5,7 @@
 . "$(dirname "$0")/../lib/tap.sh"
 . "$(dirname "$0")/../lib/server.sh"
 . "$(dirname "$0")/../lib/cli.sh"
-requires xorriso cpio bsdtar zstd xz jq cmp perl sfdisk
+requires xorriso cpio bsdtar zstd xz jq cmp perl sfdisk ssh-keygen
 
 cd "$TAP_TMP" || exit
 export HOIST_DATA=
@@ -134,6 +134,13 @@ is "$(jq -c '[.name, (.added_archives[] | .name, (.files | length))]' <<<"$OUT")
 cli iso --in two.iso --out three.iso --add one.cpio
 cli iso --show three.iso --json
 is "$(jq -c '[.name, (.added_archives | length)]' <<<"$OUT")" '["b",3]' "settings stay when only something is added"
+ssh-keygen -q -N '' -C jo -t ed25519 -f jo
+cli iso --in two.iso --out named.iso --add one.cpio --ip eth0:dhcp
+cli iso --show named.iso --json
+is "$(jq -c '[.name, .ip, (.added_archives | length)]' <<<"$OUT")" '[null,"eth0:dhcp",3]' "and are replaced when any are named: those of the network"
+cli iso --in two.iso --out named.iso --add one.cpio --ssh-key jo.pub
+cli iso --show named.iso --json
+is "$(jq -c '[.name, ."ssh-key", (.added_archives | length)]' <<<"$OUT")" "[null,\"$(cat jo.pub)\",3]" "a key for SSH"
 cp three.iso reset.iso
 cli iso --reset reset.iso
 is "$STATUS_CLI:$OUT" "0:the settings were removed, and what was added" "reset takes it out again"

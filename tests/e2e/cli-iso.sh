@@ -5,7 +5,7 @@
 . "$(dirname "$0")/../lib/server.sh"
 . "$(dirname "$0")/../lib/agent.sh"
 . "$(dirname "$0")/../lib/cli.sh"
-requires curl jq xxd cmp xorriso cpio bsdtar
+requires curl jq xxd cmp xorriso cpio bsdtar ssh-keygen
 
 cd "$TAP_TMP" || exit
 # A medium of 50 MB as scripts/mkiso lays it out, without what takes long to build.
@@ -76,6 +76,31 @@ is "$STATUS_CLI:$OUT" "0:" "leaves none"
 is "$(outside base.iso reset.iso $((at - 110)))" 0 "and the rest as it was"
 nok "no trace of the token" grep -aq tok3n reset.iso
 
+# ---- keys for SSH
+keygen() { ssh-keygen -q -N '' -C "$1@desk" -t "$2" -f "$1" "${@:3}"; }
+keygen jo ed25519
+keygen al ecdsa
+keygen weak rsa -b 1024
+{ echo '# those of hall 3'; echo; sed 's/ /\t /' al.pub; echo "$(cut -d ' ' -f 1-2 jo.pub)  "; } >authorized_keys
+HOIST_DATA='' cli iso --in base.iso --out keys.iso --set name=k --ssh-key jo.pub --ssh-key authorized_keys
+jo="ssh-ed25519 $(ssh-keygen -lf jo.pub | cut -d ' ' -f 2)" al="ecdsa-sha2-nistp256 $(ssh-keygen -lf al.pub | cut -d ' ' -f 2)"
+is "$STATUS_CLI:$(settings keys.iso)" "0:name=k
+ssh-key=$(cat jo.pub)
+ssh-key=$(cat al.pub)
+ssh-key=$(cut -d ' ' -f 1-2 jo.pub)" "keys are on the medium, one a line" || diag "$ERR"
+shown="ssh-key=$jo jo@desk
+ssh-key=$al al@desk
+ssh-key=$jo"
+is "$(grep ^ssh-key <<<"$OUT")" "$shown" "shown by type, fingerprint and comment"
+cli iso --show keys.iso
+is "$(grep ^ssh-key <<<"$OUT")" "$shown" "--show as well"
+cli iso --show keys.iso --json
+is "$(jq -r '."ssh-key"[0]' <<<"$OUT")" "$(cat jo.pub)" "--show --json: whole, so that they can be set again"
+HOIST_DATA='' cli iso --in base.iso --out keys2.iso --set "ssh-key=$(jq -r '."ssh-key"[1]' <<<"$OUT")"
+is "$STATUS_CLI:$(settings keys2.iso)" "0:ssh-key=$(cat al.pub)" "by --set"
+cli iso --reset keys2.iso
+is "$(settings keys2.iso)" "" "--reset takes them away"
+
 # ---- refusals: nothing is written
 refused()
 {
@@ -106,6 +131,24 @@ refused 2 "'10.0.0.300' is not an IP address" --in base.iso --out bad.iso --ip 1
 refused 2 "'dhxp' is not one of dhcp" --in base.iso --out bad.iso --set ip=eth0:dhxp
 refused 2 "is not the name of a VLAN" --in base.iso --out bad.iso --vlan five:eth0
 refused 2 "belongs to bond0" --in base.iso --out bad.iso --bond bond0:eth0,eth1 --set ip=eth1:dhcp
+for i in {1..17}; do cat jo.pub; done >many
+sed 's/^/command="reboot" /' jo.pub >options
+: >empty
+head -c 70000 /dev/zero | tr '\0' '#' >large
+refused 2 "'jo': line 1: this is a private key.*\.pub" --in base.iso --out bad.iso --ssh-key jo
+unlike "$ERR" "BEGIN|$(sed -n 2p jo)" "and nothing of it is printed"
+refused 2 "takes the name of a file" --in base.iso --out bad.iso --ssh-key "$(cat jo.pub)"
+refused 2 "takes the name of a file|control character" --in base.iso --out bad.iso --ssh-key "$(cat jo)"
+unlike "$ERR" "BEGIN|$(sed -n 2p jo)" "nor of one in place of the file"
+refused 2 "control character" --in base.iso --out bad.iso --set "ssh-key=$(cat jo)"
+unlike "$ERR" "BEGIN|$(sed -n 2p jo)" "nor of one by --set"
+refused 2 "'options': line 1: options before a key" --in base.iso --out bad.iso --ssh-key options
+refused 2 "'weak.pub': line 1: an RSA key of 1024 bits is too weak" --in base.iso --out bad.iso --ssh-key weak.pub
+refused 2 "there are 17 keys, and a medium takes 16" --in base.iso --out bad.iso --ssh-key many
+refused 2 "there is no key in it" --in base.iso --out bad.iso --ssh-key empty
+refused 2 "no file of public keys" --in base.iso --out bad.iso --ssh-key large
+refused 1 "'none.pub': it cannot be read: No such file" --in base.iso --out bad.iso --ssh-key none.pub
+refused 2 "does not begin with the type" --in base.iso --out bad.iso --set ssh-key=x
 refused 2 "nothing to write" --in base.iso --out bad.iso
 refused 2 "exclude each other" --in base.iso --out bad.iso --token a --new-token --server x --pin "$(printf 'ab%.0s' {1..32})"
 refused 2 "add --new-token" --in base.iso --out bad.iso --server x --pin "$(printf 'ab%.0s' {1..32})" --job capture

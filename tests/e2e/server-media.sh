@@ -5,7 +5,7 @@
 . "$(dirname "$0")/../lib/tap.sh"
 . "$(dirname "$0")/../lib/server.sh"
 . "$(dirname "$0")/../lib/cli.sh"
-requires curl jq xxd cmp xorriso cpio
+requires curl jq xxd cmp xorriso cpio ssh-keygen
 
 cd "$TAP_TMP" || exit
 mkdir -p media/grub tree/boot media/.hidden
@@ -71,10 +71,15 @@ pin=$FINGERPRINT" "these are in it, and the server's key; not an address that on
 is "$(outside media/hoist.iso got "$at"):$(stat -c %s got)" "0:$(stat -c %s media/hoist.iso)" "and nothing else is different"
 is "$(make hoist.iso '{"settings":{"hostname":"web1"},"server":false}'):$(settings got "$at")" "200:hostname=web1" "without the server"
 is "$(make settings.cpio "{\"settings\":{\"server\":\"https://[fd00::1]:4647\"}}"):$(settings got 0)" "200:server=https://[fd00::1]:4647" "with another server"
-for bad in '{"settings":{"nonsense":"1"}}' '{"settings":{"memory":"lots"}}' '{"settings":{"hostname":1}}' '{"settings":[]}' '{"server":1}' '{"settings":{"hostname":"a\nb"}}'; do
+for bad in '{"settings":{"nonsense":"1"}}' '{"settings":{"memory":"lots"}}' '{"settings":{"hostname":1}}' '{"settings":[]}' '{"server":1}' '{"settings":{"hostname":"a\nb"}}' '{"settings":{"ssh-key":"command=\"x\" ssh-ed25519 AAAA"}}'; do
 	is "$(make hoist.iso "$bad"):$(jq -r .error.code got)" "400:bad_request" "refused: $bad"
 done
 is "$(make grub/grub.cfg '{}'):$(jq -r .error.code got)" "409:conflict" "a file without a place for settings"
+ssh-keygen -q -N '' -C jo@desk -t ed25519 -f jo
+is "$(make hoist.iso "{\"settings\":{\"ssh-key\":[\"$(cat jo.pub)\"]},\"server\":false}"):$(settings got "$at")" "200:ssh-key=$(cat jo.pub)" "a key for SSH"
+many=$(printf ",\"$(cat jo.pub)\"%.0s" {1..17})
+is "$(make hoist.iso "{\"settings\":{\"ssh-key\":[${many:1}]}}"):$(jq -r .error.code got)" \
+	"400:bad_request" "refused: more of them than a medium takes"
 is "$(cat media/*.iso media/*.cpio | sha256sum)" "$before" "the folder is as it was"
 
 cli iso --download hoist.iso --out my.iso --set hostname=dl --new-token

@@ -1,9 +1,10 @@
 /* The settings area of a boot medium; what is left out of it counts as zeros.  Settings that are found are the same when they are written and read again; what the
- * rules of a medium let through survives the way into the live image. */
+ * rules of a medium let through survives the way into the live image.  Keys for SSH are read as the live image does. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/ssh/guests.h"
 #include "common/cleanup.h"
 #include "common/json.h"
 #include "common/medium.h"
@@ -41,6 +42,36 @@ static void check_way_back(const json_t *settings)
 		abort();
 }
 
+static void said(void *ctx, const char *line)
+{
+	(void)ctx;
+	if (line[0] == '\0')
+		abort();
+}
+
+/* What was taken is taken again as it is written down, and is the same. */
+static void check_guests(const char *text, size_t size)
+{
+	static struct guests g;
+	struct err err = {0};
+
+	if (guests_load(text, size, &g, said, NULL, &err) < 0)
+		return;
+	if (g.len > SSH_KEYS_MAX)
+		abort();
+	for (size_t i = 0; i < g.len; i++) {
+		char line[SSH_KEY_LINE_SIZE];
+		struct ssh_key again;
+
+		ssh_key_print(&g.keys[i], line);
+		if (ssh_key_parse(line, &again, &err) < 0 ||
+		    again.blob_size != g.keys[i].blob_size ||
+		    memcmp(again.blob, g.keys[i].blob, again.blob_size) != 0 ||
+		    strcmp(again.comment, g.keys[i].comment) != 0)
+			abort();
+	}
+}
+
 static void use(const char *text, size_t size)
 {
 	CLEANUP_JSON json_t *settings = json_object(), *kept = json_object();
@@ -52,10 +83,11 @@ static void use(const char *text, size_t size)
 			abort();
 		return;
 	}
+	check_guests(text, size);
 	check_way_back(settings);
 	medium_settings_each(settings, add_again, kept);
 	check_way_back(kept);
-	if (medium_settings_check_network(kept, &err) < 0 && !err.msg[0])
+	if (medium_settings_check_together(kept, &err) < 0 && !err.msg[0])
 		abort();
 	shown = medium_settings_masked(settings, false);
 	if (!shown || json_object_size(shown) != json_object_size(settings))

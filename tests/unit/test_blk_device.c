@@ -9,6 +9,7 @@
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 
+#include "agent/locks.h"
 #include "tests/unit/tap.h"
 
 #define SIZE ((4u << 20) + 4096u)
@@ -41,6 +42,22 @@ static int loop_setup(void)
 		fd = -1;
 	}
 	return -1;
+}
+
+static int is_read_only(void)
+{
+	CLEANUP_CLOSE int fd = open(loop, O_RDONLY | O_CLOEXEC);
+	int ro = -1;
+
+	return ioctl(fd, BLKROGET, &ro) < 0 ? -1 : ro;
+}
+
+static void unlock(void)
+{
+	CLEANUP_CLOSE int fd = open(loop, O_RDONLY | O_CLOEXEC);
+	const int off = 0;
+
+	(void)ioctl(fd, BLKROSET, &off);
 }
 
 static void test_shape(void)
@@ -81,6 +98,49 @@ static void test_target(void)
 	blk_free(b);
 }
 
+/* A live image that lets people in locks what it sees, and gives back what is to be a target. */
+static void test_locks(void)
+{
+	static struct disk disks[2];
+	struct disk_list all = {.disks = disks, .len = 2};
+	struct err err = {0};
+	struct blk *b = NULL;
+	char list[64];
+
+	(void)snprintf(list, sizeof(list), "%s/locks", dir);
+	disks[0].kind = DISK_PLAIN;
+	(void)snprintf(disks[0].path, sizeof(disks[0].path), "%s", loop);
+	disks[1].kind = DISK_PLAIN;
+	(void)snprintf(disks[1].path, sizeof(disks[1].path), "%s/gone", dir);
+	ok(locks_apply(NULL, &all, &err) == 0 && is_read_only() == 0,
+	   "nobody is let in: nothing is locked");
+	ok(!locks_are_all(list), "no list yet");
+	ok(locks_apply(list, &all, &err) == 0 && is_read_only() == 1 && !disks[0].is_read_only &&
+		   locks_are_all(list),
+	   "locked, not called so; a disk that is gone is no matter");
+	disks[0].is_read_only = true; /* as sysfs says from now on */
+	ok(locks_apply(list, &all, &err) == 0 && is_read_only() == 1 && !disks[0].is_read_only,
+	   "seen again: ours");
+	ok(blk_open_file(loop, BLK_WRITE, BLK_LIFT_READ_ONLY, 0, &b, &err) == 0 &&
+		   is_read_only() == 0,
+	   "a restore lifts it");
+	ok(locks_apply(list, &all, &err) == 0 && is_read_only() == 0,
+	   "and is not disturbed when the disks are looked at again");
+	blk_free(b);
+	b = NULL;
+	ok(blk_open_file(loop, BLK_READ, 0, 0, &b, &err) == 0 &&
+		   locks_keep(list, &disks[0], &err) == 0,
+	   "captured");
+	blk_free(b);
+	disks[0].is_read_only = true;
+	ok(locks_apply(list, &all, &err) == 0 && disks[0].is_read_only,
+	   "a source stays locked, and is called so");
+	ok(locks_apply("/proc/nowhere", &all, &err) < 0 && strstr(err.msg, "/proc/nowhere"),
+	   "a list that cannot be written");
+	(void)unlink(list);
+	unlock();
+}
+
 static void test_lock(void)
 {
 	unsigned char page[4096];
@@ -119,6 +179,7 @@ int main(void)
 	} else {
 		test_shape();
 		test_target();
+		test_locks();
 		test_lock();
 		(void)close(fd); /* the device goes with its last user */
 	}
