@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 # The very ISO starts UEFI machines: from CD with Secure Boot enforced, from a USB stick without; with no key pressed the agent runs and
-# registers with the server that hears its broadcast.  The second has no screen at all.  A medium whose kernel has lost its signature, and nothing else, is refused.
+# registers with the server that hears its broadcast.  The second has no screen at all.  A medium whose kernel has lost its signature, and nothing else, is refused
+# by GRUB, and one whose first stage differs from what was signed by one letter by the firmware itself.
 . "$(dirname "$0")/../lib/tap.sh"
 . "$(dirname "$0")/../lib/lan.sh"
 . "$(dirname "$0")/../lib/migration.sh"
@@ -41,6 +42,22 @@ ok "started" vm_start unsigned - --firmware secureboot --iso "$TAP_TMP/unsigned.
 ok "it is refused" vm_wait unsigned 120 'bad shim signature'
 unlike "$(cat "$(vm_log unsigned)")" 'hoist: Hoist' "and nothing of it ran"
 vm_stop unsigned
+
+# A letter in the words for those who start it under DOS: nothing uses it, and the signature covers it.
+# shellcheck disable=SC2016 # perl's
+spoil='local $/; open(L, "<:raw", shift) or die; my $loader = <L>; open(F, "+<:raw", shift) or die; my $iso = <F>;
+	my ($at, $letter) = (index($iso, $loader), index $loader, "run in DOS mode"); die "not found" if $at < 0 || $letter < 0 || index($iso, $loader, $at + 1) >= 0;
+	seek F, $at + $letter, 0; print F "R"; close F or die'
+cp "$TOP/build/hoist.iso" "$TAP_TMP/spoilt.iso"
+ok "a first stage with another letter" perl -e "$spoil" "$TOP/build/efi/BOOTX64.EFI" "$TAP_TMP/spoilt.iso"
+ok "started" vm_start spoilt - --firmware secureboot --iso "$TAP_TMP/spoilt.iso" --no-reboot
+ok "the firmware refuses it" vm_wait spoilt 120 'BdsDxe: failed to load .*: (Access Denied|Security Violation)'
+ok "and has nothing else to start" vm_wait spoilt 120 'BdsDxe: No bootable option'
+unlike "$(cat "$(vm_log spoilt)")" 'BdsDxe: starting .*DVD|bad shim signature|starts in three seconds|hoist: Hoist' "nothing of it ran"
+vm_stop spoilt
+ok "started without Secure Boot" vm_start harmless - --firmware uefi --iso "$TAP_TMP/spoilt.iso" --no-reboot
+ok "it was for the signature alone" vm_wait harmless 120 'starts in three seconds'
+vm_stop harmless
 
 cp "$iso" "$TAP_TMP/stick.img"
 VM_NIC=virtio-net-pci ok "started from a USB stick, no Secure Boot" vm_start usb lan --firmware uefi --usb "$TAP_TMP/stick.img" --no-reboot -- -vga none
