@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # A machine with a card and a controller that have no driver, and a card whose driver finds no firmware: screen, serial line and
 # server say so, with what to look for.  It has two paths to one disk as well, which are one for the server, and of which the one that is in use
-# goes away in the middle of a capture.  Machines with too little memory say so before that.
+# goes away in the middle of a capture; and firmware that names an iSCSI disk.  Machines with too little memory say so before that.
 . "$(dirname "$0")/../lib/tap.sh"
 . "$(dirname "$0")/../lib/lan.sh"
 . "$(dirname "$0")/../lib/migration.sh"
@@ -37,18 +37,23 @@ way()
 		-device "scsi-hd,bus=hba$1.0,drive=way$1,id=path$1,wwn=0x5000c5000000beef,serial=TWOWAYS,share-rw=on")
 }
 ways=()
+# The firmware's table of an iSCSI disk that the machine starts from: what is behind a header of 36 bytes, one target and its name.
+perl -e 'my $name = "iqn.2026-11.test.hoist:boot"; my $t = "\0" x 200; my $put = sub { substr($t, $_[0] - 36, length $_[1]) = $_[1] };
+	$put->(60, pack "v", 72); $put->(72, pack "CCvCC", 4, 1, 54, 0, 3); $put->(72 + 34, pack "vv", length $name, 130); $put->(130, $name); print $t' >"$TAP_TMP/ibft"
 way 0
 way 1
 # The kernel is told not to load two modules; QEMU's 82551 is one whose driver wants microcode and does not start it without.
 ok "started" vm_start poor lan --kernel "$net/vmlinuz" --initrd "$TAP_TMP/initrd" \
 	--append "console=tty0 console=ttyS0,115200 quiet module_blacklist=8139cp,8139too,sym53c8xx" --mem 512 \
-	--disk "$TAP_TMP/good.img,ide" --disk "$TAP_TMP/hidden.img,lsi" -- -device rtl8139 -device i82551 "${ways[@]}"
+	--disk "$TAP_TMP/good.img,ide" --disk "$TAP_TMP/hidden.img,lsi" -- -device rtl8139 -device i82551 "${ways[@]}" \
+	-acpitable "sig=iBFT,rev=1,data=$TAP_TMP/ibft"
 machine=$(machine_wait lan 400 '.state == "idle"')
 isnt "$machine" '' "it appears on the server"
 said() { ok "$2" grep -qaE "$1" "$(vm_log poor)"; }
 said 'PCI device 10ec:8139, Realtek [^:]*RTL-?8[^:]* at [0-9a-f:.]+: Ethernet controller without a driver, so what hangs on it is not seen; look for' "the card without a driver is named"
 said 'PCI device 1000:00[0-9a-f]{2}, [^:]*53[cC]8[^:]* at [0-9a-f:.]+: SCSI controller without a driver' "and the controller"
 said "the driver e100 asked for the firmware file 'e100/d102e_ucode.bin' for the device 0000:[0-9a-f:.]+, and this medium has not got it" "and the missing firmware"
+said 'the firmware has an iSCSI disk for this machine \(iBFT\), which is not listed: there is no iSCSI initiator here; .*: iqn.2026-11.test.hoist:boot' "and the disk that is elsewhere"
 vm_screen poor >"$TAP_TMP/screen"
 for word in 'PCI device 10ec:8139' 'PCI device 1000:00' 'e100/d102e_ucode.bin'; do
 	ok "the screen says so: $word" grep -q "$word" "$TAP_TMP/screen"
@@ -57,6 +62,7 @@ shown=$(hoist lan machine show "$machine")
 like "$shown" 'no driver: +10ec:8139 Ethernet controller without a driver: Realtek ' "the server has the card"
 like "$shown" 'no driver: +1000:00.. SCSI controller without a driver' "the controller"
 like "$shown" "warning: +the driver e100 asked for the firmware file 'e100/d102e_ucode.bin'" "and the firmware"
+like "$shown" 'warning: +the firmware has an iSCSI disk' "and the iSCSI disk"
 disks() { hoist lan machine show "$machine" --json | jq -c "[(.inventory.disks // .disks)[] | $1]"; }
 is "$(disks .kind)" '["disk","multipath"]' "the one disk that is seen is listed, and the one with two paths"
 is "$(disks '.paths | length')" '[0,2]' "of which it knows both"
