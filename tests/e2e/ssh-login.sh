@@ -91,7 +91,7 @@ nok "nor is the token" grep -q abababab log
 # ---- kept running, out of the way
 is "$(by jo 'cat /proc/self/oom_score_adj; nice' | xargs)" "1000 10" "what is started there is nice, and the first to go when memory is short"
 is "$(cat "/proc/$keeper/oom_score_adj")" "$(cat /proc/self/oom_score_adj)" "not so who keeps it"
-by jo 'echo in; sleep 600' >held 2>&1 &
+by jo -tt 'echo in; sleep 600' >held 2>&1 & # its terminal takes it along when the connection ends
 held=$!
 wait_line 30 held in >/dev/null
 first=$(server)
@@ -101,7 +101,7 @@ ok "it is started again" wait_for 30 listens
 isnt "$(server)" "$first" "as another process"
 ok "who was in stays in" kill -0 $held
 is "$(by jo 'echo hello')" hello "and others get in"
-kill $held
+kill "$(pgrep -P $held)"
 wait $held 2>/dev/null
 kill -9 "$(server)"
 ok "the next time it waits longer" wait_line 30 log 'started again in 2 s'
@@ -111,6 +111,7 @@ ok "nothing of the dead is left" wait_for 30 no_zombies
 again=$(server)
 kill -9 "$keeper"
 ok "without its keeper the server ends" wait_for 30 nok_alive "$again"
+kill "$again" 2>/dev/null # should it not have
 wait "$keeper" 2>/dev/null
 start
 ok "kept again" wait_for 60 listens
