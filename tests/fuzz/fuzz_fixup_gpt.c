@@ -18,6 +18,7 @@
 /* UEFI specification 2.10, 5.3.2 */
 #define OFF_SIZE	12u
 #define OFF_CRC		16u
+#define OFF_LAST	48u
 #define OFF_ENTRIES	72u
 #define OFF_ENTRIES_LEN 80u
 #define OFF_ENTRY_SIZE	84u
@@ -56,10 +57,13 @@ static uint64_t entries_size(const uint8_t *h)
 
 static void seal(uint64_t lba)
 {
-	uint8_t *h = disk + lba * sector_size;
 	uint32_t size;
+	uint8_t *h;
 
-	if (lba >= disk_size / sector_size || memcmp(h, "EFI PART", 8) != 0)
+	if (lba >= disk_size / sector_size)
+		return;
+	h = disk + lba * sector_size;
+	if (memcmp(h, "EFI PART", 8) != 0)
 		return;
 	put_u32(h + OFF_ENTRIES_CRC,
 		(uint32_t)crc32(
@@ -71,7 +75,8 @@ static void seal(uint64_t lba)
 		put_u32(h + OFF_CRC, (uint32_t)crc32(0, h, size));
 }
 
-/* Nothing is written but sector 0, tables of so many entries behind the first header and before the last, and the header that was the last one, which is removed. */
+/* Nothing is written but sector 0, tables of so many entries behind the first header and before the last, and what was called the last header, behind all that is usable:
+ * it is cleared. */
 static void check_rest(const uint8_t *before)
 {
 	uint64_t table = get(before + sector_size + OFF_ENTRIES_LEN, 4) *
@@ -84,8 +89,7 @@ static void check_rest(const uint8_t *before)
 
 	if (!after || pread(fuzz_file_fd, after, disk_size, 0) != (ssize_t)disk_size)
 		abort();
-	if (other < disk_size / sector_size &&
-	    memcmp(before + other * sector_size, "EFI PART", 8) == 0)
+	if (other < disk_size / sector_size && other > get(before + sector_size + OFF_LAST, 8))
 		memcpy(after + other * sector_size, before + other * sector_size, sector_size);
 	if (edge < disk_size / 2 && memcmp(before + edge, after + edge, disk_size - 2 * edge) != 0)
 		abort();
