@@ -16,26 +16,26 @@
 static struct reader answers;
 
 /* rtnl.c alone calls them; the real ones are asked for by their numbers if need be. */
-ssize_t sendto(int fd, const void *buf, size_t size, int flags, const struct sockaddr *to,
-	       socklen_t to_size)
+ssize_t sendto(int fd, const void *buf, size_t n, int flags, const struct sockaddr *addr,
+	       socklen_t addr_len)
 {
 	(void)fd;
 	(void)buf;
 	(void)flags;
-	(void)to;
-	(void)to_size;
-	return (ssize_t)size;
+	(void)addr;
+	(void)addr_len;
+	return (ssize_t)n;
 }
 
-ssize_t recv(int fd, void *buf, size_t size, int flags)
+ssize_t recv(int fd, void *buf, size_t n, int flags)
 {
 	uint16_t length = reader_u16(&answers);
 	const uint8_t *data;
-	size_t n;
+	size_t size;
 
 	(void)fd;
 	(void)flags;
-	ASAN_UNPOISON_MEMORY_REGION(buf, size);
+	ASAN_UNPOISON_MEMORY_REGION(buf, n);
 	errno = EAGAIN; /* the time is over */
 	if (answers.bad)
 		return -1;
@@ -45,13 +45,13 @@ ssize_t recv(int fd, void *buf, size_t size, int flags)
 		errno = code ? code : EAGAIN;
 		return -1;
 	}
-	n = length < answers.left ? length : answers.left;
-	n = n < size ? n : size;
-	data = reader_bytes(&answers, n);
-	memcpy(buf, data, n);
-	ASAN_POISON_MEMORY_REGION((char *)buf + n,
-				  size - n); /* what is behind the datagram is nothing */
-	return (ssize_t)n;
+	size = length < answers.left ? length : answers.left;
+	size = size < n ? size : n;
+	data = reader_bytes(&answers, size);
+	memcpy(buf, data, size);
+	/* what is behind the datagram is nothing */
+	ASAN_POISON_MEMORY_REGION((char *)buf + size, n - size);
+	return (ssize_t)size;
 }
 
 static void check_links(const struct rtnl_link *links, size_t len)
