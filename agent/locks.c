@@ -10,12 +10,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "agent/config.h"
 #include "common/cleanup.h"
 
-#define LINE_SIZE 40
+#define LINE_SIZE (20 + DISK_ID_SIZE)
+#define LIST_MAX  (64u << 10) /* more is not read: config_read_file */
 #define ALL	  "all\n"
 
 enum state { STATE_NEW, STATE_LOCKED, STATE_SOURCE };
@@ -23,29 +25,38 @@ enum state { STATE_NEW, STATE_LOCKED, STATE_SOURCE };
 static int append(const char *list, const char *line, struct err *err)
 {
 	CLEANUP_CLOSE int fd = open(list, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-	ssize_t size = (ssize_t)strlen(line);
+	/* Behind half a line, where there was no room once. */
+	const struct iovec parts[] = {{.iov_base = (char *)"\n", .iov_len = 1},
+				      {.iov_base = (char *)line, .iov_len = strlen(line)}};
 
-	if (fd < 0 || write(fd, line, (size_t)size) != size)
-		return err_set(err, errno ? -errno : -EIO, "write '%s': %m", list);
+	errno = EIO; /* a short write sets none */
+	if (fd < 0 || writev(fd, parts, 2) != (ssize_t)(strlen(line) + 1))
+		return err_set(err, -errno, "write '%s': %m", list);
 	return 0;
 }
 
-static int append_disk(const char *list, const char *word, uint64_t number, struct err *err)
+static void disk_line(char line[static LINE_SIZE], const char *word, uint64_t number)
 {
-	char line[LINE_SIZE];
+	(void)snprintf(line, LINE_SIZE, "%s %" PRIu64 "\n", word, number);
+}
 
-	(void)snprintf(line, sizeof(line), "%s %" PRIu64 "\n", word, number);
-	return append(list, line, err);
+/* A disk that went away and came back has another number, but its name by what it is.  False: it has none, only a place. */
+static bool name_line(char line[static LINE_SIZE], const struct disk *d)
+{
+	(void)snprintf(line, LINE_SIZE, "source-id %s\n", d->id);
+	return d->id[0] && strncmp(d->id, "path:", 5) != 0;
 }
 
 /* The text of the list; "" while there is none. */
 static int read_list(const char *list, char **ret, struct err *err)
 {
-	size_t size;
+	size_t size = 0;
 	int r = access(list, F_OK) == 0 ? config_read_file(list, ret, &size, err) : 0;
 
 	if (r == 0 && !*ret && !(*ret = strdup("")))
 		return err_set(err, -ENOMEM, "out of memory");
+	if (r == 0 && size >= LIST_MAX)
+		return err_set(err, -EFBIG, "'%s' has become too long: restart this machine", list);
 	return r;
 }
 
@@ -60,27 +71,54 @@ static bool has_line(const char *text, const char *line)
 	return text;
 }
 
-static enum state state_of(const char *text, uint64_t number)
+static int append_new(const char *list, const char *text, const char *line, struct err *err)
 {
-	char line[LINE_SIZE];
-
-	(void)snprintf(line, sizeof(line), "source %" PRIu64 "\n", number);
-	if (has_line(text, line))
-		return STATE_SOURCE;
-	(void)snprintf(line, sizeof(line), "lock %" PRIu64 "\n", number);
-	return has_line(text, line) ? STATE_LOCKED : STATE_NEW;
+	return has_line(text, line) ? 0 : append(list, line, err);
 }
 
-static int open_disk(const struct disk *d, int *ret_fd, uint64_t *ret_number, struct err *err)
+static int open_disk(const char *path, int *ret_fd, uint64_t *ret_number, struct err *err)
 {
-	CLEANUP_CLOSE int fd = open(d->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	CLEANUP_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	__u64 number = 0;
 
 	if (fd < 0 || ioctl(fd, BLKGETDISKSEQ, &number) < 0)
-		return err_set(err, -errno, "set '%s' read-only: %m", d->path);
+		return err_set(err, -errno, "set '%s' read-only: %m", path);
 	*ret_fd = take_fd(&fd);
 	*ret_number = number;
 	return 0;
+}
+
+static enum state state_of_number(const char *text, uint64_t number)
+{
+	char line[LINE_SIZE];
+
+	disk_line(line, "source", number);
+	if (has_line(text, line))
+		return STATE_SOURCE;
+	disk_line(line, "lock", number);
+	return has_line(text, line) ? STATE_LOCKED : STATE_NEW;
+}
+
+/* A disk is a source if it was one by this or another path, or under another number. */
+static enum state state_of(const char *text, const struct disk *d, uint64_t number)
+{
+	int folder = (int)(strrchr(d->path, '/') - d->path);
+	char line[LINE_SIZE];
+
+	if (name_line(line, d) && has_line(text, line))
+		return STATE_SOURCE;
+	for (size_t i = 0; i < d->paths.len; i++) {
+		CLEANUP_CLOSE int fd = -1;
+		char path[PATH_MAX];
+		uint64_t other = 0;
+		struct err none;
+
+		(void)snprintf(path, sizeof(path), "%.*s/%s", folder, d->path, d->paths.names[i]);
+		if (open_disk(path, &fd, &other, &none) == 0 &&
+		    state_of_number(text, other) == STATE_SOURCE)
+			return STATE_SOURCE;
+	}
+	return state_of_number(text, number);
 }
 
 static int apply_to(const char *list, const char *text, struct disk *d, struct err *err)
@@ -89,18 +127,21 @@ static int apply_to(const char *list, const char *text, struct disk *d, struct e
 	const int on = 1;
 	uint64_t number = 0;
 	enum state state;
-	int r = open_disk(d, &fd, &number, err);
+	char line[LINE_SIZE];
+	int r = open_disk(d->path, &fd, &number, err);
 
 	if (r < 0)
 		return r;
-	state = state_of(text, number);
+	state = state_of(text, d, number);
 	if (state == STATE_LOCKED)
 		d->is_read_only = false;
-	if (state != STATE_NEW || d->is_read_only)
+	if (state == STATE_LOCKED || (state == STATE_NEW && d->is_read_only))
 		return 0;
+	d->is_read_only = state == STATE_SOURCE; /* whoever lifted its lock meanwhile */
 	if (ioctl(fd, BLKROSET, &on) < 0)
 		return err_set(err, -errno, "set '%s' read-only: %m", d->path);
-	return append_disk(list, "lock", number, err);
+	disk_line(line, "lock", number);
+	return state == STATE_SOURCE ? 0 : append(list, line, err);
 }
 
 /* Then there is nothing to lock. */
@@ -141,8 +182,20 @@ bool locks_are_all(const char *list)
 int locks_keep(const char *list, const struct disk *d, struct err *err)
 {
 	CLEANUP_CLOSE int fd = -1;
+	CLEANUP_FREE char *text = NULL;
+	char line[LINE_SIZE];
 	uint64_t number = 0;
-	int r = list && d->kind != DISK_FILE ? open_disk(d, &fd, &number, err) : 0;
+	int r;
 
-	return r == 0 && fd >= 0 ? append_disk(list, "source", number, err) : r;
+	if (!list || d->kind == DISK_FILE)
+		return 0;
+	r = open_disk(d->path, &fd, &number, err);
+	if (r == 0)
+		r = read_list(list, &text, err);
+	disk_line(line, "source", number);
+	if (r == 0)
+		r = append_new(list, text, line, err);
+	if (r == 0 && name_line(line, d))
+		r = append_new(list, text, line, err);
+	return r;
 }

@@ -2,7 +2,8 @@
  * alone when it is read, so that nobody writes to one by mistake.  Root can lift a lock; a restore lifts that of its target.
  *
  * The list is a file of lines, to which is only appended: "lock N" (locked here; N is BLKGETDISKSEQ, which no two disks have in common as long as the machine
- * runs), "source N" (captured since), and "all" once every disk that was there was locked. */
+ * runs), "source N" and "source-id ID" (captured since; the disk's id, where it is more than a place, knows it after it went away and came back), and "all"
+ * once every disk that was there was locked. */
 #ifndef AGENT_LOCKS_H
 #define AGENT_LOCKS_H
 #include <stdbool.h>
@@ -14,7 +15,7 @@
 #define LOCKS_IMAGE_PATH "/run/hoist/locks"
 
 /* Locks what is not in the list and not read-only.  A disk that was locked for this reason alone is not called read-only: it may become a target.  `list` NULL:
- * nothing is done.  On error (the first is told) the other disks are locked all the same. */
+ * nothing is done.  A source is locked again, should somebody have lifted that.  On error (the first is told) the other disks are locked all the same. */
 int locks_apply(const char *list, struct disk_list *disks, struct err *err) MUST_CHECK;
 /* Was every disk locked that was there when that was last tried? */
 bool locks_are_all(const char *list);

@@ -77,6 +77,15 @@ unsigned multipath_join(const struct replay_sys *sys, const struct disk_list *l,
 		if (d->kind != DISK_MULTIPATH || d->paths.len < 2 ||
 		    strcmp(d->paths.names[0], d->name) != 0)
 			continue;
+		/* A device over it would not have its lock. */
+		if (d->is_read_only) {
+			(void)snprintf(
+				line, sizeof(line),
+				"%zu paths lead to the disk %s, which is read-only: only %s is used",
+				d->paths.len, d->id, d->name);
+			say(say_ctx, line);
+			continue;
+		}
 		if (join(sys, d, &paths, &err) == 0) {
 			made++;
 			(void)snprintf(line, sizeof(line),

@@ -83,6 +83,15 @@ static void join_paths(struct disk_list *l)
 				j++;
 				continue;
 			}
+			/* What is joined already is the disk; its further path comes to it. */
+			if (l->disks[j].kind == DISK_MULTIPATH && first->kind == DISK_PLAIN) {
+				struct disk other = *first;
+
+				*first = l->disks[j];
+				l->disks[j] = other;
+			}
+			/* One that was locked is a source, however else it is reached. */
+			first->is_read_only |= l->disks[j].is_read_only;
 			if (first->kind == DISK_PLAIN) {
 				first->kind = DISK_MULTIPATH;
 				(void)name_list_add(&first->paths, first->name);

@@ -5,6 +5,7 @@
 #include <linux/fs.h>
 #include <linux/loop.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
@@ -98,6 +99,14 @@ static void test_target(void)
 	blk_free(b);
 }
 
+static void write_list(const char *list, const char *text)
+{
+	FILE *f = fopen(list, "we");
+
+	if (!f || fputs(text, f) < 0 || fclose(f) != 0)
+		abort();
+}
+
 /* A live image that lets people in locks what it sees, and gives back what is to be a target. */
 static void test_locks(void)
 {
@@ -135,10 +144,58 @@ static void test_locks(void)
 	disks[0].is_read_only = true;
 	ok(locks_apply(list, &all, &err) == 0 && disks[0].is_read_only,
 	   "a source stays locked, and is called so");
+	unlock();
+	disks[0].is_read_only = false; /* as sysfs says then */
+	ok(locks_apply(list, &all, &err) == 0 && is_read_only() == 1 && disks[0].is_read_only,
+	   "also when somebody has lifted its lock");
+	unlock();
+	disks[0].is_read_only = false;
+	(void)snprintf(disks[0].id, sizeof(disks[0].id), "wwn:naa.5000c5000000beef");
+	write_list(list, "source-id wwn:naa.5000c5000000beef\nall\n");
+	ok(locks_apply(list, &all, &err) == 0 && is_read_only() == 1 && disks[0].is_read_only,
+	   "or it went away and came back");
+	unlock();
+	disks[0].is_read_only = false;
+	write_list(list, "source-id wwn:naa.5000c5000000beef0\nsou"); /* no room for more */
+	ok(locks_keep(list, &disks[0], &err) == 0 && locks_apply(list, &all, &err) == 0 &&
+		   is_read_only() == 1 && disks[0].is_read_only,
+	   "a line behind half a line counts");
+	ok(truncate(list, 1 << 16) == 0 && locks_apply(list, &all, &err) < 0,
+	   "a list that is not read to its end is not believed");
 	ok(locks_apply("/proc/nowhere", &all, &err) < 0 && strstr(err.msg, "/proc/nowhere"),
 	   "a list that cannot be written");
 	(void)unlink(list);
 	unlock();
+}
+
+/* Two devices stand for two paths to one disk. */
+static void test_lock_paths(void)
+{
+	static struct disk disk;
+	struct disk_list all = {.disks = &disk, .len = 1};
+	struct err err = {0};
+	char list[64], first[sizeof(loop)], back[sizeof(path)];
+	CLEANUP_CLOSE int second = -1;
+
+	(void)snprintf(list, sizeof(list), "%s/locks", dir);
+	memcpy(first, loop, sizeof(loop));
+	memcpy(back, path, sizeof(path));
+	(void)snprintf(path, sizeof(path), "%s/second", dir);
+	second = loop_setup();
+	disk.kind = DISK_MULTIPATH;
+	(void)snprintf(disk.path, sizeof(disk.path), "%s", first);
+	ok(second >= 0 && locks_keep(list, &disk, &err) == 0, "captured by one of its paths");
+	(void)snprintf(disk.path, sizeof(disk.path), "%s", loop);
+	(void)name_list_add(&disk.paths, strrchr(first, '/') + 1);
+	(void)name_list_add(&disk.paths, strrchr(loop, '/') + 1);
+	ok(locks_apply(list, &all, &err) == 0 && is_read_only() == 1 && disk.is_read_only,
+	   "it is a source by the other too");
+	unlock();
+	name_list_done(&disk.paths);
+	(void)unlink(list);
+	(void)unlink(path);
+	memcpy(loop, first, sizeof(loop));
+	memcpy(path, back, sizeof(path));
 }
 
 static void test_lock(void)
@@ -180,6 +237,7 @@ int main(void)
 		test_shape();
 		test_target();
 		test_locks();
+		test_lock_paths();
 		test_lock();
 		(void)close(fd); /* the device goes with its last user */
 	}

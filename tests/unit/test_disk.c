@@ -159,6 +159,26 @@ static void test_paths(void)
 	disk_list_done(&l);
 
 	(void)add_path(&l, "sda", 1);
+	add_path(&l, "sdb", 1)->is_read_only = true;
+	disk_list_settle(&l);
+	ok(l.len == 1 && l.disks[0].is_read_only, "read-only by one path is read-only by all");
+	disk_list_done(&l);
+
+	(void)add_path(&l, "sda", 1);
+	d = add_path(&l, "sdz", 1);
+	d->kind = DISK_MULTIPATH;
+	d->is_read_only = true;
+	(void)name_list_add(&d->paths, "sdb");
+	(void)name_list_add(&d->paths, "sdc");
+	disk_list_settle(&l);
+	d = &l.disks[0];
+	ok(l.len == 1 && strcmp(d->name, "sdz") == 0 && d->is_read_only && d->paths.len == 3 &&
+		   strcmp(d->paths.names[0], "sdb") == 0 && strcmp(d->paths.names[2], "sda") == 0 &&
+		   strcmp(l.skipped[0].name, "sda") == 0,
+	   "a further path comes to the device that joins the others, not that to the path");
+	disk_list_done(&l);
+
+	(void)add_path(&l, "sda", 1);
 	(void)add_path(&l, "sdb", 2);
 	add_path(&l, "sdc", 1)->size = 5;
 	add_path(&l, "sdd", 1)->bus.transport = "usb";

@@ -135,6 +135,12 @@ int main(void)
 			     "one\n") == 0,
 	   "which is said");
 
+	memset(&fake, 0, sizeof(fake));
+	two.disks[0].is_read_only = true;
+	ok(join(&two) == 0 && fake.creates == 0 && strstr(fake.said, "read-only: only sda is used"),
+	   "a locked disk gets no device that is not locked");
+	two.disks[0].is_read_only = false;
+
 	add(&many, "sda", 24);
 	memset(&fake, 0, sizeof(fake));
 	ok(join(&many) == 1 && strncmp(fake.params, "0 0 16 1 ", 9) == 0,
