@@ -179,6 +179,12 @@ bool locks_are_all(const char *list)
 	return read_list(list, &text, &err) == 0 && has_line(text, ALL);
 }
 
+const char *locks_consequence(const char *list)
+{
+	return locks_are_all(list) ? "those with a key are let in by SSH all the same"
+				   : "SSH lets nobody in before that has worked once";
+}
+
 int locks_keep(const char *list, const struct disk *d, struct err *err)
 {
 	CLEANUP_CLOSE int fd = -1;

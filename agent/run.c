@@ -171,8 +171,7 @@ static int look_around(struct agent *a, struct inventory **ret, struct err *err)
 	if (r == 0)
 		r = join_paths(a, &o, i, err);
 	if (r == 0 && locks_apply(a->config.locks, &i->disks, &unlocked) < 0)
-		console_say(a->console, "%s; nobody is let in by SSH before that works",
-			    unlocked.msg);
+		console_say(a->console, "%s; %s", unlocked.msg, locks_consequence(a->config.locks));
 	if (r < 0) {
 		free(i);
 		return r;

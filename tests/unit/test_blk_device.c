@@ -124,12 +124,24 @@ static void test_locks(void)
 	ok(locks_apply(NULL, &all, &err) == 0 && is_read_only() == 0,
 	   "nobody is let in: nothing is locked");
 	ok(!locks_are_all(list), "no list yet");
+	(void)snprintf(disks[1].path, sizeof(disks[1].path), "/dev/null");
+	ok(locks_apply(list, &all, &err) < 0 && !locks_are_all(list) &&
+		   strstr(locks_consequence(list), "lets nobody in before"),
+	   "one that cannot be locked: nobody is let in");
+	unlock();
+	(void)unlink(list);
+	(void)snprintf(disks[1].path, sizeof(disks[1].path), "%s/gone", dir);
 	ok(locks_apply(list, &all, &err) == 0 && is_read_only() == 1 && !disks[0].is_read_only &&
 		   locks_are_all(list),
 	   "locked, not called so; a disk that is gone is no matter");
 	disks[0].is_read_only = true; /* as sysfs says from now on */
 	ok(locks_apply(list, &all, &err) == 0 && is_read_only() == 1 && !disks[0].is_read_only,
 	   "seen again: ours");
+	(void)snprintf(disks[1].path, sizeof(disks[1].path), "/dev/null");
+	ok(locks_apply(list, &all, &err) < 0 && locks_are_all(list) &&
+		   strstr(locks_consequence(list), "all the same"),
+	   "one that comes later and cannot be locked: SSH waits for it no more, and nobody says so");
+	(void)snprintf(disks[1].path, sizeof(disks[1].path), "%s/gone", dir);
 	ok(blk_open_file(loop, BLK_WRITE, BLK_LIFT_READ_ONLY, 0, &b, &err) == 0 &&
 		   is_read_only() == 0,
 	   "a restore lifts it");
