@@ -26,6 +26,7 @@
 #include "agent/ssh/ssh.h"
 #include "common/cleanup.h"
 #include "common/text.h"
+#define HOME_IMAGE    "/root"
 
 #define WAIT_FIRST_MS 1000u
 #define WAIT_MAX_MS   60000u
@@ -50,8 +51,9 @@ static const struct setting settings[] = {
 	{"port", SETTING_U64, SETTING_ARGV, AT(port), 1, 65535, "22", "PORT", "TCP port", NULL},
 	{"state", SETTING_TEXT, SETTING_ARGV, AT(state), 0, 0, "/run/hoist/ssh", "DIR",
 	 "folder for the host key", NULL},
-	{"home", SETTING_TEXT, SETTING_ARGV, AT(home), 0, 0, "/root", "DIR",
-	 "home of root: its .ssh/authorized_keys is written anew", NULL},
+	{"home", SETTING_TEXT, SETTING_ARGV, AT(home), 0, 0, NULL, "DIR",
+	 "home of root: its .ssh/authorized_keys is written anew (with --image: " HOME_IMAGE ")",
+	 NULL},
 	{"dropbear", SETTING_TEXT, SETTING_ARGV, AT(program), 0, 0, "/bin/dropbear", "FILE",
 	 "the server", NULL},
 	{"dropbearkey", SETTING_TEXT, SETTING_ARGV, AT(keygen), 0, 0, "/bin/dropbearkey", "FILE",
@@ -268,7 +270,7 @@ static int prepare(const struct options *o, struct keeper *k, const struct guest
 	if (mkdir(o->state, 0700) < 0 && errno != EEXIST)
 		return err_set(err, -errno, "make the folder '%s': %m", o->state);
 	(void)snprintf(k->key, sizeof(k->key), "%.*s/host_key", PATH_MAX - 32, o->state);
-	r = guests_write(g, o->home, err);
+	r = guests_write(g, o->home ? o->home : HOME_IMAGE, err);
 	if (r == 0)
 		r = listener_need_key(&k->listener, &key, err);
 	if (r < 0)
@@ -345,6 +347,12 @@ static void console_freep(struct console **c)
 	console_free(*c);
 }
 
+	if (!o->image && !o->check && !o->home) {
+		return err_set(err, -EINVAL,
+			       "without --image, give --check, or --home DIR, whose "
+			       ".ssh/authorized_keys is then replaced by these keys and lets "
+			       "people in as root");
+	}
 static int act(const struct options *o, struct err *err)
 {
 	static const struct setting_list none = {NULL, 0};

@@ -32,16 +32,21 @@ ok "options are refused, with the number of the line" grep -q 'ssh-key 4: option
 ok "a private key too" grep -q 'ssh-key 5: this is a private key' check
 nok "nothing of what is refused is printed" grep -qE 'BEGIN|command="id"|stranger' check
 printf 'name=x\nssh-key=nonsense\n' >none
-"$agent" ssh --settings none --port 22 --state state >none.log 2>&1
+"$agent" ssh --settings none --port 22 --state state --home home >none.log 2>&1
 is "$?" 2 "no key that can be used: it ends, with the status that is not tried again"
 like "$(tail -n 1 none.log)" 'nobody can log in, and nothing listens' "with the reason"
 
 # ---- in a network of its own, root's home empty
+# shellcheck disable=SC2016 # the inner shell expands
+apart() { exec unshare -mn bash -c 'mount -t tmpfs -o mode=0700 none /root && ip link set lo up && exec "$@"' - "$@"; }
+# shellcheck disable=SC2016 # the inner shell expands
+(apart bash -c '"$@"; r=$?; ls -A /root; exit $r' - timeout -k 5 20 "$agent" ssh --settings settings --state elsewhere --dropbear /usr/sbin/dropbear --dropbearkey /usr/bin/dropbearkey) >elsewhere.log 2>&1
+is "$?:$(cat elsewhere.log)" "2:hoist-agent: ssh: without --image, give --check, or --home DIR, whose .ssh/authorized_keys is then replaced by these keys and lets people in as root" \
+	"outside the live image nobody's keys are replaced unasked, and nothing listens"
+nok "nor is there a host key" test -e elsewhere
 start()
 {
-	# shellcheck disable=SC2016 # the inner shell expands
-	unshare -mn bash -c 'mount -t tmpfs -o mode=0700 none /root && ip link set lo up && exec "$@"' - \
-		"$agent" ssh --settings settings --state "$TAP_TMP/state" --dropbear /usr/sbin/dropbear --dropbearkey /usr/bin/dropbearkey >>log 2>&1 &
+	apart "$agent" ssh --settings settings --home /root --state "$TAP_TMP/state" --dropbear /usr/sbin/dropbear --dropbearkey /usr/bin/dropbearkey >>log 2>&1 &
 	keeper=$!
 	cleanup_fn stop $keeper
 }
