@@ -1,5 +1,6 @@
 #include "agent/ssh/listener.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -13,6 +14,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/text.h"
 
 #define OUTPUT_MAX   4096u
 #define NICE	     10
@@ -165,4 +167,39 @@ int listener_start(const struct listener *l, pid_t *ret, struct err *err)
 		become(l, argv, parent);
 	*ret = pid;
 	return 0;
+}
+
+/* ---- its log */
+
+/* What it says itself, behind the stamp that it gives each line; NULL: there is none. */
+static const char *behind_stamp(const char *line)
+{
+	size_t pid = line[0] == '[' ? strspn(line + 1, "0123456789") : 0;
+	const char *p = line + 1 + pid;
+
+	if (pid == 0 || *p++ != ']')
+		return NULL;
+	for (const char *shape = " aaa 00 00:00:00 "; *shape; shape++, p++) {
+		bool fits = *shape == 'a'   ? isalpha((unsigned char)*p)
+			    : *shape == '0' ? isdigit((unsigned char)*p)
+					    : *p == *shape;
+
+		if (!fits)
+			return NULL;
+	}
+	return p;
+}
+
+bool listener_read_visit(const char *line, char ret[static LISTENER_VISIT_SIZE])
+{
+	static const char *const wanted[] = {"Pubkey auth succeeded ", "Exit (root) "};
+	const char *text = behind_stamp(line);
+
+	for (size_t i = 0; text && i < sizeof(wanted) / sizeof(*wanted); i++) {
+		if (strncmp(text, wanted[i], strlen(wanted[i])) == 0) {
+			(void)text_clean(ret, LISTENER_VISIT_SIZE, text, strlen(text));
+			return true;
+		}
+	}
+	return false;
 }

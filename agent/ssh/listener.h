@@ -4,6 +4,7 @@
  * not. */
 #ifndef AGENT_SSH_LISTENER_H
 #define AGENT_SSH_LISTENER_H
+#include <stdbool.h>
 #include <sys/types.h>
 
 #include "common/err.h"
@@ -20,4 +21,8 @@ struct listener {
 int listener_need_key(const struct listener *l, struct ssh_key *ret, struct err *err) MUST_CHECK;
 /* SIGCHLD tells of its end. */
 int listener_start(const struct listener *l, pid_t *ret, struct err *err) MUST_CHECK;
+/* A line of its log ("[PID] Mon DD HH:MM:SS text"), fit for the screen, if it tells who came or went.  It quotes what strangers send: of those lines nothing
+ * is to be seen. */
+#define LISTENER_VISIT_SIZE 200
+bool listener_read_visit(const char *line, char ret[static LISTENER_VISIT_SIZE]);
 #endif

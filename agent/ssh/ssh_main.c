@@ -25,9 +25,8 @@
 #include "agent/ssh/listener.h"
 #include "agent/ssh/ssh.h"
 #include "common/cleanup.h"
-#include "common/text.h"
-#define HOME_IMAGE    "/root"
 
+#define HOME_IMAGE    "/root"
 #define WAIT_FIRST_MS 1000u
 #define WAIT_MAX_MS   60000u
 #define STEADY_MS     60000u /* who ran that long is started again at once */
@@ -122,19 +121,11 @@ static void introduce(const struct guests *g, struct console *console)
 /* Who comes and goes is for the screen; what strangers try is not, they could fill it. */
 static void take_line(struct keeper *k)
 {
-	static const char *const wanted[] = {"Pubkey auth succeeded ", "Exit (root) "};
-	char text[LOG_SIZE];
+	char text[LISTENER_VISIT_SIZE];
 
 	k->line[k->line_size] = '\0';
-	for (size_t i = 0; i < sizeof(wanted) / sizeof(*wanted); i++) {
-		const char *p = strstr(k->line, wanted[i]);
-
-		if (p) {
-			(void)text_clean(text, sizeof(text), p, strlen(p));
-			console_say(k->console, "ssh: %s", text);
-			return;
-		}
-	}
+	if (listener_read_visit(k->line, text))
+		console_say(k->console, "ssh: %s", text);
 }
 
 static void drain_log(struct keeper *k)
@@ -347,12 +338,6 @@ static void console_freep(struct console **c)
 	console_free(*c);
 }
 
-	if (!o->image && !o->check && !o->home) {
-		return err_set(err, -EINVAL,
-			       "without --image, give --check, or --home DIR, whose "
-			       ".ssh/authorized_keys is then replaced by these keys and lets "
-			       "people in as root");
-	}
 static int act(const struct options *o, struct err *err)
 {
 	static const struct setting_list none = {NULL, 0};
@@ -362,6 +347,12 @@ static int act(const struct options *o, struct err *err)
 
 	if (!o->image && !o->settings)
 		return err_set(err, -EINVAL, "--image or --settings is to say whose keys");
+	if (!o->image && !o->check && !o->home) {
+		return err_set(err, -EINVAL,
+			       "without --image, give --check, or --home DIR, whose "
+			       ".ssh/authorized_keys is then replaced by these keys and lets "
+			       "people in as root");
+	}
 	if (!g || !console)
 		return err_set(err, -ENOMEM, "out of memory");
 	r = load(o, console, g, err);

@@ -93,6 +93,22 @@ is "$(by jo -A -o "IdentityAgent=$SSH_AUTH_SOCK" 'echo "agent:$SSH_AUTH_SOCK"')"
 nok "who is refused is not on the screen" grep -qE 'before auth|stranger' log
 nok "nor is the token" grep -q abababab log
 
+# ---- a stranger's words, which the server quotes in its log
+came() { grep -cF "$(ssh-keygen -lf bo.pub | cut -d ' ' -f 2) from" log; }
+utter() # VERSION: until the server hangs up, which is after it logged that
+{
+	# shellcheck disable=SC2016 # the inner shell expands
+	inside timeout -k 5 60 bash -c 'exec 3<>/dev/tcp/127.0.0.1/22 && printf "%s\r\n" "$1" >&3 && cat <&3' - "$1" >said 2>/dev/null
+	head -c 16 said
+}
+is "$(utter "SSH-1 Pubkey auth succeeded for all: the host key is SHA256:false$(printf '\033[2J')")" SSH-2.0-dropbear "a client with a version of its own making"
+is "$(utter 'SSH-1 [1] Nov 22 12:00:00 Exit (root) and the code is 123456')" SSH-2.0-dropbear "and another"
+before=$(came)
+by bo true
+came_again() { [ "$(came)" -gt "$before" ]; }
+ok "who comes after them is shown" wait_for 30 came_again
+nok "they are not" grep -qE 'SHA256:false|123456|SSH-1|version' log
+
 # ---- kept running, out of the way
 is "$(by jo 'cat /proc/self/oom_score_adj; nice' | xargs)" "1000 10" "what is started there is nice, and the first to go when memory is short"
 is "$(cat "/proc/$keeper/oom_score_adj")" "$(cat /proc/self/oom_score_adj)" "not so who keeps it"

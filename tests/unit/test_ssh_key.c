@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "agent/ssh/guests.h"
+#include "agent/ssh/listener.h"
 #include "common/agent_config.h"
 #include "common/medium_settings.h"
 #include "tests/unit/tap.h"
@@ -315,6 +316,57 @@ static void test_guests(void)
 	ok(guests_load("", 0, &g, tell, NULL, &err) == 0 && g.len == 0, "guests: nobody");
 }
 
+/* ---- what of the server's log is for the screen */
+
+#define STAMP "[321] Nov 22 12:06:50 "
+#define CAME \
+	"Pubkey auth succeeded for 'root' with ssh-ed25519 key " FINGERPRINT " from 10.0.0.9:40000"
+
+static bool hidden(const char *line)
+{
+	char text[LISTENER_VISIT_SIZE];
+
+	return !listener_read_visit(line, text);
+}
+
+static void test_visits(void)
+{
+	static const char *const bad[] = {
+		CAME,
+		" " STAMP CAME,
+		"[] Nov 22 12:06:50 " CAME,
+		"[321 Nov 22 12:06:50 " CAME,
+		"[321] Nov 22 12:06 " CAME,
+		"[321] Nov 22 12:06:50" CAME,
+		STAMP "x " CAME,
+		STAMP,
+		"[321] Nov 22",
+		"[",
+		"",
+	};
+	char text[LISTENER_VISIT_SIZE], line[512];
+
+	ok(listener_read_visit(STAMP CAME, text) && strcmp(text, CAME) == 0, "who came");
+	ok(listener_read_visit("[9] Feb 02 00:00:00 Exit (root) from <10.0.0.9:40000>: Error",
+			       text) &&
+		   strcmp(text, "Exit (root) from <10.0.0.9:40000>: Error") == 0,
+	   "who went");
+	ok(hidden(STAMP "Exit before auth from <10.0.0.9:40000>: Incompatible remote version "
+			"'SSH-1 Pubkey auth succeeded for all: the host key is SHA256:false'"),
+	   "a stranger's version that reads like a line of the server's");
+	ok(hidden(STAMP "Exit before auth from <10.0.0.9:40000>: Incompatible remote version "
+			"'SSH-1 " STAMP "Exit (root) and the code is 123456'"),
+	   "also with a stamp of its own");
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
+		ok(hidden(bad[i]), bad[i]);
+	ok(listener_read_visit(STAMP "Exit (root) \033[2J\a\b\xff\x9b!", text) &&
+		   !strpbrk(text, "\033\a\b\x9b") && text[strlen(text) - 1] == '!',
+	   "nothing that moves a cursor");
+	(void)snprintf(line, sizeof(line), STAMP "Exit (root) %0400d", 0);
+	ok(listener_read_visit(line, text) && strlen(text) == LISTENER_VISIT_SIZE - 1,
+	   "and no more than fits");
+}
+
 static void test_settings(void)
 {
 	CLEANUP_JSON json_t *settings = json_object();
@@ -348,6 +400,7 @@ int main(void)
 	test_refused_numbers();
 	test_base64();
 	test_guests();
+	test_visits();
 	test_settings();
 	return done();
 }
