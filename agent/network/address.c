@@ -116,7 +116,7 @@ static int set_all(struct engine *e, struct port *p, const struct rtnl_link *l,
 	return r;
 }
 
-static void watch_link(struct engine *e, struct port *p, const struct rtnl_link *l)
+static void watch_link(const struct engine *e, struct port *p, const struct rtnl_link *l)
 {
 	int now = l->has_carrier;
 
@@ -129,7 +129,7 @@ static void watch_link(struct engine *e, struct port *p, const struct rtnl_link 
 	if (now)
 		engine_kick_client(p);
 	else
-		engine_forget_servers(e, p);
+		engine_forget_servers(p);
 }
 
 /* The kernel may have something to say of each try, on the console. */
@@ -195,7 +195,7 @@ void engine_look_after(struct engine *e, const struct rtnl_link *l,
 	if (!is_wanted)
 		return;
 	if (!p->has_role && p->servers_len > 0)
-		engine_write_servers(e, p);
+		p->has_news = true;
 	p->has_role = true;
 	if (is_dhcp)
 		want_client(e, p, CLIENT_DHCP4);

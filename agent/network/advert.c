@@ -1,5 +1,6 @@
 /* advert.c - name servers that routers tell of (RFC 8106).  The kernel hands their options on as they came from the wire, and remembers none: what is
- * known is kept with the interface, whether or not a line is for it now, until its time is over or its link goes. */
+ * known is kept with the interface, whether or not a line is for it now, until its time is over or its link goes.
+ * It is written once in a pass of the engine, however often routers change their minds: they could do so faster than the script runs. */
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
@@ -28,7 +29,7 @@ static bool is_usable(const struct in6_addr *a)
 	       !IN6_IS_ADDR_LOOPBACK(a) && !IN6_IS_ADDR_V4MAPPED(a);
 }
 
-void engine_write_servers(struct engine *e, const struct port *p)
+static void write_servers(const struct engine *e, const struct port *p)
 {
 	char text[NAME_SERVERS_MAX * 80] = "";
 	size_t n = 0;
@@ -43,7 +44,6 @@ void engine_write_servers(struct engine *e, const struct port *p)
 				      is_near ? "%" : "", is_near ? p->name : "");
 	}
 	engine_note(e, p->name, "dnsra", n > 0 ? text : NULL);
-	engine_run_script(e, "dns", "");
 }
 
 static void remove_server(struct port *p, size_t i)
@@ -112,7 +112,6 @@ void engine_take_advert(void *ctx, int index, const void *options, size_t size)
 {
 	struct engine *e = ctx;
 	struct port *p = find_port(e, index);
-	bool is_changed = false;
 	struct reader all;
 
 	reader_init(&all, options, size);
@@ -126,39 +125,44 @@ void engine_take_advert(void *ctx, int index, const void *options, size_t size)
 			break;
 		reader_init(&one, body, length - 2);
 		if (type == OPTION_RDNSS)
-			is_changed = take_option(p, &one) || is_changed;
+			p->has_news = take_option(p, &one) || p->has_news;
 	}
-	if (is_changed && p->has_role)
-		engine_write_servers(e, p);
 }
 
-void engine_forget_servers(struct engine *e, struct port *p)
+void engine_forget_servers(struct port *p)
 {
-	if (p->servers_len == 0)
-		return;
+	p->has_news = p->has_news || p->servers_len > 0;
 	p->servers_len = 0;
-	engine_write_servers(e, p);
 }
 
 static void expire_port(struct engine *e, struct port *p, uint64_t now)
 {
-	size_t before = p->servers_len;
-
 	for (size_t i = p->servers_len; i-- > 0;) {
-		if (p->servers[i].until_ms <= now)
+		if (p->servers[i].until_ms <= now) {
 			remove_server(p, i);
-		else if (p->servers[i].until_ms < e->wake_ms)
+			p->has_news = true;
+		} else if (p->servers[i].until_ms < e->wake_ms) {
 			e->wake_ms = p->servers[i].until_ms;
+		}
 	}
-	if (p->servers_len != before && p->has_role)
-		engine_write_servers(e, p);
 }
 
-void engine_expire_servers(struct engine *e)
+void engine_update_servers(struct engine *e)
 {
 	uint64_t now = clock_ms();
+	bool is_written = false;
 
 	e->wake_ms = UINT64_MAX;
-	for (size_t i = 0; i < PORTS_MAX; i++)
-		expire_port(e, &e->ports[i], now);
+	for (size_t i = 0; i < PORTS_MAX; i++) {
+		struct port *p = &e->ports[i];
+
+		expire_port(e, p, now);
+		if (!p->has_news || !p->has_role)
+			continue;
+		write_servers(e, p);
+		p->has_news = false;
+		is_written = true;
+	}
+	if (is_written)
+		engine_run_script(e, "dns", "");
 }

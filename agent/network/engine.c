@@ -385,7 +385,7 @@ void engine_pass(struct engine *e)
 		look_after(e, &e->links[i]);
 	engine_set_routes(e);
 	report_missing(e);
-	engine_expire_servers(e);
+	engine_update_servers(e);
 }
 
 int engine_wait_ms(const struct engine *e)

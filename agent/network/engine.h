@@ -38,6 +38,7 @@ struct port {
 	struct client clients[CLIENTS];
 	struct name_server servers[NAME_SERVERS_MAX];
 	size_t servers_len;
+	bool has_news;				 /* of its servers: not written yet */
 	uint64_t since_ms;			 /* first seen */
 	uint64_t retry_after_ms, retry_pause_ms; /* of what failed; 0: nothing did */
 };
@@ -103,11 +104,10 @@ void engine_clear_addresses(struct engine *e);
 void engine_set_host(struct engine *e);
 /* advert.c: an rtnl_advert_fn, of an engine. */
 void engine_take_advert(void *ctx, int index, const void *options, size_t size);
-void engine_write_servers(struct engine *e, const struct port *p);
 /* Its link has gone. */
-void engine_forget_servers(struct engine *e, struct port *p);
-/* Those whose time is over; sets `wake_ms`. */
-void engine_expire_servers(struct engine *e);
+void engine_forget_servers(struct port *p);
+/* Forget those whose time is over, write what has changed since the last time; sets `wake_ms`. */
+void engine_update_servers(struct engine *e);
 /* dhcp.c */
 void engine_start_client(struct engine *e, struct port *p, enum client_kind kind);
 void engine_stop_client(struct engine *e, struct port *p, enum client_kind kind);

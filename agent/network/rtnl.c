@@ -17,6 +17,7 @@
 #define ANSWER_SIZE 65536u
 #define LINKS_MAX   4096u
 #define TIMEOUT_S   10
+#define DRAIN_MAX   256u /* datagrams */
 #define ERRNO_MAX   4095 /* include/linux/err.h, MAX_ERRNO */
 
 #define ICMP_ROUTER_ADVERTISEMENT 134 /* RFC 4861, 4.2 */
@@ -193,20 +194,22 @@ static void take_advert(const struct nlmsghdr *h, rtnl_advert_fn *fn, void *ctx)
 	fn(ctx, m->nduseropt_ifindex, m + 1, size);
 }
 
-/* What happened to links and addresses does not matter, nor whether some of it was lost: everything is looked at anew. */
+/* What happened to links and addresses does not matter, nor whether some of it was lost: everything is looked at anew.  Who sends without end is not
+ * to keep the caller here: what is left makes the socket readable. */
 void rtnl_drain(const struct rtnl *r, rtnl_advert_fn *fn, void *ctx)
 {
 	_Alignas(struct nlmsghdr) char buf[8192];
-	ssize_t n;
 
-	do {
+	for (unsigned i = 0; i < DRAIN_MAX; i++) {
+		ssize_t n = recv(r->events, buf, sizeof(buf), MSG_DONTWAIT);
 		const struct nlmsghdr *h;
 		size_t at = 0;
 
-		n = recv(r->events, buf, sizeof(buf), MSG_DONTWAIT);
+		if (n == 0 || (n < 0 && errno != EINTR && errno != ENOBUFS))
+			return;
 		while (n > 0 && (h = next_message(buf, (size_t)n, &at)))
 			take_advert(h, fn, ctx);
-	} while (n > 0 || (n < 0 && (errno == EINTR || errno == ENOBUFS)));
+	}
 }
 
 static int talk(struct rtnl *r, struct request *q, const char *what, struct err *err)

@@ -32,6 +32,7 @@ int rtnl_open(struct rtnl *ret, struct err *err) MUST_CHECK;
 void rtnl_close(struct rtnl *r);
 /* The options of a router's advertisement that are not the kernel's business, as they came from the wire. */
 typedef void rtnl_advert_fn(void *ctx, int index, const void *options, size_t size);
+/* Of what has been heard since, as much as one pass is to take; the rest leaves `events` readable. */
 void rtnl_drain(const struct rtnl *r, rtnl_advert_fn *fn, void *ctx);
 
 /* All links there are; heap. */

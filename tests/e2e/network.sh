@@ -193,6 +193,22 @@ ok "is content with that one" wait_for 20 by_advertisement
 ok "but asks" wait_for 20 test -s "$TAP_TMP/state/e1.pid6"
 is "$(said 'no address yet')" "$count" "and does not complain"
 lan_stop dhcp6
+# Name servers that come and go faster than the script runs.
+lan_start lan flood nice -n 19 python3 -uc 'import itertools, socket, struct, time
+s = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
+s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 255)
+to = ("ff02::1", 0, 0, socket.if_nametoindex("br0"))
+for n in itertools.count():
+    for lifetime in 0, 3600:
+        s.sendto(struct.pack("!BBHBBHII", 134, 0, 0, 64, 0, 0, 0, 0) + struct.pack("!BBHI", 25, 3, 0, lifetime) + socket.inet_pton(socket.AF_INET6, "fd00:66::99"), to)
+    if n == 2000:
+        print("under way")
+    time.sleep(0.0005)'
+ok "a router that cannot make up its mind" lan_wait flood 60 'under way'
+printf 'ip=e0:dhcp\nip=10.77.1.8:::24::e1:none\n' >"$TAP_TMP/new"
+ok "something else is wanted meanwhile" reload
+ok "and done" wait_for 60 has e1 10.77.1.8/24
+lan_stop flood
 
 # ---- what fails is said once and tried again
 inside sysctl -qw net.ipv6.conf.e1.disable_ipv6=1
