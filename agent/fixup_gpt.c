@@ -3,7 +3,7 @@
  * On opening a GPT that ends before the disk does, libparted asks whether to "fix" it (more than once, if the backup is damaged too);
  * the answer is yes, and writing the table back moves the backup and rewrites the protective MBR.  libparted takes
  * every plain file for one of 512-byte sectors; so the sector size is set in its struct before it reads anything.  It would turn a hybrid MBR into
- * a protective one: such a sector is put back, since some system boots by it.  Afterwards the result is looked at here.
+ * a protective one: such a sector is put back, since some system boots by it; so is any when libparted fails.  Afterwards the result is looked at here.
  *
  * The table is somebody's, from an image: libparted is given none but a plain and sound one.  Of others it would take sectors for tables that are none (it
  * clears the old backup and writes behind the first header, whatever lies there), or end the program by an assertion.
@@ -225,8 +225,18 @@ static int check_other(struct blk *b, uint64_t lba, struct err *err)
 	return r;
 }
 
+/* Would the new backup be written over bytes of the source?  Those of the old one may be, and they are all there is when it ended with the disk. */
+static bool hits_source(const struct blk *b, const uint8_t *h, const struct gpt_fixup *f,
+			uint64_t source_size)
+{
+	uint64_t end = source_size / blk_sector_size(b) + (source_size % blk_sector_size(b) > 0);
+
+	return f->new_backup - table_sectors(b, h) < end && f->old_backup + 1 != end;
+}
+
 /* What libparted takes for granted. */
-static int check_table(struct blk *b, const struct gpt_fixup *f, struct err *err)
+static int check_table(struct blk *b, const struct gpt_fixup *f, uint64_t source_size,
+		       struct err *err)
 {
 	uint8_t h[MBR_SIZE];
 	int r = blk_read(b, h, sizeof(h), blk_sector_size(b), err);
@@ -235,6 +245,8 @@ static int check_table(struct blk *b, const struct gpt_fixup *f, struct err *err
 		return r;
 	if (!is_usual(b, h, f->old_backup))
 		return refuse(b, err, "it is not as usual, and left as it is");
+	if (hits_source(b, h, f, source_size))
+		return refuse(b, err, "the source's bytes are there, and it is left as it is");
 	if (header_crc(h) != (get_u64(h + GPT_OFF_CRC) & UINT32_MAX))
 		return refuse(b, err, "its check sum is wrong");
 	r = check_entries(b, h, err);
@@ -319,7 +331,24 @@ static int check(struct blk *b, uint64_t last, struct err *err)
 		       blk_name(b));
 }
 
-static int move(const char *path, struct blk *b, struct gpt_fixup *f, struct err *err)
+/* `r`, the result until now, or that of putting it back. */
+static int put_mbr_back(struct blk *b, const uint8_t *mbr, int r, struct err *err)
+{
+	struct err other = {0};
+	int back = blk_write(b, mbr, MBR_SIZE, 0, &other);
+
+	if (back == 0)
+		back = blk_flush(b, &other);
+	if (back == 0)
+		return r;
+	if (r < 0)
+		return err_prefix(err, "%s, and before that", other.msg);
+	*err = other;
+	return back;
+}
+
+static int move(const char *path, struct blk *b, uint64_t source_size, struct gpt_fixup *f,
+		struct err *err)
 {
 	uint8_t mbr[MBR_SIZE];
 	int r = blk_read(b, mbr, sizeof(mbr), 0, err);
@@ -327,11 +356,12 @@ static int move(const char *path, struct blk *b, struct gpt_fixup *f, struct err
 	if (r < 0)
 		return r;
 	f->is_hybrid = is_hybrid(mbr);
-	r = check_table(b, f, err);
-	if (r == 0)
-		r = rewrite_locked(path, b, err);
-	if (r == 0 && f->is_hybrid)
-		r = blk_write(b, mbr, sizeof(mbr), 0, err);
+	r = check_table(b, f, source_size, err);
+	if (r < 0)
+		return r;
+	r = rewrite_locked(path, b, err);
+	if (r < 0 || f->is_hybrid)
+		r = put_mbr_back(b, mbr, r, err);
 	if (r == 0)
 		r = blk_drop_cache(b, err);
 	if (r == 0)
@@ -339,7 +369,8 @@ static int move(const char *path, struct blk *b, struct gpt_fixup *f, struct err
 	return r;
 }
 
-int fixup_gpt(const char *path, uint32_t sector_size, struct gpt_fixup *ret, struct err *err)
+int fixup_gpt(const char *path, uint32_t sector_size, uint64_t source_size, struct gpt_fixup *ret,
+	      struct err *err)
 {
 	CLEANUP(blk_freep) struct blk *b = NULL;
 	struct gpt_fixup f = {.result = GPT_NONE};
@@ -356,7 +387,7 @@ int fixup_gpt(const char *path, uint32_t sector_size, struct gpt_fixup *ret, str
 		f.result = GPT_FINE;
 	} else if (is_gpt) {
 		f.result = GPT_MOVED;
-		r = move(path, b, &f, err);
+		r = move(path, b, source_size, &f, err);
 	}
 	if (r == 0)
 		*ret = f;

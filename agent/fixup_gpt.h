@@ -23,8 +23,10 @@ struct gpt_fixup {
 
 /* Move the backup table to the end of the disk `path` (a block device or plain file, not open for writing elsewhere) and set the
  * protective MBR right.  On return it is on stable storage.  `sector_size` is for plain files, as in blk_open_file.
+ * `source_size`: the bytes at the beginning of the disk that are the image's; of these only the table's own parts are written.
  *   -EBADMSG  the table is damaged, or unlike those that libparted moves safely (its first part elsewhere than in sector 2, a backup within what is usable, partitions
- *             outside): left as it is, with what is wrong */
-int fixup_gpt(const char *path, uint32_t sector_size, struct gpt_fixup *ret,
+ *             outside), or its new place would be on bytes of the image: left as it is, with what is wrong; or libparted failed: then its first header may
+ *             name a backup that is not there, and the MBR is as it was */
+int fixup_gpt(const char *path, uint32_t sector_size, uint64_t source_size, struct gpt_fixup *ret,
 	      struct err *err) MUST_CHECK;
 #endif

@@ -135,7 +135,7 @@ static void fix_up(struct work *w, struct target_disk *t, uint64_t source_size)
 
 	if (t->disk->size == source_size)
 		return;
-	if (fixup_gpt(t->disk->path, file_sector_size(t->disk), &f, &err) < 0) {
+	if (fixup_gpt(t->disk->path, file_sector_size(t->disk), source_size, &f, &err) < 0) {
 		job_say(w->job,
 			"warning: %s. The system will still find its partitions by the primary table",
 			err.msg);

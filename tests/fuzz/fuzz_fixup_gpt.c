@@ -1,7 +1,8 @@
 /* A GPT on a target that has just been written with somebody's image, which libparted is to move to the disk's end.  Whatever the table says: what
- * lies between the tables is not touched.
+ * lies between the tables is not touched, nor what the image had behind its own.
  *
- * The input: flags (1; 1: sectors of 4,096 bytes, 2: the check sums of both headers are made right, as whoever made the image could have), then the disk
+ * The input: flags (1; 1: sectors of 4,096 bytes, 2: the check sums of both headers are made right, as whoever made the image could have; the other bits, if any: by so
+ * many sectors the disk is larger than the image), then the disk
  * in the form of tests/lib/image.h. */
 #include <stdlib.h>
 #include <string.h>
@@ -28,6 +29,7 @@
 static uint8_t *disk; /* DISK_MAX */
 static size_t disk_size;
 static uint32_t sector_size;
+static uint64_t source_size;
 
 static uint64_t get(const uint8_t *p, unsigned bytes)
 {
@@ -91,6 +93,10 @@ static void check_rest(const uint8_t *before)
 		abort();
 	if (other < disk_size / sector_size && other > get(before + sector_size + OFF_LAST, 8))
 		memcpy(after + other * sector_size, before + other * sector_size, sector_size);
+	if (other < source_size / sector_size &&
+	    memcmp(before + (other + 1) * sector_size, after + (other + 1) * sector_size,
+		   source_size - (other + 1) * sector_size) != 0)
+		abort();
 	if (edge < disk_size / 2 && memcmp(before + edge, after + edge, disk_size - 2 * edge) != 0)
 		abort();
 }
@@ -102,7 +108,7 @@ static void run(void)
 
 	fuzz_file_new(disk_size);
 	fuzz_file_put(disk, disk_size, 0);
-	if (fixup_gpt(fuzz_file_path, sector_size, &f, &err) < 0) {
+	if (fixup_gpt(fuzz_file_path, sector_size, source_size, &f, &err) < 0) {
 		if (!err.msg[0])
 			abort();
 	} else if (f.result == GPT_MOVED && f.new_backup != disk_size / sector_size - 1) {
@@ -129,6 +135,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			seal(1);
 			seal(get(disk + sector_size + OFF_OTHER, 8));
 		}
+		source_size = (uint64_t)(data[0] >> 2) * sector_size;
+		source_size =
+			source_size > 0 && source_size < disk_size ? disk_size - source_size : 0;
 		run();
 	}
 	for (size_t i = 0; i < len; i++)

@@ -1,7 +1,9 @@
 /* A GPT on a disk that has grown.  The tables are made here, by the UEFI specification, so that libparted judges what it did not make. */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
@@ -18,13 +20,14 @@
 
 static char path[] = "/tmp/test_fixup_gpt.XXXXXX";
 static uint32_t ss;
-static uint8_t *disk; /* NEW sectors */
+static uint8_t *disk;	 /* NEW sectors */
+static size_t len = NEW; /* of the file, in sectors */
 
 static void load(void)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 
-	if (fd < 0 || read(fd, disk, (size_t)NEW * ss) != (ssize_t)NEW * ss)
+	if (fd < 0 || read(fd, disk, len * ss) != (ssize_t)(len * ss))
 		abort();
 	(void)close(fd);
 }
@@ -33,7 +36,7 @@ static void store(void)
 {
 	int fd = open(path, O_WRONLY | O_CLOEXEC);
 
-	if (fd < 0 || write(fd, disk, (size_t)NEW * ss) != (ssize_t)NEW * ss)
+	if (fd < 0 || write(fd, disk, len * ss) != (ssize_t)(len * ss))
 		abort();
 	(void)close(fd);
 }
@@ -84,7 +87,7 @@ static void put_entry(uint8_t *e, uint64_t first, uint64_t last)
 	writer_bytes(&w, "r\0o\0o\0t\0", 8);
 }
 
-/* A disk of OLD sectors with boot code and a GPT, in a file of NEW sectors whose rest is not zero. */
+/* A disk of OLD sectors with boot code and a GPT, in a file of `len` sectors whose rest is not zero. */
 static void make(uint32_t sector_size)
 {
 	uint8_t *e;
@@ -105,7 +108,7 @@ static void make(uint32_t sector_size)
 	put_header(1, OLD - 1, 2);
 	put_header(OLD - 1, 1, OLD - 1 - array_sectors());
 	fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	if (fd < 0 || ftruncate(fd, (off_t)NEW * ss) < 0)
+	if (fd < 0 || ftruncate(fd, (off_t)(len * ss)) < 0)
 		abort();
 	(void)close(fd);
 	store();
@@ -145,7 +148,7 @@ static void test_move(uint32_t sector_size)
 	make(sector_size);
 	memcpy(before, disk, (size_t)NEW * ss);
 	printf("# sectors of %u\n", ss);
-	ok(fixup_gpt(path, ss, &f, &err) == 0, "fixed up");
+	ok(fixup_gpt(path, ss, (uint64_t)OLD * ss, &f, &err) == 0, "fixed up");
 	if (err.code)
 		printf("# %s\n", err.msg);
 	ok(f.result == GPT_MOVED && f.old_backup == OLD - 1 && f.new_backup == last && !f.is_hybrid,
@@ -165,7 +168,7 @@ static void test_move(uint32_t sector_size)
 		  (size_t)(OLD - 3 - 2 * array_sectors()) * ss) == 0,
 	   "what lies in between is untouched");
 	f.result = GPT_NONE;
-	ok(fixup_gpt(path, ss, &f, &err) == 0 && f.result == GPT_FINE,
+	ok(fixup_gpt(path, ss, (uint64_t)OLD * ss, &f, &err) == 0 && f.result == GPT_FINE,
 	   "a second time nothing is to do");
 }
 
@@ -180,7 +183,7 @@ static void test_hybrid(void)
 	memcpy(disk + 462 + 8, &(uint32_t[2]){2048, 952}, 8);
 	memcpy(mbr, disk, 512);
 	store();
-	ok(fixup_gpt(path, 512, &f, &err) == 0 && f.result == GPT_MOVED && f.is_hybrid,
+	ok(fixup_gpt(path, 512, OLD * 512, &f, &err) == 0 && f.result == GPT_MOVED && f.is_hybrid,
 	   "a hybrid MBR is recognised");
 	load();
 	ok(memcmp(mbr, disk, 512) == 0, "and kept");
@@ -196,7 +199,7 @@ static void test_others(void)
 	make(512);
 	memset(disk + (size_t)(OLD - 1) * ss, 0, ss);
 	store();
-	ok(fixup_gpt(path, 512, &f, &err) == 0, "a damaged backup is made anew");
+	ok(fixup_gpt(path, 512, OLD * 512, &f, &err) == 0, "a damaged backup is made anew");
 	load();
 	ok(header_is_good(1, NEW - 1) && header_is_good(NEW - 1, 1), "and good");
 
@@ -204,7 +207,7 @@ static void test_others(void)
 	disk[ss + 60] ^= 1; /* the primary's checksum is wrong now */
 	store();
 	memcpy(before, disk, (size_t)NEW * ss);
-	ok(fixup_gpt(path, 512, &f, &err) == -EBADMSG, "a damaged table is not touched");
+	ok(fixup_gpt(path, 512, OLD * 512, &f, &err) == -EBADMSG, "a damaged table is not touched");
 	load();
 	ok(memcmp(before, disk, (size_t)NEW * ss) == 0, "not in any byte");
 	ok(strstr(err.msg, "to the disk's end:") != NULL, "and there is a sentence");
@@ -212,7 +215,8 @@ static void test_others(void)
 
 	memset(disk + ss, 0, ss);
 	store();
-	ok(fixup_gpt(path, 512, &f, &err) == 0 && f.result == GPT_NONE, "no GPT, nothing to do");
+	ok(fixup_gpt(path, 512, OLD * 512, &f, &err) == 0 && f.result == GPT_NONE,
+	   "no GPT, nothing to do");
 }
 
 static void put_u64(size_t at, uint64_t v)
@@ -270,7 +274,7 @@ static void test_strange(void)
 		reseal();
 		store();
 		memcpy(before, disk, (size_t)NEW * 512);
-		r = fixup_gpt(path, 512, &f, &err);
+		r = fixup_gpt(path, 512, OLD * 512, &f, &err);
 		load();
 		ok(r == -EBADMSG && memcmp(before, disk, (size_t)NEW * 512) == 0, changes[i].what);
 		printf("# %s\n", err.msg);
@@ -278,8 +282,77 @@ static void test_strange(void)
 	make(512);
 	reseal();
 	store();
-	ok(fixup_gpt(path, 512, &(struct gpt_fixup){0}, &(struct err){0}) == 0,
+	ok(fixup_gpt(path, 512, OLD * 512, &(struct gpt_fixup){0}, &(struct err){0}) == 0,
 	   "without any of this it is moved");
+}
+
+/* The disk that the table came from went on behind it, or ended before. */
+static void test_source_end(void)
+{
+	static const struct {
+		uint64_t source, target; /* sectors */
+		bool is_moved;
+		const char *what;
+	} cases[] = {
+		{NEW - 33, NEW, true, "the new backup begins where the source ended"},
+		{NEW - 32, NEW, false, "it would begin one sector before"},
+		{NEW - 1, NEW, false, "the target is one sector larger"},
+		{OLD + 3, OLD + 4, false, "a little of both"},
+		{OLD - 1, OLD + 10, false, "the table ends behind the source"},
+		{OLD, OLD + 1, true, "where the source ended with its table this is overwritten"},
+	};
+	CLEANUP_FREE uint8_t *before = malloc((size_t)NEW * 512);
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		uint64_t source = cases[i].source, kept = source > OLD ? source - OLD : 0;
+		struct gpt_fixup f = {.result = GPT_NONE};
+		struct err err = {0};
+		int r;
+
+		len = cases[i].target;
+		make(512);
+		memset(disk + (size_t)OLD * 512, 0x5a, kept * 512);
+		store();
+		memcpy(before, disk, len * 512);
+		r = fixup_gpt(path, 512, source * 512, &f, &err);
+		load();
+		ok(cases[i].is_moved ? r == 0 && f.result == GPT_MOVED && header_is_good(len - 1, 1)
+				     : r == -EBADMSG && memcmp(before, disk, len * 512) == 0,
+		   cases[i].what);
+		ok(memcmp(before + OLD * 512, disk + OLD * 512, kept * 512) == 0,
+		   "what the source had behind its table is there");
+		printf("# %s\n", err.msg);
+	}
+	len = NEW;
+}
+
+/* The disk fails where the backup is to be written, after the first sector has been. */
+static void test_half(bool is_hybrid)
+{
+	struct rlimit limit = {.rlim_cur = (rlim_t)(NEW - 1) * 512, .rlim_max = RLIM_INFINITY};
+	struct gpt_fixup f = {.result = GPT_NONE};
+	struct err err = {0};
+	uint8_t mbr[512];
+	int r;
+
+	make(512);
+	if (is_hybrid)
+		memcpy(disk + 462, (uint8_t[16]){[4] = 0x83, [9] = 8, [12] = 100}, 16);
+	memcpy(mbr, disk, 512);
+	store();
+	(void)signal(SIGXFSZ, SIG_IGN);
+	if (setrlimit(RLIMIT_FSIZE, &limit) < 0)
+		abort();
+	r = fixup_gpt(path, 512, OLD * 512, &f, &err);
+	limit.rlim_cur = RLIM_INFINITY;
+	if (setrlimit(RLIMIT_FSIZE, &limit) < 0)
+		abort();
+	load();
+	ok(r == -EBADMSG && err.msg[0], "what fails half-way is told of");
+	printf("# %s\n", err.msg);
+	ok(u64_at(512 + 32) == NEW - 1, "libparted had begun");
+	ok(memcmp(mbr, disk, 512) == 0,
+	   is_hybrid ? "a hybrid MBR is put back" : "the MBR is put back");
 }
 
 int main(void)
@@ -294,6 +367,9 @@ int main(void)
 	test_hybrid();
 	test_others();
 	test_strange();
+	test_source_end();
+	test_half(true);
+	test_half(false);
 	free(disk);
 	(void)unlink(path);
 	return done();
