@@ -3,6 +3,7 @@
 # What capture-used.sh does with the common filesystems, for their other forms: features of ext4 that are missing or rare, XFS with reverse maps
 # and large sectors, NTFS in clusters of one sector, LVM on a single disk, all superblocks of MD.
 # shellcheck disable=SC2154 # names, how are of filesystems.sh
+. "$(dirname "$0")/../lib/own-mounts.sh"
 . "$(dirname "$0")/../lib/tap.sh"
 . "$TOP/tests/lib/usage.sh"
 . "$(dirname "$0")/../lib/server.sh"

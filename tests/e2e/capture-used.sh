@@ -3,6 +3,7 @@
 # Filesystems that have lived are captured through a real server and restored: what was in use is there, byte for byte, and what was deleted
 # is neither on the restored disks nor in the store; with --all-blocks it is.
 # shellcheck disable=SC2034,SC2154 # names, kind, how are of filesystems.sh
+. "$(dirname "$0")/../lib/own-mounts.sh"
 . "$(dirname "$0")/../lib/tap.sh"
 . "$TOP/tests/lib/usage.sh"
 . "$(dirname "$0")/../lib/server.sh"

@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 # btrfs: the map is what `btrfs inspect-internal` shows as extents, what it leaves out nobody misses, and doubt is raw.
+. "$(dirname "$0")/../lib/own-mounts.sh"
 . "$(dirname "$0")/../lib/tap.sh"
 . "$TOP/tests/lib/usage.sh"
 requires mkfs.btrfs btrfs btrfs-map-logical

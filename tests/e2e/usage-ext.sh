@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 # ext2, ext3, ext4 in all their forms: the map is what partclone or dumpe2fs say, and what it leaves out nobody misses.
+. "$(dirname "$0")/../lib/own-mounts.sh"
 . "$(dirname "$0")/../lib/tap.sh"
 . "$TOP/tests/lib/usage.sh"
 requires mke2fs debugfs dumpe2fs e2fsck tune2fs partclone.extfs

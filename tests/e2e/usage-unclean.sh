@@ -2,10 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Filesystems whose machine lost its power: by the map after the replay, together with the map before it and the log, no file is lost.  Here the
 # replay is done on a copy of the whole image, since not every kernel has a device mapper; tests/qemu/replay.sh has the real thing.
-# In a mount namespace of its own: whoever enters a network namespace meanwhile (ip netns exec) would keep what is mounted here.
-if [ -z "${HOIST_UNSHARED:-}" ] && unshare -m true 2>/dev/null; then
-	HOIST_UNSHARED=yes exec unshare -m bash "$0"
-fi
+. "$(dirname "$0")/../lib/own-mounts.sh"
 . "$(dirname "$0")/../lib/tap.sh"
 . "$TOP/tests/lib/usage.sh"
 requires_root

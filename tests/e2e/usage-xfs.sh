@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 # XFS: the map is what xfs_db calls used, what it leaves out nobody misses, and a log that has to be replayed is noticed.
+. "$(dirname "$0")/../lib/own-mounts.sh"
 . "$(dirname "$0")/../lib/tap.sh"
 . "$TOP/tests/lib/usage.sh"
 requires mkfs.xfs xfs_db xfs_repair partclone.xfs

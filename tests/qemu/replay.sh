@@ -3,10 +3,7 @@
 # A machine that lost its power: ext4 and btrfs in partitions, XFS in a logical volume over two disks, none unmounted.  The ISO replays their logs on
 # copies in memory, captures only what is in use, and what is restored shows, after the kernel's own replay, every file that the source
 # itself shows after its own.
-# In a mount namespace of its own: whoever enters a network namespace meanwhile (ip netns exec) would keep what is mounted here.
-if [ -z "${HOIST_UNSHARED:-}" ] && unshare -m true 2>/dev/null; then
-	HOIST_UNSHARED=yes exec unshare -m bash "$0"
-fi
+. "$(dirname "$0")/../lib/own-mounts.sh"
 . "$(dirname "$0")/../lib/tap.sh"
 . "$(dirname "$0")/../lib/lan.sh"
 . "$(dirname "$0")/../lib/migration.sh"
