@@ -46,18 +46,9 @@ slim()
 	rm -r root/usr/lib/modules/*/kernel/* root/usr/share/{doc,locale,man}/* root/usr/lib/udev/hwdb*
 	grep -vE '  usr/(lib/modules/[^/]*/kernel|share/(doc|locale|man)|lib/udev/hwdb)' root/srv/MANIFEST.sha256 >list
 	cp list root/srv/MANIFEST.sha256
-	# PV and PVH guests have no ttyS0, where it tells of its files; and services are not given up after 90 seconds.
-	mkdir -p root/etc/systemd/system.conf.d root/etc/systemd/system/multi-user.target.wants
+	# Services are not given up after 90 seconds.
+	mkdir -p root/etc/systemd/system.conf.d
 	printf '[Manager]\nDefaultTimeoutStartSec=30min\nDefaultDeviceTimeoutSec=30min\n' >root/etc/systemd/system.conf.d/slow.conf
-	cat >root/etc/systemd/system/hoist-guest-hvc0.service <<-'END'
-	[Unit]
-	After=local-fs.target
-	ConditionPathExists=/dev/hvc0
-	[Service]
-	Type=oneshot
-	ExecStart=/bin/sh -c 'exec /usr/local/sbin/hoist-guest >/dev/hvc0'
-	END
-	ln -s ../hoist-guest-hvc0.service root/etc/systemd/system/multi-user.target.wants || return
 	umount root && tune2fs -O ^has_journal root.img && e2fsck -fp root.img && resize2fs root.img ${small_mibs}M || return
 	tune2fs -j -J size=4 root.img && e2fsck -fp -E discard root.img && fallocate --dig-holes root.img || return
 	truncate -s ${boot_mib}M "$1" && truncate -s $((boot_mib + small_mibs + swap_mibs))M "$1" || return
