@@ -39,10 +39,11 @@ int db_reader_get(struct db *db, struct db_reader **ret, struct err *err)
 	(void)pthread_mutex_unlock(&db->lock);
 	if (!r->db) {
 		code = db_connect(db->path, &r->db, err);
-		if (code == 0)
+		if (code == 0) {
 			code = db_run(r->db,
 				      "PRAGMA cache_size=-" READER_CACHE "; PRAGMA query_only=1;",
 				      "set up a reader", err);
+		}
 		if (code == 0)
 			code = prepare_reader(r, err);
 		if (code < 0) {
