@@ -153,6 +153,7 @@ AGENT_SRC := \
 	agent/lost.c \
 	agent/machine_id.c \
 	agent/man.c \
+	agent/subcommand.c \
 	agent/meter.c \
 	agent/multipath.c \
 	agent/nic.c \

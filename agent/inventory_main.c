@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "agent/inventory.h"
+#include "agent/subcommand.h"
 #include "common/cleanup.h"
 #include "common/setting.h"
 
@@ -82,27 +83,12 @@ static void print_help(void)
 
 int inventory_main(int argc, char **argv)
 {
+	static const struct subcommand self = {&inventory_table, print_help, NULL};
 	CLEANUP(config_done) struct config c = {0};
 	struct err err = {0};
-	int first = 0, r = settings_init(&inventory_table, &c, &err);
+	int first, status;
 
-	argc--; /* the subcommand */
-	argv++;
-	if (r == 0)
-		r = settings_parse_argv(&inventory_table, &c, argc, argv, &first, &err);
-	if (r == 1) {
-		print_help();
-		return EXIT_SUCCESS;
-	}
-	if (r == 0 && first < argc)
-		r = err_set(&err, -EINVAL, "'%s' is not expected here", argv[first]);
-	if (r < 0) {
-		(void)fprintf(stderr, "hoist-agent: %s. Try 'hoist-agent inventory --help'.\n",
-			      err.msg);
-		return 2;
-	}
-	r = run(&c, &err);
-	if (r < 0)
-		(void)fprintf(stderr, "hoist-agent: %s\n", err.msg);
-	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+	if (!subcommand_begin(&self, &c, argc, argv, &first, &status))
+		return status;
+	return subcommand_end(run(&c, &err), &err);
 }

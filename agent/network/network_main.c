@@ -15,6 +15,7 @@
 #include "agent/network/engine.h"
 #include "agent/network/network.h"
 #include "agent/network/sources.h"
+#include "agent/subcommand.h"
 #include "common/cleanup.h"
 #include "common/setting.h"
 
@@ -293,24 +294,13 @@ static int act(const struct options *o, struct err *err)
 
 int network_main(int argc, char **argv)
 {
+	static const struct subcommand self = {&network_table, print_help, NULL};
 	CLEANUP(options_done) struct options o = {0};
 	struct err err = {0};
-	int first = 0, r = settings_init(&network_table, &o, &err);
+	int first, status, r;
 
-	argc--; /* the subcommand */
-	argv++;
-	if (r == 0)
-		r = settings_parse_argv(&network_table, &o, argc, argv, &first, &err);
-	if (r == 1) {
-		print_help();
-		return EXIT_SUCCESS;
-	}
-	if (r == 0 && first < argc)
-		r = err_set(&err, -EINVAL, "'%s' is not expected here", argv[first]);
-	if (r == 0)
-		r = act(&o, &err);
-	if (r < 0)
-		(void)fprintf(stderr, "hoist-agent: %s%s\n", err.msg,
-			      r == -EINVAL ? ". Try 'hoist-agent network --help'." : "");
-	return r == -EINVAL ? 2 : r != 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+	if (!subcommand_begin(&self, &o, argc, argv, &first, &status))
+		return status;
+	r = act(&o, &err);
+	return r == -EINVAL ? subcommand_misused(argv[0], &err) : subcommand_end(r, &err);
 }

@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <poll.h>
+#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,6 +25,7 @@
 #include "agent/ssh/guests.h"
 #include "agent/ssh/listener.h"
 #include "agent/ssh/ssh.h"
+#include "agent/subcommand.h"
 #include "common/cleanup.h"
 
 #define HOME_IMAGE    "/root"
@@ -251,6 +253,17 @@ static int open_signals(struct err *err)
 	return fd < 0 ? err_set(err, -errno, "wait for signals: %m") : fd;
 }
 
+/* dropbear looks for keys there and nowhere else. */
+static int check_home(const char *path, struct err *err)
+{
+	const struct passwd *root = getpwuid(0); /* NOLINT(concurrency-mt-unsafe): one thread */
+
+	if (root && strcmp(root->pw_dir, path) != 0)
+		return err_set(err, -EINVAL, "--home %s is not root's, which is %s", path,
+			       root->pw_dir);
+	return 0;
+}
+
 static int prepare(const struct options *o, struct keeper *k, const struct guests *g,
 		   struct err *err)
 {
@@ -258,6 +271,9 @@ static int prepare(const struct options *o, struct keeper *k, const struct guest
 	struct ssh_key key;
 	int r;
 
+	r = o->home ? check_home(o->home, err) : 0;
+	if (r < 0)
+		return r;
 	if (mkdir(o->state, 0700) < 0 && errno != EEXIST)
 		return err_set(err, -errno, "make the folder '%s': %m", o->state);
 	(void)snprintf(k->key, sizeof(k->key), "%.*s/host_key", PATH_MAX - 32, o->state);
@@ -364,23 +380,13 @@ static int act(const struct options *o, struct err *err)
 
 int ssh_main(int argc, char **argv)
 {
+	static const struct subcommand self = {&ssh_table, print_help, NULL};
 	CLEANUP(options_done) struct options o = {0};
 	struct err err = {0};
-	int first = 0, r = settings_init(&ssh_table, &o, &err);
+	int first, status, r;
 
-	argc--; /* the subcommand */
-	argv++;
-	if (r == 0)
-		r = settings_parse_argv(&ssh_table, &o, argc, argv, &first, &err);
-	if (r == 1) {
-		print_help();
-		return EXIT_SUCCESS;
-	}
-	if (r == 0 && first < argc)
-		r = err_set(&err, -EINVAL, "'%s' is not expected here", argv[first]);
-	if (r == 0)
-		r = act(&o, &err);
-	if (r < 0)
-		(void)fprintf(stderr, "hoist-agent: ssh: %s\n", err.msg);
-	return r == -EINVAL ? 2 : r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+	if (!subcommand_begin(&self, &o, argc, argv, &first, &status))
+		return status;
+	r = act(&o, &err);
+	return r == -EINVAL ? subcommand_misused(argv[0], &err) : subcommand_end(r, &err);
 }

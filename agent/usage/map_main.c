@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "agent/replay/replay.h"
+#include "agent/subcommand.h"
 #include "agent/usage/map.h"
 #include "common/setting.h"
 
@@ -153,27 +154,12 @@ static void print_help(void)
 
 int map_main(int argc, char **argv)
 {
+	static const struct subcommand self = {&map_table, print_help, "no disk is named"};
 	struct config c = {0};
 	struct err err = {0};
-	int first = 0;
-	int r = settings_init(&map_table, &c, &err);
+	int first, status;
 
-	argc--; /* the subcommand */
-	argv++;
-	if (r == 0)
-		r = settings_parse_argv(&map_table, &c, argc, argv, &first, &err);
-	if (r == 1) {
-		print_help();
-		return EXIT_SUCCESS;
-	}
-	if (r == 0 && first == argc)
-		r = err_set(&err, -EINVAL, "no disk is named");
-	if (r < 0) {
-		(void)fprintf(stderr, "hoist-agent: %s. Try 'hoist-agent map --help'.\n", err.msg);
-		return 2;
-	}
-	r = run(&c, argv + first, (size_t)(argc - first), &err);
-	if (r < 0)
-		(void)fprintf(stderr, "hoist-agent: %s\n", err.msg);
-	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+	if (!subcommand_begin(&self, &c, argc, argv, &first, &status))
+		return status;
+	return subcommand_end(run(&c, argv + first, (size_t)(argc - first), &err), &err);
 }

@@ -41,7 +41,7 @@ like "$(tail -n 1 none.log)" 'nobody can log in, and nothing listens' "with the 
 apart() { exec unshare -mn bash -c 'mount -t tmpfs -o mode=0700 none /root && ip link set lo up && exec "$@"' - "$@"; }
 # shellcheck disable=SC2016 # the inner shell expands
 (apart bash -c '"$@"; r=$?; ls -A /root; exit $r' - timeout -k 5 20 "$agent" ssh --settings settings --state elsewhere --dropbear /usr/sbin/dropbear --dropbearkey /usr/bin/dropbearkey) >elsewhere.log 2>&1
-is "$?:$(cat elsewhere.log)" "2:hoist-agent: ssh: without --image, give --check, or --home DIR, whose .ssh/authorized_keys is then replaced by these keys and lets people in as root" \
+is "$?:$(cat elsewhere.log)" "2:hoist-agent: without --image, give --check, or --home DIR, whose .ssh/authorized_keys is then replaced by these keys and lets people in as root. Try 'hoist-agent ssh --help'." \
 	"outside the live image nobody's keys are replaced unasked, and nothing listens"
 nok "nor is there a host key" test -e elsewhere
 start()
