@@ -29,7 +29,8 @@ static int append(const char *list, const char *line, struct err *err)
 	const struct iovec parts[] = {{.iov_base = (char *)"\n", .iov_len = 1},
 				      {.iov_base = (char *)line, .iov_len = strlen(line)}};
 
-	errno = EIO; /* a short write sets none */
+	if (fd >= 0)
+		errno = ENOSPC; /* a short write sets none */
 	if (fd < 0 || writev(fd, parts, 2) != (ssize_t)(strlen(line) + 1))
 		return err_set(err, -errno, "write '%s': %m", list);
 	return 0;

@@ -109,7 +109,8 @@ static int look_around(struct work *w, struct err *err)
 	}
 	w->inventory = i;
 	if (locks_apply(w->config->locks, &i->disks, &unlocked) < 0)
-		job_say(w->job, "warning: %s", unlocked.msg);
+		job_say(w->job, "warning: %s; %s", unlocked.msg,
+			locks_consequence(w->config->locks));
 	return 0;
 }
 

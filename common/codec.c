@@ -33,7 +33,7 @@ void codec_ctx_free(struct codec_ctx *ctx)
 	free(ctx);
 }
 
-size_t codec_ctx_size(const struct codec_ctx *ctx)
+size_t codec_ctx_memory(const struct codec_ctx *ctx)
 {
 	return sizeof(*ctx) + ZSTD_sizeof_CCtx(ctx->zc) + ZSTD_sizeof_DCtx(ctx->zd);
 }

@@ -13,7 +13,7 @@ enum codec { CODEC_STORED = 0, CODEC_ZLIB = 1, CODEC_ZSTD = 2 };
 struct codec_ctx;
 struct codec_ctx *codec_ctx_new(void); /* NULL: out of memory */
 void codec_ctx_free(struct codec_ctx *ctx);
-size_t codec_ctx_size(const struct codec_ctx *ctx); /* bytes of memory that it holds */
+size_t codec_ctx_memory(const struct codec_ctx *ctx); /* bytes of memory that it holds */
 static inline void codec_ctx_freep(struct codec_ctx **p)
 {
 	codec_ctx_free(*p);

@@ -35,7 +35,7 @@ static void scratch_free(struct scratch *c)
 
 static size_t scratch_size(const struct scratch *c)
 {
-	return sizeof(*c) + c->plain_size + codec_ctx_size(c->codec) +
+	return sizeof(*c) + c->plain_size + codec_ctx_memory(c->codec) +
 	       (c->builder ? pack_builder_memory(c->builder) : 0);
 }
 

@@ -167,12 +167,13 @@ struct store_stat {
 };
 int store_stat(struct store *s, struct store_stat *ret, struct err *err) MUST_CHECK;
 
-/* What the store keeps in memory so as to be fast, in bytes.  Each fills by and by and has a bound. */
+/* What the store keeps in memory so as to be fast, in bytes.  Each fills by and by and has a bound: `index` 32 MiB for the writer and 4 for each of DB_READERS,
+ * `recent` some 60 MB (docs/adr/0001). */
 struct store_memory {
 	uint64_t packs;	  /* decompressed lately; 64 MiB */
 	uint64_t index;	  /* pages of objects.db, and of whatever else SQLite has open */
 	uint64_t recent;  /* objects that are not in the tables of objects.db yet */
-	uint64_t working; /* buffers that no request uses just now */
+	uint64_t working; /* buffers that no request uses just now; of 16 packs at most */
 };
 void store_memory(struct store *s, struct store_memory *ret);
 #endif
