@@ -215,11 +215,13 @@ CLI_SRC := \
 	server/cli/iso_added.c \
 	server/cli/iso_place.c \
 	server/cli/iso_ssh.c \
+	server/cli/list.c \
 	server/cli/print.c \
 	server/cli/progress.c \
 	server/cli/report_page.c \
 	server/cli/report_rows.c \
 	server/cli/resolve.c \
+	server/cli/table.c \
 	server/cli/unreadable.c \
 	server/cli/vmdef_xl.c
 

@@ -16,6 +16,7 @@
 #include "common/http.h"
 #include "common/json.h"
 #include "common/setting.h"
+#include "server/cli/table.h"
 
 #define EXIT_FAILED	1 /* failed, cancelled, refused */
 #define EXIT_USAGE	2
@@ -124,6 +125,18 @@ int job_resolve(struct ctx *c, const char *text, char ret[static JOB_TEXT_SIZE],
 int job_follow(struct ctx *c, const char *id, json_t **ret, struct err *err) MUST_CHECK;
 /* What to say about a job that was just started: prints it or, with --wait, follows it.  As a command's function. */
 int job_started(struct ctx *c, const json_t *job, struct err *err) MUST_CHECK;
+
+/* ---- list.c */
+
+struct listing {
+	const char *key; /* of the array in what the server answers */
+	struct table_form form;
+	const char *none,
+		*some; /* said on standard error when it is empty, or when not; may be NULL */
+};
+/* As a command's function: what the server answers at `path` as a table, or all of it with --json. */
+int list_print(struct ctx *c, const char *path, const struct listing *l,
+	       struct err *err) MUST_CHECK;
 
 /* ---- one function for each command */
 int cmd_machines(struct ctx *c, struct err *err);

@@ -8,6 +8,7 @@
 #include "server/cli/cli.h"
 #include "server/cli/image_ref.h"
 #include "server/cli/print.h"
+#include "server/cli/table.h"
 #include "server/cli/unreadable.h"
 
 #define OUT_OF_MEMORY(err) err_set((err), -ENOMEM, "out of memory")
@@ -42,45 +43,33 @@ static const char *state_of(const json_t *o)
 	return json_is_true(json_object_get(o, "damaged")) ? "damaged" : "good";
 }
 
+static void add_image(struct table *t, const json_t *i)
+{
+	const json_t *versions = json_object_get(i, "versions");
+
+	cell_text(t, "%s", json_text(i, "name"));
+	if (json_is_array(versions))
+		cell_text(t, "%zu", json_array_size(versions));
+	else
+		cell_number(t, i, "versions");
+	cell_number(t, i, "latest");
+	cell_size(t, json_number(i, "size"));
+	cell_when(t, i, "created");
+	cell_text(t, "%s", state_of(i));
+}
+
 int cmd_images(struct ctx *c, struct err *err)
 {
 	static const struct column columns[] = {
 		{"IMAGE", false}, {"VERSIONS", true}, {"LATEST", true},
 		{"SIZE", true},	  {"CREATED", false}, {"STATE", false},
 	};
-	CLEANUP_JSON json_t *answer = NULL;
-	const json_t *i;
-	struct table t;
-	size_t k;
-	bool good;
-	int r = api(c, "GET", "/v1/images", NULL, &answer, err);
+	static const struct listing list = {
+		.key = "images",
+		.form = TABLE_FORM(columns, add_image, NULL),
+	};
 
-	if (r < 0)
-		return r;
-	if (c->o.json) {
-		print_json(answer);
-		return 0;
-	}
-	columns_init(&t, columns, sizeof(columns) / sizeof(columns[0]));
-	json_array_foreach(json_object_get(answer, "images"), k, i)
-	{
-		char size[SIZE_TEXT_SIZE], created[WHEN_TEXT_SIZE];
-		const json_t *versions = json_object_get(i, "versions");
-
-		size_to_text(json_number(i, "size"), size);
-		when_to_text(json_text(i, "created"), created);
-		columns_add(&t, "%s", json_text(i, "name"));
-		columns_add(&t, "%" PRIu64,
-			    json_is_array(versions) ? (uint64_t)json_array_size(versions)
-						    : json_number(i, "versions"));
-		columns_add(&t, "%" PRIu64, json_number(i, "latest"));
-		columns_add(&t, "%s", size);
-		columns_add(&t, "%s", created);
-		columns_add(&t, "%s", state_of(i));
-	}
-	good = columns_print(&t, stdout);
-	columns_done(&t);
-	return good ? 0 : OUT_OF_MEMORY(err);
+	return list_print(c, "/v1/images", &list, err);
 }
 
 /* ---- one image */
@@ -98,39 +87,39 @@ static uint64_t sum_of(const json_t *disks, const char *key)
 	return sum;
 }
 
+static void add_version(struct table *t, const json_t *v)
+{
+	const json_t *disks = json_object_get(v, "disks");
+
+	cell_number(t, v, "version");
+	cell_when(t, v, "created");
+	cell_text(t, "%s", json_text(v, "machine_name"));
+	cell_text(t, "%zu", json_array_size(disks));
+	cell_size(t, sum_of(disks, "size"));
+	cell_size(t, json_number(v, "data_bytes"));
+	cell_text(t, "%s", state_of(v));
+	cell_size(t, sum_of(disks, "unreadable_bytes"));
+}
+
 static bool print_versions(const json_t *versions)
 {
 	static const struct column columns[] = {
 		{"VERSION", true}, {"CREATED", false}, {"MACHINE", false}, {"DISKS", true},
 		{"SIZE", true},	   {"DATA", true},     {"STATE", false},   {"UNREADABLE", true},
 	};
-	const json_t *v;
-	struct table t;
-	size_t i;
-	bool good;
+	static const struct table_form form = TABLE_FORM(columns, add_version, NULL);
 
-	columns_init(&t, columns, sizeof(columns) / sizeof(columns[0]));
-	json_array_foreach((json_t *)versions, i, v)
-	{
-		const json_t *disks = json_object_get(v, "disks");
-		char created[WHEN_TEXT_SIZE], size[SIZE_TEXT_SIZE], data[SIZE_TEXT_SIZE];
+	return table_print(&form, versions, stdout);
+}
 
-		when_to_text(json_text(v, "created"), created);
-		size_to_text(sum_of(disks, "size"), size);
-		size_to_text(json_number(v, "data_bytes"), data);
-		columns_add(&t, "%" PRIu64, json_number(v, "version"));
-		columns_add(&t, "%s", created);
-		columns_add(&t, "%s", json_text(v, "machine_name"));
-		columns_add(&t, "%zu", json_array_size(disks));
-		columns_add(&t, "%s", size);
-		columns_add(&t, "%s", data);
-		columns_add(&t, "%s", state_of(v));
-		size_to_text(sum_of(disks, "unreadable_bytes"), size);
-		columns_add(&t, "%s", size);
-	}
-	good = columns_print(&t, stdout);
-	columns_done(&t);
-	return good;
+static void add_disk(struct table *t, const json_t *d)
+{
+	cell_text(t, "%s", json_text(d, "disk"));
+	cell_size(t, json_number(d, "size"));
+	cell_number(t, d, "sector_size");
+	cell_size(t, json_number(d, "data_bytes"));
+	cell_size(t, json_number(d, "unreadable_bytes"));
+	cell_text(t, "%.16s", json_text(d, "root"));
 }
 
 static bool print_version_disks(const json_t *disks)
@@ -139,29 +128,9 @@ static bool print_version_disks(const json_t *disks)
 		{"DISK", false}, {"SIZE", true},       {"SECTOR", true},
 		{"DATA", true},	 {"UNREADABLE", true}, {"ROOT", false},
 	};
-	const json_t *d;
-	struct table t;
-	size_t i;
-	bool good;
+	static const struct table_form form = TABLE_FORM(columns, add_disk, NULL);
 
-	columns_init(&t, columns, sizeof(columns) / sizeof(columns[0]));
-	json_array_foreach((json_t *)disks, i, d)
-	{
-		char size[SIZE_TEXT_SIZE], data[SIZE_TEXT_SIZE], unreadable[SIZE_TEXT_SIZE];
-
-		size_to_text(json_number(d, "size"), size);
-		size_to_text(json_number(d, "data_bytes"), data);
-		size_to_text(json_number(d, "unreadable_bytes"), unreadable);
-		columns_add(&t, "%s", json_text(d, "disk"));
-		columns_add(&t, "%s", size);
-		columns_add(&t, "%" PRIu64, json_number(d, "sector_size"));
-		columns_add(&t, "%s", data);
-		columns_add(&t, "%s", unreadable);
-		columns_add(&t, "%.16s", json_text(d, "root"));
-	}
-	good = columns_print(&t, stdout);
-	columns_done(&t);
-	return good;
+	return table_print(&form, disks, stdout);
 }
 
 static void print_place(void *ctx, const char *line)

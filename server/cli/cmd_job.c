@@ -9,6 +9,7 @@
 #include "server/cli/coverage.h"
 #include "server/cli/image_ref.h"
 #include "server/cli/print.h"
+#include "server/cli/table.h"
 #include "server/cli/unreadable.h"
 
 #define DISK_PREFIX_MIN	       4
@@ -41,23 +42,21 @@ static void describe_progress(const json_t *job, char *buf, size_t size)
 			       100.0 * (double)done / (double)total, rescue);
 }
 
-static void add_job(struct table *t, const json_t *job, size_t width)
+static void add_job(struct table *t, const json_t *job)
 {
-	char created[WHEN_TEXT_SIZE], image[128], progress[192];
-	char state[STATE_TEXT_SIZE];
+	char image[128], progress[192], state[STATE_TEXT_SIZE];
 
 	job_state_to_text(job, state);
-	when_to_text(json_text(job, "created"), created);
 	describe_image(job, image, sizeof(image));
 	describe_progress(job, progress, sizeof(progress));
-	columns_add(t, "%.*s", (int)width, json_text(job, "id"));
-	columns_add(t, "%s", json_text(job, "kind"));
-	columns_add(t, "%s", state);
-	columns_add(t, "%s", json_text(job, "machine_name"));
-	columns_add(t, "%s", image);
-	columns_add(t, "%s", progress);
-	columns_add(t, "%s", created);
-	columns_add(t, "%s", json_text(job, "message"));
+	cell_id(t, job);
+	cell_text(t, "%s", json_text(job, "kind"));
+	cell_text(t, "%s", state);
+	cell_text(t, "%s", json_text(job, "machine_name"));
+	cell_text(t, "%s", image);
+	cell_text(t, "%s", progress);
+	cell_when(t, job, "created");
+	cell_text(t, "%s", json_text(job, "message"));
 }
 
 static void jobs_path(const struct ctx *c, char path[static PATH_SIZE])
@@ -78,32 +77,14 @@ int cmd_jobs(struct ctx *c, struct err *err)
 		{"JOB", false},	  {"KIND", false},     {"STATE", false},   {"MACHINE", false},
 		{"IMAGE", false}, {"PROGRESS", false}, {"CREATED", false}, {"MESSAGE", false},
 	};
-	CLEANUP_JSON json_t *answer = NULL;
-	const json_t *list, *job;
+	static const struct listing list = {
+		.key = "jobs",
+		.form = TABLE_FORM(columns, add_job, "id"),
+	};
 	char path[PATH_SIZE];
-	struct table t;
-	size_t i, width;
-	bool good;
-	int r;
 
 	jobs_path(c, path);
-	r = api(c, "GET", path, NULL, &answer, err);
-	if (r < 0)
-		return r;
-	if (c->o.json) {
-		print_json(answer);
-		return 0;
-	}
-	list = json_object_get(answer, "jobs");
-	width = id_width(list, "id");
-	columns_init(&t, columns, sizeof(columns) / sizeof(columns[0]));
-	json_array_foreach((json_t *)list, i, job)
-	{
-		add_job(&t, job, width);
-	}
-	good = columns_print(&t, stdout);
-	columns_done(&t);
-	return good ? 0 : OUT_OF_MEMORY(err);
+	return list_print(c, path, &list, err);
 }
 
 /* ---- one job */

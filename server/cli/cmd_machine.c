@@ -6,6 +6,7 @@
 #include "common/cleanup.h"
 #include "server/cli/cli.h"
 #include "server/cli/print.h"
+#include "server/cli/table.h"
 
 static uint64_t disks_size(const json_t *disks)
 {
@@ -25,26 +26,22 @@ static void add_firmware(struct table *t, const json_t *machine)
 	const json_t *f = json_object_get(machine, "firmware");
 	bool secure = json_is_true(json_object_get(f, "secure_boot"));
 
-	columns_add(t, "%s%s", json_text(f, "kind"), secure ? ", secure boot" : "");
+	cell_text(t, "%s%s", json_text(f, "kind"), secure ? ", secure boot" : "");
 }
 
-static void add_machine(struct table *t, const json_t *m, size_t width)
+static void add_machine(struct table *t, const json_t *m)
 {
 	const json_t *disks = json_object_get(m, "disks");
-	char size[SIZE_TEXT_SIZE], memory[SIZE_TEXT_SIZE], seen[WHEN_TEXT_SIZE];
 
-	size_to_text(disks_size(disks), size);
-	size_to_text(json_number(m, "memory"), memory);
-	when_to_text(json_text(m, "last_seen"), seen);
-	columns_add(t, "%.*s", (int)width, json_text(m, "id"));
-	columns_add(t, "%s", json_text(m, "name"));
-	columns_add(t, "%s", json_text(m, "state"));
-	columns_add(t, "%s", json_text(m, "address"));
+	cell_id(t, m);
+	cell_text(t, "%s", json_text(m, "name"));
+	cell_text(t, "%s", json_text(m, "state"));
+	cell_text(t, "%s", json_text(m, "address"));
 	add_firmware(t, m);
-	columns_add(t, "%s", memory);
-	columns_add(t, "%zu", json_array_size(disks));
-	columns_add(t, "%s", size);
-	columns_add(t, "%s", seen);
+	cell_size(t, json_number(m, "memory"));
+	cell_text(t, "%zu", json_array_size(disks));
+	cell_size(t, disks_size(disks));
+	cell_when(t, m, "last_seen");
 }
 
 int cmd_machines(struct ctx *c, struct err *err)
@@ -54,34 +51,14 @@ int cmd_machines(struct ctx *c, struct err *err)
 		{"ADDRESS", false}, {"FIRMWARE", false}, {"MEMORY", true},
 		{"DISKS", true},    {"SIZE", true},	 {"LAST SEEN", false},
 	};
-	CLEANUP_JSON json_t *answer = NULL;
-	const json_t *list, *m;
-	struct table t;
-	size_t i, width;
-	bool good;
-	int r = api(c, "GET", "/v1/machines", NULL, &answer, err);
+	static const struct listing list = {
+		.key = "machines",
+		.form = TABLE_FORM(columns, add_machine, "id"),
+		.none = "No machine has registered yet; 'hoist server info' shows those that "
+			"were heard by broadcast.",
+	};
 
-	if (r < 0)
-		return r;
-	if (c->o.json) {
-		print_json(answer);
-		return 0;
-	}
-	list = json_object_get(answer, "machines");
-	width = id_width(list, "id");
-	columns_init(&t, columns, sizeof(columns) / sizeof(columns[0]));
-	json_array_foreach((json_t *)list, i, m)
-	{
-		add_machine(&t, m, width);
-	}
-	good = columns_print(&t, stdout);
-	columns_done(&t);
-	if (json_array_size(list) == 0) {
-		(void)fprintf(stderr,
-			      "No machine has registered yet; 'hoist server info' shows those that "
-			      "were heard by broadcast.\n");
-	}
-	return good ? 0 : err_set(err, -ENOMEM, "out of memory");
+	return list_print(c, "/v1/machines", &list, err);
 }
 
 /* ---- one machine */
@@ -121,41 +98,34 @@ static void describe_content(const json_t *disk, char *buf, size_t size)
 	}
 }
 
+static void add_disk(struct table *t, const json_t *d)
+{
+	size_t paths = json_array_size(json_object_get(d, "paths"));
+	bool read_only = json_is_true(json_object_get(d, "read_only"));
+	char content[256];
+
+	describe_content(d, content, sizeof(content));
+	cell_text(t, "%s", json_text(d, "id"));
+	if (paths > 0)
+		cell_text(t, "%.90s, %zu paths", json_text(d, "name"), paths);
+	else
+		cell_text(t, "%s", json_text(d, "name"));
+	cell_size(t, json_number(d, "size"));
+	cell_number(t, d, "sector_size");
+	cell_text(t, "%s", json_text(d, "model"));
+	cell_text(t, "%.16s", json_text(d, "fingerprint"));
+	cell_text(t, "%s%s", content, read_only ? " (read-only)" : "");
+}
+
 static bool print_disks(const json_t *disks)
 {
 	static const struct column columns[] = {
 		{"DISK", false},  {"NAME", false},	  {"SIZE", true},     {"SECTOR", true},
 		{"MODEL", false}, {"FINGERPRINT", false}, {"CONTENT", false},
 	};
-	const json_t *d;
-	struct table t;
-	size_t i;
-	bool good;
+	static const struct table_form form = TABLE_FORM(columns, add_disk, NULL);
 
-	columns_init(&t, columns, sizeof(columns) / sizeof(columns[0]));
-	json_array_foreach((json_t *)disks, i, d)
-	{
-		char size[SIZE_TEXT_SIZE], content[256], name[128];
-		size_t paths = json_array_size(json_object_get(d, "paths"));
-		bool read_only = json_is_true(json_object_get(d, "read_only"));
-
-		(void)snprintf(name, sizeof(name), "%s", json_text(d, "name"));
-		if (paths > 0)
-			(void)snprintf(name, sizeof(name), "%.90s, %zu paths", json_text(d, "name"),
-				       paths);
-		size_to_text(json_number(d, "size"), size);
-		describe_content(d, content, sizeof(content));
-		columns_add(&t, "%s", json_text(d, "id"));
-		columns_add(&t, "%s", name);
-		columns_add(&t, "%s", size);
-		columns_add(&t, "%" PRIu64, json_number(d, "sector_size"));
-		columns_add(&t, "%s", json_text(d, "model"));
-		columns_add(&t, "%.16s", json_text(d, "fingerprint"));
-		columns_add(&t, "%s%s", content, read_only ? " (read-only)" : "");
-	}
-	good = columns_print(&t, stdout);
-	columns_done(&t);
-	return good;
+	return table_print(&form, disks, stdout);
 }
 
 static void print_warnings(const json_t *inventory)

@@ -7,6 +7,7 @@
 #include "server/cli/ask.h"
 #include "server/cli/cli.h"
 #include "server/cli/print.h"
+#include "server/cli/table.h"
 
 #define OUT_OF_MEMORY(err) err_set((err), -ENOMEM, "out of memory")
 
@@ -80,38 +81,24 @@ int cmd_operator_add(struct ctx *c, struct err *err)
 	return r < 0 ? r : say(c, answer, "added operator", name);
 }
 
+static void add_operator(struct table *t, const json_t *o)
+{
+	cell_text(t, "%s", json_text(o, "name"));
+	cell_text(t, "%s", json_text(o, "role"));
+	cell_when(t, o, "created");
+	cell_when(t, o, "changed");
+}
+
 int cmd_operator_list(struct ctx *c, struct err *err)
 {
 	static const struct column columns[] = {
 		{"OPERATOR", false}, {"ROLE", false}, {"CREATED", false}, {"CHANGED", false}};
-	CLEANUP_JSON json_t *answer = NULL;
-	const json_t *o;
-	struct table table;
-	size_t i;
-	bool good;
-	int r = api(c, "GET", "/v1/operators", NULL, &answer, err);
+	static const struct listing list = {
+		.key = "operators",
+		.form = TABLE_FORM(columns, add_operator, NULL),
+	};
 
-	if (r < 0)
-		return r;
-	if (c->o.json) {
-		print_json(answer);
-		return 0;
-	}
-	columns_init(&table, columns, sizeof(columns) / sizeof(columns[0]));
-	json_array_foreach(json_object_get(answer, "operators"), i, o)
-	{
-		char created[WHEN_TEXT_SIZE], changed[WHEN_TEXT_SIZE];
-
-		when_to_text(json_text(o, "created"), created);
-		when_to_text(json_text(o, "changed"), changed);
-		columns_add(&table, "%s", json_text(o, "name"));
-		columns_add(&table, "%s", json_text(o, "role"));
-		columns_add(&table, "%s", created);
-		columns_add(&table, "%s", changed);
-	}
-	good = columns_print(&table, stdout);
-	columns_done(&table);
-	return good ? 0 : OUT_OF_MEMORY(err);
+	return list_print(c, "/v1/operators", &list, err);
 }
 
 int cmd_operator_role(struct ctx *c, struct err *err)
@@ -256,42 +243,29 @@ int cmd_access_token_create(struct ctx *c, struct err *err)
 	return 0;
 }
 
+static void add_access_token(struct table *t, const json_t *o)
+{
+	static const char *const texts[] = {"id", "operator", "name", "role", "address"};
+	static const char *const times[] = {"created", "used", "expires"};
+
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+		cell_text(t, "%s", json_text(o, texts[i]));
+	for (size_t i = 0; i < sizeof(times) / sizeof(times[0]); i++)
+		cell_when(t, o, times[i]);
+}
+
 int cmd_access_token_list(struct ctx *c, struct err *err)
 {
 	static const struct column columns[] = {
 		{"TOKEN", false}, {"OPERATOR", false}, {"NAME", false}, {"ROLE", false},
 		{"FROM", false},  {"CREATED", false},  {"USED", false}, {"EXPIRES", false},
 	};
-	static const char *const times[] = {"created", "used", "expires"};
-	static const char *const texts[] = {"id", "operator", "name", "role", "address"};
-	CLEANUP_JSON json_t *answer = NULL;
-	const json_t *t;
-	struct table table;
-	size_t i;
-	bool good;
-	int r = api(c, "GET", "/v1/access-tokens", NULL, &answer, err);
+	static const struct listing list = {
+		.key = "access_tokens",
+		.form = TABLE_FORM(columns, add_access_token, NULL),
+	};
 
-	if (r < 0)
-		return r;
-	if (c->o.json) {
-		print_json(answer);
-		return 0;
-	}
-	columns_init(&table, columns, sizeof(columns) / sizeof(columns[0]));
-	json_array_foreach(json_object_get(answer, "access_tokens"), i, t)
-	{
-		char when[WHEN_TEXT_SIZE];
-
-		for (size_t k = 0; k < sizeof(texts) / sizeof(texts[0]); k++)
-			columns_add(&table, "%s", json_text(t, texts[k]));
-		for (size_t k = 0; k < sizeof(times) / sizeof(times[0]); k++) {
-			when_to_text(json_text(t, times[k]), when);
-			columns_add(&table, "%s", when);
-		}
-	}
-	good = columns_print(&table, stdout);
-	columns_done(&table);
-	return good ? 0 : OUT_OF_MEMORY(err);
+	return list_print(c, "/v1/access-tokens", &list, err);
 }
 
 int cmd_access_token_revoke(struct ctx *c, struct err *err)

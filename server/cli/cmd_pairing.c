@@ -7,73 +7,54 @@
 #include "common/pairing.h"
 #include "server/cli/cli.h"
 #include "server/cli/print.h"
+#include "server/cli/table.h"
 
-static void add_pairing(struct table *t, const json_t *p, size_t width, bool codes)
+static void add_pairing(struct table *t, const json_t *p)
 {
-	char begun[WHEN_TEXT_SIZE], left[SPAN_TEXT_SIZE], code[PAIRING_TEXT_SIZE] = "-";
-	uint32_t n = 0;
+	char left[SPAN_TEXT_SIZE];
 
-	when_to_text(json_text(p, "begun"), begun);
 	span_to_text(json_number(p, "expires_s"), left);
-	if (codes && strcmp(json_text(p, "state"), "waiting") == 0 &&
-	    pairing_code_from_text(json_text(p, "code"), &n))
-		(void)pairing_code_text(n, code);
-	columns_add(t, "%.*s", (int)width, json_text(p, "machine"));
-	columns_add(t, "%s", json_text(p, "name"));
-	columns_add(t, "%s", json_text(p, "address"));
-	columns_add(t, "%s", json_text(p, "state"));
-	columns_add(t, "%s", json_is_true(json_object_get(p, "known")) ? "yes" : "no");
-	columns_add(t, "%s", begun);
-	columns_add(t, "%s", left);
-	if (codes)
-		columns_add(t, "%s", code);
+	cell_id(t, p);
+	cell_text(t, "%s", json_text(p, "name"));
+	cell_text(t, "%s", json_text(p, "address"));
+	cell_text(t, "%s", json_text(p, "state"));
+	cell_text(t, "%s", json_is_true(json_object_get(p, "known")) ? "yes" : "no");
+	cell_when(t, p, "begun");
+	cell_text(t, "%s", left);
 }
 
-static bool print_pairings(const json_t *list, bool codes)
+static void add_pairing_and_code(struct table *t, const json_t *p)
+{
+	char code[PAIRING_TEXT_SIZE] = "-";
+	uint32_t n = 0;
+
+	add_pairing(t, p);
+	if (strcmp(json_text(p, "state"), "waiting") == 0 &&
+	    pairing_code_from_text(json_text(p, "code"), &n))
+		(void)pairing_code_text(n, code);
+	cell_text(t, "%s", code);
+}
+
+int cmd_pairings(struct ctx *c, struct err *err)
 {
 	static const struct column columns[] = {
 		{"MACHINE", false}, {"NAME", false},  {"ADDRESS", false}, {"STATE", false},
 		{"KNOWN", false},   {"BEGUN", false}, {"LEFT", true},	  {"CODE", false},
 	};
-	size_t width = id_width(list, "machine"), i;
-	const json_t *p;
-	struct table t;
-	bool good;
+	struct listing list = {
+		.key = "pairings",
+		.form = TABLE_FORM(columns, add_pairing_and_code, "machine"),
+		.none = "No machine is pairing.",
+	};
 
-	columns_init(&t, columns, sizeof(columns) / sizeof(columns[0]) - !codes);
-	json_array_foreach((json_t *)list, i, p)
-	{
-		add_pairing(&t, p, width, codes);
-	}
-	good = columns_print(&t, stdout);
-	columns_done(&t);
-	return good;
-}
-
-int cmd_pairings(struct ctx *c, struct err *err)
-{
-	CLEANUP_JSON json_t *answer = NULL;
-	const json_t *list;
-	int r = api(c, "GET", "/v1/pairings", NULL, &answer, err);
-
-	if (r < 0)
-		return r;
-	if (c->o.json) {
-		print_json(answer);
-		return 0;
-	}
-	list = json_object_get(answer, "pairings");
-	if (!print_pairings(list, c->o.codes))
-		return err_set(err, -ENOMEM, "out of memory");
-	if (json_array_size(list) == 0) {
-		(void)fprintf(stderr, "No machine is pairing.\n");
-	} else if (!c->o.codes) {
-		(void)fprintf(
-			stderr,
+	if (!c->o.codes) {
+		list.form.columns_len--;
+		list.form.add = add_pairing;
+		list.some =
 			"To confirm one, type the code that stands on its own screen: hoist pair "
-			"MACHINE CODE\n");
+			"MACHINE CODE";
 	}
-	return 0;
+	return list_print(c, "/v1/pairings", &list, err);
 }
 
 /* Twelve digits in any groups: the code, which the server has too, and the proof, which only the screen has. */

@@ -9,6 +9,7 @@
 #include "common/cleanup.h"
 #include "server/cli/cli.h"
 #include "server/cli/print.h"
+#include "server/cli/table.h"
 
 #define OUT_OF_MEMORY(err) err_set((err), -ENOMEM, "out of memory")
 
@@ -145,44 +146,33 @@ static const char *token_state(const json_t *t)
 	return json_number(t, "uses_left") == 0 ? "used up" : "valid";
 }
 
+static void add_token(struct table *t, const json_t *o)
+{
+	cell_text(t, "%s", json_text(o, "id"));
+	cell_number(t, o, "uses_left");
+	cell_number(t, o, "uses");
+	cell_when(t, o, "created");
+	if (json_is_string(json_object_get(o, "expires")))
+		cell_when(t, o, "expires");
+	else
+		cell_text(t, "never");
+	cell_text(t, "%s", token_state(o));
+	cell_text(t, "%s", json_text(o, "job"));
+	cell_text(t, "%s", json_text(o, "note"));
+}
+
 int cmd_token_list(struct ctx *c, struct err *err)
 {
 	static const struct column columns[] = {
 		{"TOKEN", false},   {"USES LEFT", true}, {"OF", true},	 {"CREATED", false},
 		{"EXPIRES", false}, {"STATE", false},	 {"JOB", false}, {"NOTE", false},
 	};
-	CLEANUP_JSON json_t *answer = NULL;
-	const json_t *t;
-	struct table table;
-	size_t i;
-	bool good;
-	int r = api(c, "GET", "/v1/tokens", NULL, &answer, err);
+	static const struct listing list = {
+		.key = "tokens",
+		.form = TABLE_FORM(columns, add_token, NULL),
+	};
 
-	if (r < 0)
-		return r;
-	if (c->o.json) {
-		print_json(answer);
-		return 0;
-	}
-	columns_init(&table, columns, sizeof(columns) / sizeof(columns[0]));
-	json_array_foreach(json_object_get(answer, "tokens"), i, t)
-	{
-		char created[WHEN_TEXT_SIZE], expires[WHEN_TEXT_SIZE];
-
-		when_to_text(json_text(t, "created"), created);
-		when_to_text(json_text(t, "expires"), expires);
-		columns_add(&table, "%s", json_text(t, "id"));
-		columns_add(&table, "%" PRIu64, json_number(t, "uses_left"));
-		columns_add(&table, "%" PRIu64, json_number(t, "uses"));
-		columns_add(&table, "%s", created);
-		columns_add(&table, "%s", strcmp(expires, "-") == 0 ? "never" : expires);
-		columns_add(&table, "%s", token_state(t));
-		columns_add(&table, "%s", json_text(t, "job"));
-		columns_add(&table, "%s", json_text(t, "note"));
-	}
-	good = columns_print(&table, stdout);
-	columns_done(&table);
-	return good ? 0 : OUT_OF_MEMORY(err);
+	return list_print(c, "/v1/tokens", &list, err);
 }
 
 int token_revoke(struct ctx *c, const char *id, struct err *err)

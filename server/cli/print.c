@@ -11,7 +11,6 @@
 #include "common/cleanup.h"
 #include "common/text.h"
 
-#define ID_WIDTH_MIN   8
 #define PROPERTY_WIDTH 14
 #define LINE_SIZE      4400 /* a setting of a medium, whose value has up to 4096 bytes */
 
@@ -85,125 +84,6 @@ uint64_t json_number(const json_t *o, const char *key)
 	json_int_t v = json_integer_value(json_object_get(o, key));
 
 	return v > 0 ? (uint64_t)v : 0;
-}
-
-static size_t common_prefix(const char *a, const char *b)
-{
-	size_t n = 0;
-
-	while (a[n] && a[n] == b[n])
-		n++;
-	return n;
-}
-
-size_t id_width(const json_t *array, const char *key)
-{
-	size_t len = json_array_size(array), width = ID_WIDTH_MIN;
-
-	for (size_t i = 0; i < len; i++) {
-		const char *a = json_text(json_array_get(array, i), key);
-
-		for (size_t k = 0; k < i; k++) {
-			const char *b = json_text(json_array_get(array, k), key);
-			size_t same = strcmp(a, b) == 0 ? 0 : common_prefix(a, b);
-
-			width = same >= width ? same + 1 : width;
-		}
-	}
-	return width;
-}
-
-/* ---- tables */
-
-void columns_init(struct table *t, const struct column *columns, size_t len)
-{
-	*t = (struct table){.columns = columns, .columns_len = len};
-}
-
-void columns_done(struct table *t)
-{
-	for (size_t i = 0; i < t->cells_len; i++)
-		free(t->cells[i]);
-	free(t->cells);
-	*t = (struct table){0};
-}
-
-void columns_add(struct table *t, const char *format, ...)
-{
-	char raw[512], clean[512];
-	char **cells = reallocarray(t->cells, t->cells_len + 1, sizeof(*cells));
-	va_list ap;
-
-	if (!cells) {
-		t->bad = true;
-		return;
-	}
-	t->cells = cells;
-	va_start(ap, format);
-	(void)vsnprintf(raw, sizeof(raw), format, ap);
-	va_end(ap);
-	(void)text_clean(clean, sizeof(clean), raw, strlen(raw));
-	cells[t->cells_len] = strdup(clean);
-	if (cells[t->cells_len])
-		t->cells_len++;
-	else
-		t->bad = true;
-}
-
-size_t text_columns(const char *text)
-{
-	wchar_t wide[512];
-	size_t n = mbstowcs(wide, text, sizeof(wide) / sizeof(wide[0]) - 1);
-	int columns;
-
-	if (n == (size_t)-1)
-		return strlen(text);
-	wide[n] = L'\0';
-	columns = wcswidth(wide, n);
-	return columns < 0 ? n : (size_t)columns;
-}
-
-static const char *cell(const struct table *t, size_t row, size_t column)
-{
-	return row == 0 ? t->columns[column].head : t->cells[(row - 1) * t->columns_len + column];
-}
-
-static void print_cell(const struct table *t, const char *text, size_t column, size_t width,
-		       FILE *f)
-{
-	size_t n = text_columns(text);
-	int pad = n < width ? (int)(width - n) : 0;
-	bool last = column + 1 == t->columns_len;
-
-	if (t->columns[column].right)
-		(void)fprintf(f, "%*s%s%s", pad, "", text, last ? "" : "  ");
-	else
-		(void)fprintf(f, "%s%*s", text, last ? 0 : pad + 2, "");
-}
-
-bool columns_print(const struct table *t, FILE *f)
-{
-	size_t rows = t->cells_len / t->columns_len + 1;
-	size_t *widths = calloc(t->columns_len, sizeof(*widths));
-
-	if (!widths || t->bad) {
-		free(widths);
-		return false;
-	}
-	for (size_t row = 0; row < rows; row++) {
-		for (size_t i = 0; i < t->columns_len; i++) {
-			size_t n = text_columns(cell(t, row, i));
-
-			widths[i] = n > widths[i] ? n : widths[i];
-		}
-	}
-	for (size_t row = 0; row < rows; row++) {
-		for (size_t i = 0; i < t->columns_len; i++)
-			print_cell(t, cell(t, row, i), i, widths[i], f);
-		(void)fputc('\n', f);
-	}
-	free(widths);
-	return true;
 }
 
 void print_property(const char *name, const char *format, ...)

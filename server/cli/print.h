@@ -1,4 +1,4 @@
-/* print.h - what people read: aligned tables, sizes, times.  Text of others (names of machines, labels of disks) is
+/* print.h - what people read: sizes, times, properties, lines.  Text of others (names of machines, labels of disks) is
  * cleaned on its way to the terminal. */
 #ifndef SERVER_CLI_PRINT_H
 #define SERVER_CLI_PRINT_H
@@ -27,30 +27,6 @@ typedef void (*line_fn)(void *ctx, const char *line);
 /* Fields for printing: "-" / 0 for what is not there. */
 const char *json_text(const json_t *o, const char *key);
 uint64_t json_number(const json_t *o, const char *key);
-
-/* So many characters of the ids in array[].key tell all of them apart; at least 8. */
-size_t id_width(const json_t *array, const char *key);
-
-/* A table: cells are added row by row; the columns are as wide as they need. */
-struct column {
-	const char *head;
-	bool right; /* aligned */
-};
-struct table {
-	const struct column *columns;
-	size_t columns_len;
-	char **cells; /* heap, each heap */
-	size_t cells_len;
-	bool bad; /* out of memory */
-};
-void columns_init(struct table *t, const struct column *columns, size_t len);
-void columns_done(struct table *t);
-/* The next cell; cleaned. */
-void columns_add(struct table *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* False: out of memory. */
-bool columns_print(const struct table *t, FILE *f);
-/* Number of terminal columns of a text. */
-size_t text_columns(const char *text);
 
 /* "name:   text" of a list of properties; cleaned. */
 void print_property(const char *name, const char *format, ...)

@@ -11,6 +11,7 @@
 #include "server/cli/print.h"
 #include "server/cli/progress.h"
 #include "server/cli/report_page.h"
+#include "server/cli/table.h"
 #include "tests/unit/tap.h"
 
 static bool same(const char *got, const char *want)
@@ -107,27 +108,38 @@ static void test_ids(void)
 	   "prefix: no list");
 }
 
+static void add_row(struct table *t, const json_t *row)
+{
+	cell_id(t, row);
+	cell_text(t, "%s", json_text(row, "name"));
+	cell_number(t, row, "size");
+	cell_size(t, json_number(row, "size"));
+	cell_when(t, row, "at");
+	cell_text(t, "%s", json_text(row, "note"));
+}
+
 static void test_table(void)
 {
-	static const struct column columns[] = {{"NAME", false}, {"SIZE", true}, {"NOTE", false}};
+	static const struct column columns[] = {{"ID", false},	{"NAME", false}, {"N", true},
+						{"SIZE", true}, {"AT", false},	 {"NOTE", false}};
+	static const struct table_form form = TABLE_FORM(columns, add_row, "id");
+	CLEANUP_JSON json_t *rows = json_pack(
+		"[{s:s, s:s, s:i, s:s}, {s:s, s:s, s:i, s:s}]", "id", "aaaaaaaaaXXXX", "name",
+		"b\xc3\xa4r", "size", 12345, "note", "a\x1b[2Jb", "id", "aaaaaaaaaYYYY", "name",
+		"\xe6\xbc\xa2" /* two columns wide */, "size", 1, "note", "x");
 	char text[512] = "";
 	FILE *f = fmemopen(text, sizeof(text), "w");
-	struct table t;
 
-	columns_init(&t, columns, 3);
-	columns_add(&t, "b\xc3\xa4r");
-	columns_add(&t, "%d", 12345);
-	columns_add(&t, "a\x1b[2Jb");
-	columns_add(&t, "\xe6\xbc\xa2"); /* two columns wide */
-	columns_add(&t, "1");
-	columns_add(&t, "x");
-	ok(columns_print(&t, f), "table: printed");
+	ok(table_print(&form, rows, f), "table: printed");
 	(void)fclose(f);
-	ok(same(text, "NAME   SIZE  NOTE\n"
-		      "b\xc3\xa4r   12345  a\xef\xbf\xbd[2Jb\n"
-		      "\xe6\xbc\xa2        1  x\n"),
+	ok(same(text, "ID          NAME      N      SIZE  AT  NOTE\n"
+		      "aaaaaaaaaX  b\xc3\xa4r   12345  12.1 KiB  -   a\xef\xbf\xbd[2Jb\n"
+		      "aaaaaaaaaY  \xe6\xbc\xa2        1       1 B  -   x\n"),
 	   "table: aligned by columns of the terminal, control characters tamed");
-	columns_done(&t);
+	f = fmemopen(text, sizeof(text), "w");
+	ok(table_print(&form, NULL, f), "table: of nothing");
+	(void)fclose(f);
+	ok(same(text, "ID  NAME  N  SIZE  AT  NOTE\n"), "table: its head only");
 }
 
 static void test_path(void)
