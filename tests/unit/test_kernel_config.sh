@@ -57,4 +57,9 @@ like "$(chosen 'take drivers/c/** # r')" 'matches no module' "a dead rule is an 
 nok "and fails" "$select" rules tree
 ok "unless lenient" "$select" --lenient rules tree
 like "$(chosen 'take drivers/a/**')" 'want .take' "a rule without a reason is an error"
+is "$(chosen 'take drivers/a/*.ko # r' 'drop drivers/a/deep/** # r' 'every drivers/a/** # r')" "sum-generic a-one two libone libtwo " "every module there is taken or dropped"
+like "$(chosen 'take drivers/a/*.ko # r' 'every drivers/a/** # r')" 'rules line 2: no rule above is about kernel/drivers/a/deep/three.ko' "one that no rule is about is an error"
+nok "and fails" "$select" rules tree
+nok "even if lenient" "$select" --lenient rules tree
+like "$(chosen 'take drivers/b/four.ko # r' 'every drivers/b/** # r')" 'about kernel/drivers/b/five.ko' "that another needs it is no rule"
 done_testing
