@@ -141,6 +141,7 @@ AGENT_SRC := \
 	agent/heartbeat.c \
 	agent/ibft.c \
 	agent/idset.c \
+	agent/introduce.c \
 	agent/inventory.c \
 	agent/inventory_json.c \
 	agent/inventory_main.c \

@@ -10,8 +10,8 @@
 
 void warnings_add(struct warnings *w, const char *fmt, ...)
 {
-	char(*grown)[TEXT_SIZE];
-	char text[TEXT_SIZE * 2];
+	char(*grown)[WARNING_SIZE];
+	char text[WARNING_SIZE * 2];
 	va_list ap;
 
 	if (w->len >= 64)
@@ -23,7 +23,7 @@ void warnings_add(struct warnings *w, const char *fmt, ...)
 	va_start(ap, fmt);
 	(void)vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	(void)text_clean(w->texts[w->len++], TEXT_SIZE, text, sizeof(text));
+	(void)text_clean(w->texts[w->len++], WARNING_SIZE, text, sizeof(text));
 }
 
 void warnings_done(struct warnings *w)

@@ -28,7 +28,7 @@ static void read_machine(const struct sysroot *r, const char *id, struct invento
 	nics_read(r, &ret->nics);
 	ret->unclaimed_len = pci_read(r, ret->unclaimed, &ret->warnings);
 	if (r->is_live)
-		kmsg_read(&ret->warnings);
+		kmsg_read(r, &ret->warnings);
 	ret->machine_id_source = machine_id_find(&ret->smbios, &ret->nics, id, ret->machine_id);
 	if (!ret->machine_id_source) {
 		warnings_add(&ret->warnings,

@@ -205,6 +205,7 @@ static json_t *make_unclaimed(const void *of, size_t i)
 	put_text(&o, "class", u->class);
 	put_text(&o, "name", u->name);
 	put_text(&o, "text", u->text);
+	put_text(&o, "advice", u->advice);
 	return end(&o);
 }
 

@@ -233,11 +233,14 @@ static void print_rest(const struct inventory *i, FILE *f)
 	for (size_t n = 0; n < i->unclaimed_len; n++) {
 		const struct unclaimed *u = &i->unclaimed[n];
 
-		(void)fprintf(f, "  %-12s %s  %.50s\n", u->slot, u->id, u->text);
+		(void)fprintf(f, "  %-12s %s  ", u->slot, u->id);
+		print_wrapped(f, u->text, 26);
 		if (u->name[0]) {
 			(void)fputs("                          ", f);
 			print_wrapped(f, u->name, 26);
 		}
+		(void)fputs("    ", f);
+		print_wrapped(f, u->advice, 4);
 	}
 	if (i->warnings.len > 0)
 		(void)fputs("\nWarnings\n", f);

@@ -85,7 +85,25 @@ void kmsg_note(struct missing_list *l, const char *record)
 		l->items[l->len++] = m;
 }
 
-void kmsg_read(struct warnings *w)
+void kmsg_warn(const struct missing_list *l, const struct sysroot *r, struct warnings *w)
+{
+	CLEANUP(pci_names_done) struct pci_names names = {0};
+
+	for (size_t i = 0; i < l->len; i++) {
+		const struct missing_firmware *m = &l->items[i];
+		char device[PCI_TEXT_SIZE];
+
+		if (!pci_describe(&names, r, m->device, device))
+			(void)snprintf(device, sizeof(device), "the device %s", m->device);
+		warnings_add(w,
+			     "the driver %s asked for the firmware file '%s' for %s, and "
+			     "this medium has not got it: the device may not work; use another "
+			     "port or card, or a medium with that file (hoist iso --add)",
+			     m->driver, m->file, device);
+	}
+}
+
+void kmsg_read(const struct sysroot *r, struct warnings *w)
 {
 	CLEANUP_CLOSE int fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 	struct missing_list seen = {.len = 0};
@@ -101,11 +119,5 @@ void kmsg_read(struct warnings *w)
 		record[n] = '\0';
 		kmsg_note(&seen, record);
 	}
-	for (size_t i = 0; i < seen.len; i++) {
-		warnings_add(w,
-			     "the driver %s asked for the firmware file '%s' for the device %s, "
-			     "and this medium has not got it: the device may not work; use "
-			     "another port or card, or a medium with that file",
-			     seen.items[i].driver, seen.items[i].file, seen.items[i].device);
-	}
+	kmsg_warn(&seen, r, w);
 }

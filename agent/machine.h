@@ -57,6 +57,7 @@ struct nic {
 struct unclaimed {
 	char slot[16], id[16], class[8], text[TEXT_SIZE];
 	char name[TEXT_SIZE]; /* by pci.ids */
+	const char *advice;   /* static: what a person can do */
 };
 
 struct nic_list {
@@ -64,9 +65,11 @@ struct nic_list {
 	size_t len;
 };
 
+#define WARNING_SIZE 513u /* 512 bytes and NUL */
+
 /* Sentences for the operator, at most 64. */
 struct warnings {
-	char (*texts)[TEXT_SIZE]; /* heap */
+	char (*texts)[WARNING_SIZE]; /* heap */
 	size_t len;
 };
 
@@ -99,6 +102,13 @@ bool pci_name(struct pci_names *names, const struct sysroot *r, const char *id,
 	      char ret[static TEXT_SIZE]);
 void pci_names_done(struct pci_names *names);
 
+#define PCI_TEXT_SIZE 192u
+/* "PCI device 8086:1209, Intel Corporation 8255xER at 0000:00:04.0"; without a name that pci.ids has not got, and with the beginning of one that
+ * is very long.  pci_describe(): false when there is no such device. */
+bool pci_describe(struct pci_names *names, const struct sysroot *r, const char *slot,
+		  char ret[static PCI_TEXT_SIZE]);
+const char *unclaimed_describe(const struct unclaimed *u, char ret[static PCI_TEXT_SIZE]);
+
 /* Text that vendors leave in SMBIOS where they had nothing to say. */
 bool smbios_is_placeholder(const char *text);
 /* A UUID that can tell machines apart; in the form of struct smbios. */
@@ -121,6 +131,8 @@ struct missing_list {
 };
 /* What a record adds to the list, or takes off it: a file that was found after all. */
 void kmsg_note(struct missing_list *l, const char *record);
-/* A warning for each; this machine's own log, none where it may not be read. */
-void kmsg_read(struct warnings *w);
+/* A warning for each. */
+void kmsg_warn(const struct missing_list *l, const struct sysroot *r, struct warnings *w);
+/* The same of this machine's own log; none where it may not be read. */
+void kmsg_read(const struct sysroot *r, struct warnings *w);
 #endif

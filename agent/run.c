@@ -18,6 +18,7 @@
 #include "agent/console.h"
 #include "agent/discover.h"
 #include "agent/end.h"
+#include "agent/introduce.h"
 #include "agent/inventory.h"
 #include "agent/link.h"
 #include "agent/locks.h"
@@ -206,36 +207,7 @@ static int refresh_inventory(void *ctx, struct err *err)
 
 static void introduce(struct agent *a, const struct inventory *i)
 {
-	char amount[CONSOLE_AMOUNT_SIZE];
-
-	console_say(a->console, "hoist-agent %s, machine '%s', id %s", HOIST_VERSION, a->name,
-		    a->machine_id);
-	for (size_t n = 0; n < i->disks.len; n++) {
-		const struct disk *d = &i->disks.disks[n];
-
-		char paths[32] = "";
-
-		if (d->paths.len > 0)
-			(void)snprintf(paths, sizeof(paths), ", %zu paths", d->paths.len);
-		console_say(a->console, "disk %s, %s, %s%s", d->name,
-			    console_amount(d->size, amount), d->id, paths);
-	}
-	if (i->disks.len == 0)
-		console_say(a->console, "there is no disk in this machine");
-	for (size_t n = 0; n < i->nics.len; n++)
-		console_say(a->console, "network card %s, %s", i->nics.nics[n].name,
-			    i->nics.nics[n].mac);
-	for (size_t n = 0; n < i->unclaimed_len; n++) {
-		const struct unclaimed *u = &i->unclaimed[n];
-
-		console_say(
-			a->console,
-			"PCI device %s%s%s at %s: %s, so what hangs on it is not seen; look for "
-			"another port or card, or a medium with its driver",
-			u->id, u->name[0] ? ", " : "", u->name, u->slot, u->text);
-	}
-	for (size_t n = 0; n < i->warnings.len; n++)
-		console_line(a->console, i->warnings.texts[n]);
+	introduce_machine(i, a->name, a->console);
 	if (a->config.image)
 		end_boot_medium(a->config.eject, a->console);
 }

@@ -140,9 +140,11 @@ static void print_warnings(const json_t *inventory)
 	json_array_foreach(json_object_get(inventory, "unclaimed"), i, w)
 	{
 		const char *name = json_string_value(json_object_get(w, "name"));
+		const char *advice = json_string_value(json_object_get(w, "advice"));
 
-		print_property("no driver", "%s %s%s%s", json_text(w, "id"), json_text(w, "text"),
-			       name ? ": " : "", name ? name : "");
+		print_property("no driver", "%s %s%s%s at %s%s%s", json_text(w, "id"),
+			       json_text(w, "text"), name ? ": " : "", name ? name : "",
+			       json_text(w, "slot"), advice ? "; " : "", advice ? advice : "");
 	}
 }
 

@@ -50,18 +50,19 @@ ok "started" vm_start poor lan --kernel "$net/vmlinuz" --initrd "$TAP_TMP/initrd
 machine=$(machine_wait lan 400 '.state == "idle"')
 isnt "$machine" '' "it appears on the server"
 said() { ok "$2" grep -qaE "$1" "$(vm_log poor)"; }
-said 'PCI device 10ec:8139, Realtek [^:]*RTL-?8[^:]* at [0-9a-f:.]+: Ethernet controller without a driver, so what hangs on it is not seen; look for' "the card without a driver is named"
+said 'PCI device 10ec:8139, Realtek [^:]*RTL-?8[^:]* at [0-9a-f:.]+: Ethernet controller without a driver, so what hangs on it is not seen; look for another port or card, or a medium with its driver \(hoist iso --add\)' "the card without a driver is named"
 said 'PCI device 1000:00[0-9a-f]{2}, [^:]*53[cC]8[^:]* at [0-9a-f:.]+: SCSI controller without a driver' "and the controller"
-said "the driver e100 asked for the firmware file 'e100/d102e_ucode.bin' for the device 0000:[0-9a-f:.]+, and this medium has not got it" "and the missing firmware"
+said "the driver e100 asked for the firmware file 'e100/d102e_ucode.bin' for PCI device 8086:1209, Intel Corporation [^:]* at 0000:[0-9a-f:.]+, and this medium has not got it: .* a medium with that file \(hoist iso --add\)" "and the missing firmware"
 said 'the firmware has an iSCSI disk for this machine \(iBFT\), which is not listed: there is no iSCSI initiator here; .*: iqn.2026-11.test.hoist:boot' "and the disk that is elsewhere"
 vm_screen poor >"$TAP_TMP/screen"
 for word in 'PCI device 10ec:8139' 'PCI device 1000:00' 'e100/d102e_ucode.bin'; do
 	ok "the screen says so: $word" grep -q "$word" "$TAP_TMP/screen"
 done
 shown=$(hoist lan machine show "$machine")
-like "$shown" 'no driver: +10ec:8139 Ethernet controller without a driver: Realtek ' "the server has the card"
-like "$shown" 'no driver: +1000:00.. SCSI controller without a driver' "the controller"
-like "$shown" "warning: +the driver e100 asked for the firmware file 'e100/d102e_ucode.bin'" "and the firmware"
+advice='look for another port or card, or a medium with its driver \(hoist iso --add\)'
+like "$shown" "no driver: +10ec:8139 Ethernet controller without a driver: Realtek .* at 0000:[0-9a-f:.]+; $advice" "the server has the card"
+like "$shown" "no driver: +1000:00.. SCSI controller without a driver: .* at 0000:[0-9a-f:.]+; $advice" "the controller"
+like "$shown" "warning: +the driver e100 asked for the firmware file 'e100/d102e_ucode.bin' for PCI device 8086:1209, Intel Corporation " "and the firmware"
 like "$shown" 'warning: +the firmware has an iSCSI disk' "and the iSCSI disk"
 disks() { hoist lan machine show "$machine" --json | jq -c "[(.inventory.disks // .disks)[] | $1]"; }
 is "$(disks .kind)" '["disk","multipath"]' "the one disk that is seen is listed, and the one with two paths"
