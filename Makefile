@@ -367,6 +367,7 @@ SERVER_SRC := \
 	server/fleet/job_order.c \
 	server/fleet/jobs.c \
 	server/fleet/machines.c \
+	server/fleet/register.c \
 	server/fleet/orders.c \
 	server/fleet/pace.c \
 	server/fleet/pairing.c \

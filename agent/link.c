@@ -27,6 +27,7 @@ struct link {
 	unsigned generation;
 	char url[URL_MAX]; /* that `http` is for */
 	unsigned tries;
+	unsigned least_s; /* to be waited before the next registration */
 	struct meter_clock *clock;
 };
 
@@ -140,8 +141,10 @@ static int make_ready(struct link *l, unsigned *ret_wait_ms, struct err *err)
 {
 	struct http_target t;
 	bool registered;
+	unsigned retry_s = 0;
 	int r = 0;
 
+	l->least_s = 0;
 	l->generation = session_get(l->session, &t, &registered);
 	*ret_wait_ms = AWAIT_MS;
 	if (!t.url[0])
@@ -155,7 +158,7 @@ static int make_ready(struct link *l, unsigned *ret_wait_ms, struct err *err)
 		session_renew(l->session, l->http, l->generation);
 		return 0;
 	}
-	r = session_register(l->session, l->http, l->generation, err);
+	r = session_register(l->session, l->http, l->generation, &retry_s, err);
 	if (r == -EAGAIN || r == -ECANCELED || r == -ENOMEM)
 		return r;
 	/* Even what is refused for good here is tried again: tokens can be made, keys be put back. */
@@ -163,6 +166,9 @@ static int make_ready(struct link *l, unsigned *ret_wait_ms, struct err *err)
 	if (r == 0)
 		return make_ready(l, ret_wait_ms, err);
 	*ret_wait_ms = 0;
+	l->least_s = retry_s;
+	if (retry_s > 0)
+		l->tries = 0; /* it says when, as after a restart in a job: not much later then */
 	return -EAGAIN;
 }
 
@@ -201,7 +207,7 @@ static int try_once(struct link *l, const struct http_request *q, struct http_an
 	if (r == -EAGAIN && wait_ms > 0)
 		return pause_ms(l, wait_ms) ? 1 : interrupted(err);
 	if (r == -EAGAIN) {
-		r = back_off(l, 0, METER_NETWORK, err);
+		r = back_off(l, l->least_s, METER_NETWORK, err);
 		return r < 0 ? r : 1;
 	}
 	if (r < 0)

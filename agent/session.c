@@ -325,7 +325,8 @@ static void end_registering(struct session *s, const struct wire_registered *giv
 		save_secret(s, secret);
 }
 
-int session_register(struct session *s, struct http *h, unsigned generation, struct err *err)
+int session_register(struct session *s, struct http *h, unsigned generation, unsigned *ret_retry_s,
+		     struct err *err)
 {
 	CLEANUP_JSON json_t *body = NULL, *answer = NULL;
 	struct http_call call = {"POST", "/v1/agent/register", NULL, 0};
@@ -349,6 +350,7 @@ int session_register(struct session *s, struct http *h, unsigned generation, str
 	end_registering(s, &given);
 	if (r == -EREMOTEIO && strcmp(a.error.code, "forbidden") == 0 && s->setup.is_unknown)
 		s->setup.is_unknown(s->setup.ctx);
+	*ret_retry_s = a.retry_after_s;
 	return r;
 }
 

@@ -53,7 +53,7 @@ unsigned session_poll_s(struct session *s);
 unsigned session_get(struct session *s, struct http_target *ret, bool *ret_registered);
 /* Register by this connection.  `generation` is what the caller saw: if that has changed meanwhile, or another one is at it (-EAGAIN), nothing is
  * done.  Errors are http_json's; -EREMOTEIO: refused. */
-int session_register(struct session *s, struct http *h, unsigned generation,
+int session_register(struct session *s, struct http *h, unsigned generation, unsigned *ret_retry_s,
 		     struct err *err) MUST_CHECK;
 /* Take another secret for the session, if it is time, by this connection, which has that of `generation`.  Nothing is lost when it fails: it
  * is tried again later. */

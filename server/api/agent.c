@@ -59,13 +59,16 @@ void api_register(struct call *c)
 	struct server *s = call_server(c);
 	struct registration reg = {.address = c->peer};
 	char secret[SECRET_TEXT_SIZE];
+	unsigned retry_s = 0;
 	struct err err;
 	int r = read_registration(c->json, &reg, &err);
 
 	if (r == 0)
-		r = fleet_register(s->fleet, &reg, secret, &err);
+		r = fleet_register(s->fleet, &reg, secret, &retry_s, &err);
 	if (r < 0) {
 		call_fail_err(c, &err);
+		if (retry_s > 0)
+			c->retry_after_s = retry_s;
 		return;
 	}
 	call_answer(c, 200,

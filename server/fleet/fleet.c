@@ -113,11 +113,23 @@ static bool tick_wait(struct fleet *f)
 	return !f->stopping;
 }
 
+/* A server that was stopped for a while has heard nobody meanwhile. */
+static void note_tick(struct fleet *f)
+{
+	uint64_t now = fleet_now_ms();
+	LOCK_FLEET(f);
+
+	if (now - f->tick_ms > DEAF_MS)
+		f->hears_ms = now;
+	f->tick_ms = now;
+}
+
 static void *ticker_run(void *arg)
 {
 	struct fleet *f = arg;
 
 	while (tick_wait(f)) {
+		note_tick(f);
 		char why[MESSAGE_SIZE];
 		struct job *j;
 
@@ -148,6 +160,7 @@ static struct fleet *fleet_new(const struct fleet_config *config)
 	if (!f)
 		return NULL;
 	f->config = *config;
+	f->hears_ms = f->tick_ms = fleet_now_ms();
 	f->config.pairing.poll_s = config->poll_s;
 	f->config.pairing.event = pairing_event;
 	f->config.pairing.ctx = f;

@@ -57,9 +57,11 @@ struct registration {
 	const json_t *inventory; /* an object */
 };
 #define SECRET_TEXT_SIZE 65
-/* -> the new session's secret.  API_FORBIDDEN */
+/* -> the new session's secret.  API_FORBIDDEN; API_CONFLICT: by a token, while the machine of that id speaks, and *ret_retry_s when it
+ * may be otherwise at the earliest. */
 int fleet_register(struct fleet *f, const struct registration *reg,
-		   char ret_secret[static SECRET_TEXT_SIZE], struct err *err) MUST_CHECK;
+		   char ret_secret[static SECRET_TEXT_SIZE], unsigned *ret_retry_s,
+		   struct err *err) MUST_CHECK;
 /* What a request has shown. */
 struct session_proof {
 	char machine[MACHINE_ID_SIZE];

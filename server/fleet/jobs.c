@@ -516,6 +516,30 @@ static int check_sealed(const struct job *j, struct err *err)
 	return 0;
 }
 
+/* What was finished has to be what this agent has read: else another one was in its place meanwhile (register.c), and has left what is its own.
+ * Such disks are open again; the agent gets its order once more, reads them and finishes them. */
+static int check_own(struct fleet *f, struct job *j, const json_t *report, struct err *err)
+{
+	for (size_t n = 0; n < j->disks_len; n++) {
+		int r;
+
+		if (report_names_root(&j->disks[n], report))
+			continue;
+		j->disks[n].sealed = false;
+		r = state_save_job_disk(f->config.state, j->row.id, (uint32_t)n, &j->disks[n], err);
+		if (r < 0)
+			return r;
+		fleet_event(f, "capture_reopened", j->row.machine, j->row.id,
+			    "disk %zu (%s) was finished with another root than its agent says", n,
+			    j->disks[n].disk);
+		return err_set(err, API_INCOMPLETE,
+			       "Disk %zu (%s) was finished with another root than the report has: "
+			       "it is to be finished again.",
+			       n, j->disks[n].disk);
+	}
+	return 0;
+}
+
 /* Done was said before?  The lock is held. */
 static int check_repeated(struct fleet *f, const char *machine, const char *id, bool failed,
 			  struct err *err)
@@ -615,6 +639,8 @@ int fleet_job_done(struct fleet *f, const char *machine, const char *id, const j
 	is_capture = j && j->row.kind == JOB_CAPTURE;
 	if (is_capture) {
 		r = check_sealed(j, err);
+		if (r == 0 && !j->row.manifest)
+			r = check_own(f, j, report, err);
 		if (r == 0) /* a manifest that is settled keeps its report */
 			r = j->row.manifest ? 0 : set_report(j, report, err);
 	} else if (j) {

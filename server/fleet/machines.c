@@ -1,4 +1,4 @@
-/* Machines: registering, who was heard when, the poll.  Their secrets are in secrets.c. */
+/* Machines: who was heard when, what operators see of them, the poll.  They register in register.c; their secrets are in secrets.c. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -101,6 +101,15 @@ static void append(struct fleet *f, struct machine *m)
 	*p = m;
 }
 
+struct machine *machine_add(struct fleet *f)
+{
+	struct machine *m = machine_new();
+
+	if (m)
+		append(f, m);
+	return m;
+}
+
 static int load_one(void *arg, const struct machine_row *row)
 {
 	struct fleet *f = arg;
@@ -126,119 +135,6 @@ int machines_load(struct fleet *f, struct err *err)
 
 	if (r == -ENOMEM)
 		return err_set(err, r, "read the machines: out of memory");
-	return r;
-}
-
-/* ---- registering */
-
-/* May it come in?  By its former secret, a pairing that the operator confirmed, or a token. */
-static int admit(struct fleet *f, const struct machine *m, const struct registration *reg,
-		 struct err *err)
-{
-	struct id hash;
-	struct err why;
-	int r;
-
-	if (reg->secret && m && machine_knows_secret(m, reg->secret))
-		return 0;
-	if (reg->pairing) {
-		if (pairing_admits(f->pairings, reg->pairing, reg->machine))
-			return 0;
-		return err_set(err, API_FORBIDDEN,
-			       "This pairing is unknown, has expired or was not confirmed.");
-	}
-	if (!reg->token) {
-		return err_set(err, API_FORBIDDEN,
-			       "An enrolment token that is valid, or the secret of this machine's "
-			       "last session, is needed.");
-	}
-	hash = secret_hash(reg->token);
-	r = state_use_token(f->config.state, &hash, reg->machine, !m || !m->job, fleet_now(), &why);
-	if (r == -EACCES) {
-		log_event(LOG_WARN, "register_refused", "machine=%s peer=%s reason=\"%s\"",
-			  reg->machine, reg->address, why.msg);
-		return err_set(err, API_FORBIDDEN,
-			       "The enrolment token is unknown, expired, revoked or used up.");
-	}
-	if (r < 0)
-		*err = why;
-	return r;
-}
-
-static int write_machine(struct fleet *f, struct machine_row *row, const json_t *inventory,
-			 struct err *err)
-{
-	int r;
-
-	row->inventory = json_dumps(inventory, JSON_COMPACT);
-	if (!row->inventory)
-		return err_set(err, -ENOMEM, "The server is out of memory; ask again.");
-	r = state_put_machine(f->config.state, row, err);
-	free(row->inventory);
-	row->inventory = NULL;
-	return r;
-}
-
-static int register_locked(struct fleet *f, const struct registration *reg, const char *secret,
-			   struct err *err)
-{
-	struct machine *m = machine_find(f, reg->machine);
-	struct machine_row row = {.first_seen = fleet_now()};
-	int r = admit(f, m, reg, err);
-
-	if (r < 0)
-		return r;
-	if (m)
-		row.first_seen = m->row.first_seen;
-	row.last_seen = fleet_now();
-	row.secret_hash = secret_hash(secret);
-	if (m && reg->secret && machine_knows_secret(m, reg->secret))
-		row.former_hash = secret_hash(reg->secret);
-	(void)snprintf(row.id, sizeof(row.id), "%s", reg->machine);
-	(void)snprintf(row.name, sizeof(row.name), "%s", reg->name);
-	(void)snprintf(row.agent_version, sizeof(row.agent_version), "%s", reg->agent_version);
-	(void)snprintf(row.address, sizeof(row.address), "%s", reg->address);
-	r = write_machine(f, &row, reg->inventory, err);
-	if (r < 0)
-		return r;
-	if (!m) {
-		m = machine_new();
-		if (!m)
-			return err_set(err, -ENOMEM, "The server is out of memory; ask again.");
-		append(f, m);
-	}
-	secrets_replaced(m, &row.former_hash);
-	m->row = row;
-	m->former_until_ms = 0;
-	json_decref(m->inventory);
-	m->inventory = json_incref((json_t *)reg->inventory);
-	m->session = ++f->sessions;
-	m->told_cancel[0] = '\0';
-	machine_heard(f, m);
-	(void)pthread_cond_broadcast(&m->cond); /* a poll of the session before */
-	return 0;
-}
-
-int fleet_register(struct fleet *f, const struct registration *reg,
-		   char ret_secret[static SECRET_TEXT_SIZE], struct err *err)
-{
-	char secret[SECRET_TEXT_SIZE];
-	int r = secret_make(secret, err);
-
-	if (r < 0)
-		return r;
-	(void)pthread_mutex_lock(&f->lock);
-	r = register_locked(f, reg, secret, err);
-	(void)pthread_mutex_unlock(&f->lock);
-	if (r == 0) {
-		memcpy(ret_secret, secret, sizeof(secret));
-		if (reg->pairing)
-			pairing_registered(f->pairings, reg->pairing);
-		fleet_event(f, "machine_registered", reg->machine, "", "%s at %s", reg->name,
-			    reg->address);
-		order_what_is_owed(f, reg->machine, reg->name);
-	}
-	explicit_bzero(secret, sizeof(secret));
 	return r;
 }
 

@@ -11,6 +11,8 @@
 #define JOBS_LISTED    200u
 #define TICK_MS	       1000u
 #define TOUCH_EVERY_MS 60000u
+#define DEAF_MS	       5000u /* a server that did not tick for so long did not hear either */
+#define POLL_LATE_S    5u
 #define STALE_KEPT     4u
 
 struct machine {
@@ -20,12 +22,18 @@ struct machine {
 	uint64_t former_until_ms; /* secrets.c: 0 for registering only, UINT64_MAX not yet known */
 	struct id stale[STALE_KEPT]; /* secrets before, to be recognised */
 	size_t stale_len;	     /* counts on */
+	size_t stale_own;	     /* those from here on are of the session that is under way */
 	uint64_t stale_ms, moved_ms; /* when that was last told */
 	struct job *job;	     /* the present one, or NULL */
 	pthread_cond_t cond;	     /* job or its cancelling: for the agent's poll */
 	uint64_t heard_ms;	     /* monotonic; 0: not since the server's start */
-	uint64_t touched_ms;	     /* when last_seen was last made durable */
-	uint64_t session; /* changes with each registration: what is of a former one ends */
+	uint64_t spoke_ms;	     /* the same, of its secret's last use: register.c */
+	uint64_t registered_ms;	     /* and of its last registration */
+	bool is_unused;		     /* its secret, since then */
+	uint64_t claimed_ms;	     /* when a token was last shown that would have its place */
+	uint64_t contest_told_ms;
+	uint64_t touched_ms; /* when last_seen was last made durable */
+	uint64_t session;    /* changes with each registration: what is of a former one ends */
 	char told_cancel[JOB_ID_SIZE]; /* ended job that the agent was told to leave */
 	bool removed;		       /* no longer in the list; freed by the last waiter */
 	unsigned waiters;
@@ -62,6 +70,8 @@ struct fleet {
 		lock; /* all below, and all of machines and jobs but what is fixed when they are made */
 	bool stopping;
 	uint64_t sessions; /* counts registrations */
+	uint64_t hears_ms; /* since when without a break */
+	uint64_t tick_ms;  /* the watchdog's last round */
 	struct machine *machines;
 	struct job *jobs;    /* waiting and running; newest first */
 	pthread_cond_t work; /* a verify or gc job, or stopping */
@@ -97,6 +107,8 @@ struct machine *machine_find(struct fleet *f, const char *id);
 int machine_resolve(struct fleet *f, const char *name, struct machine **ret,
 		    struct err *err) MUST_CHECK;
 void machine_heard(struct fleet *f, struct machine *m);
+/* Another one at the end of the list; NULL: out of memory. */
+struct machine *machine_add(struct fleet *f);
 bool machine_is_away(const struct fleet *f, const struct machine *m);
 int machines_load(struct fleet *f, struct err *err) MUST_CHECK;
 void machines_free(struct fleet *f);
@@ -110,6 +122,10 @@ int secret_make(char ret[static SECRET_TEXT_SIZE], struct err *err) MUST_CHECK;
 void secrets_replaced(struct machine *m, const struct id *kept);
 /* By the secret of the last session, or of the one before if its agent never used the new one: the answer with that was lost. */
 bool machine_knows_secret(const struct machine *m, const char *secret);
+/* By one that this very session had before: somebody with a copy has renewed it. */
+bool machine_had_secret(const struct machine *m, const char *secret);
+/* By that of the session which its present job was ordered for, and whose place a token's holder has taken. */
+bool machine_is_displaced(const struct machine *m, const char *secret);
 
 /* ---- jobs.c; the lock is held */
 struct job *job_new(void);
@@ -152,6 +168,8 @@ char *report_complete(const struct job_row *row, int64_t now, json_t *roots);
  * Hashes their indexes in the store: without the lock.  -ENOENT, -EBADMSG: of a capture's one is damaged. */
 int report_roots(struct fleet *f, const struct job_row *row, const struct job_disk_row *disks,
 		 size_t len, const json_t *said, json_t **ret, struct err *err) MUST_CHECK;
+/* Does the report of a capture name this disk's root, or none? */
+bool report_names_root(const struct job_disk_row *d, const json_t *said);
 /* API_VERIFY_FAILED: the report of a restore names another root than that of its image. */
 int report_check_targets(const struct job_disk_row *disks, size_t len, const json_t *said,
 			 struct err *err) MUST_CHECK;

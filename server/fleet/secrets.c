@@ -41,12 +41,39 @@ static bool is_over(const struct machine *m)
 	return m->former_until_ms != 0 && m->former_until_ms <= fleet_now_ms();
 }
 
+/* As long as the job is there: it is told of it when it asks for that again. */
+static bool is_displaced(const struct machine *m, const struct id *hash)
+{
+	return m->job && strcmp(m->row.displaced_job, m->job->row.id) == 0 &&
+	       (is_secret(&m->row.displaced_hash, hash) ||
+		is_secret(&m->row.displaced_former, hash));
+}
+
 bool machine_knows_secret(const struct machine *m, const char *secret)
 {
 	struct id hash = secret_hash(secret);
 
 	return is_secret(&m->row.secret_hash, &hash) ||
 	       (!is_over(m) && is_secret(&m->row.former_hash, &hash));
+}
+
+bool machine_had_secret(const struct machine *m, const char *secret)
+{
+	size_t i = m->stale_len > STALE_KEPT ? m->stale_len - STALE_KEPT : 0;
+	struct id hash = secret_hash(secret);
+
+	for (i = i > m->stale_own ? i : m->stale_own; i < m->stale_len; i++) {
+		if (is_secret(&m->stale[i % STALE_KEPT], &hash))
+			return true;
+	}
+	return is_over(m) && is_secret(&m->row.former_hash, &hash);
+}
+
+bool machine_is_displaced(const struct machine *m, const char *secret)
+{
+	struct id hash = secret_hash(secret);
+
+	return is_displaced(m, &hash);
 }
 
 /* ---- requests */
@@ -94,6 +121,8 @@ static bool is_stale(const struct machine *m, const struct id *hash)
 {
 	if (is_over(m) && is_secret(&m->row.former_hash, hash))
 		return true;
+	if (is_displaced(m, hash))
+		return false;
 	for (size_t i = 0; i < STALE_KEPT; i++) {
 		if (is_secret(&m->stale[i], hash))
 			return true;
@@ -113,6 +142,12 @@ static void note_stale(struct fleet *f, const struct id *hash, const char *addre
 			    "%s: a secret that was replaced long ago is used from %s", m->row.name,
 			    address);
 	}
+}
+
+static void machine_spoke(struct machine *m)
+{
+	m->spoke_ms = fleet_now_ms();
+	m->is_unused = false;
 }
 
 int fleet_authorize(struct fleet *f, const char *secret, const char *address,
@@ -140,6 +175,7 @@ int fleet_authorize(struct fleet *f, const char *secret, const char *address,
 	if (!by_former)
 		settle(f, found);
 	machine_heard(f, found);
+	machine_spoke(found);
 	memcpy(ret->machine, found->row.id, MACHINE_ID_SIZE);
 	ret->shown = hash;
 	ret->session = found->session;
@@ -149,12 +185,14 @@ int fleet_authorize(struct fleet *f, const char *secret, const char *address,
 /* Not whether the secret was renewed meanwhile: that is to end no request that was begun with it. */
 int fleet_authorize_again(struct fleet *f, const struct session_proof *proof, struct err *err)
 {
-	const struct machine *m;
+	struct machine *m;
 	LOCK_FLEET(f);
 
 	m = machine_find(f, proof->machine);
-	if (m && m->session == proof->session)
+	if (m && m->session == proof->session) {
+		machine_spoke(m);
 		return 0;
+	}
 	return err_set(err, API_UNAUTHORIZED,
 		       "This session is not known any more: register again.");
 }

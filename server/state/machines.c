@@ -20,14 +20,19 @@ int state_put_machine(struct state *s, const struct machine_row *m, struct err *
 
 	return sql_run(s, err,
 		       "INSERT INTO machines(id, name, agent_version, address, first_seen,"
-		       " last_seen, secret_hash, inventory, former_hash) VALUES(?,?,?,?,?,?,?,?,?)"
+		       " last_seen, secret_hash, inventory, former_hash, displaced_hash,"
+		       " displaced_former, displaced_job) VALUES(?,?,?,?,?,?,?,?,?,?,?,?)"
 		       " ON CONFLICT(id) DO UPDATE SET name=excluded.name,"
 		       " agent_version=excluded.agent_version, address=excluded.address,"
 		       " last_seen=excluded.last_seen, secret_hash=excluded.secret_hash,"
-		       " inventory=excluded.inventory, former_hash=excluded.former_hash",
-		       "ttttiibtb", m->id, m->name, m->agent_version, m->address, m->first_seen,
+		       " inventory=excluded.inventory, former_hash=excluded.former_hash,"
+		       " displaced_hash=excluded.displaced_hash,"
+		       " displaced_former=excluded.displaced_former,"
+		       " displaced_job=excluded.displaced_job",
+		       "ttttiibtbbbt", m->id, m->name, m->agent_version, m->address, m->first_seen,
 		       m->last_seen, or_null(&m->secret_hash), m->inventory,
-		       or_null(&m->former_hash));
+		       or_null(&m->former_hash), or_null(&m->displaced_hash),
+		       or_null(&m->displaced_former), m->displaced_job);
 }
 
 int state_put_secrets(struct state *s, const char *id, const struct id *secret,
@@ -70,7 +75,8 @@ int state_each_machine(struct state *s, state_machine_fn fn, void *arg, struct e
 	int r = sql_prepare(
 		s, &st, err,
 		"SELECT id, name, agent_version, address, first_seen, last_seen,"
-		" secret_hash, inventory, former_hash FROM machines ORDER BY first_seen, id",
+		" secret_hash, inventory, former_hash, displaced_hash, displaced_former,"
+		" displaced_job FROM machines ORDER BY first_seen, id",
 		"");
 
 	if (r < 0)
@@ -86,6 +92,9 @@ int state_each_machine(struct state *s, state_machine_fn fn, void *arg, struct e
 		m.last_seen = sqlite3_column_int64(st, 5);
 		m.secret_hash = column_id(st, 6);
 		m.former_hash = column_id(st, 8);
+		m.displaced_hash = column_id(st, 9);
+		m.displaced_former = column_id(st, 10);
+		column_text(st, 11, m.displaced_job, sizeof(m.displaced_job));
 		if (!column_heap(st, 7, &m.inventory))
 			return err_set(err, -ENOMEM, "read the machines: out of memory");
 		r = fn(arg, &m);

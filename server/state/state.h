@@ -48,7 +48,10 @@ struct machine_row {
 	int64_t first_seen, last_seen;
 	struct id secret_hash; /* zero: none */
 	struct id former_hash; /* the one before, until its successor was used; zero: none */
-	char *inventory;       /* heap, JSON */
+	/* secrets of the session that `displaced_job` was ordered for and a token's holder has taken the place of; zero, "": none */
+	struct id displaced_hash, displaced_former;
+	char displaced_job[JOB_ID_SIZE];
+	char *inventory; /* heap, JSON */
 };
 void machine_row_done(struct machine_row *m);
 
@@ -79,8 +82,11 @@ struct token_row {
 int state_add_token(struct state *s, const struct token_row *t, const struct id *hash,
 		    struct err *err) MUST_CHECK;
 /* Enrol `machine` with the token of that hash.  A machine that was enrolled with it before takes no use of it; another takes one, if
- * `may_enrol`, and is owed its job.  -EACCES when the token is not there, revoked, expired, used up, or of no use to this machine. */
-int state_use_token(struct state *s, const struct id *hash, const char *machine, bool may_enrol,
+ * it may enrol, and is owed its job.  Without TOKEN_MAY_TAKE it is only looked at whether all that could be.
+ * -EACCES when the token is not there, revoked, expired, used up, or of no use to this machine. */
+#define TOKEN_MAY_ENROL 1u
+#define TOKEN_MAY_TAKE	2u
+int state_use_token(struct state *s, const struct id *hash, const char *machine, unsigned may,
 		    int64_t now, struct err *err) MUST_CHECK;
 /* The job that a token owes the machine, until state_job_given; "": none. */
 int state_owed_job(struct state *s, const char *machine, char ret[static TOKEN_JOB_SIZE],

@@ -21,7 +21,7 @@ static int no_use(struct err *err, const char *why)
 }
 
 /* Within a transaction. */
-static int use_token(struct state *s, const struct id *hash, const char *machine, bool may_enrol,
+static int use_token(struct state *s, const struct id *hash, const char *machine, unsigned may,
 		     int64_t now, struct err *err)
 {
 	CLEANUP_STMT sqlite3_stmt *st = NULL;
@@ -47,8 +47,10 @@ static int use_token(struct state *s, const struct id *hash, const char *machine
 		return 0;
 	if (sqlite3_column_int64(st, 1) == 0)
 		return no_use(err, "is used up");
-	if (!may_enrol)
+	if (!(may & TOKEN_MAY_ENROL))
 		return no_use(err, "is not the one of this machine, which is at work");
+	if (!(may & TOKEN_MAY_TAKE))
+		return 0;
 	r = sql_run(s, err, "UPDATE tokens SET uses_left=uses_left-1 WHERE id=?", "t", id);
 	if (r == 0) {
 		r = sql_run(s, err,
@@ -59,7 +61,7 @@ static int use_token(struct state *s, const struct id *hash, const char *machine
 	return r;
 }
 
-int state_use_token(struct state *s, const struct id *hash, const char *machine, bool may_enrol,
+int state_use_token(struct state *s, const struct id *hash, const char *machine, unsigned may,
 		    int64_t now, struct err *err)
 {
 	LOCK_STATE(s);
@@ -67,7 +69,7 @@ int state_use_token(struct state *s, const struct id *hash, const char *machine,
 
 	if (r < 0)
 		return r;
-	return sql_end(s, use_token(s, hash, machine, may_enrol, now, err), err);
+	return sql_end(s, use_token(s, hash, machine, may, now, err), err);
 }
 
 int state_owed_job(struct state *s, const char *machine, char ret[static TOKEN_JOB_SIZE],

@@ -79,7 +79,7 @@ hold "$SECRET" POST /v1/agent/jobs/0123456789abcdef/progress '{"phase":"check"}'
 let_go
 is "$STATUS" 404 "a body that takes its time"
 hold "$SECRET" POST /v1/agent/jobs/0123456789abcdef/progress '{"phase":"check"}'
-make_machine slow
+register "$SECRET"
 let_go
 is "$STATUS" 401 "is not taken from a session that has ended meanwhile"
 MACHINE=$machine

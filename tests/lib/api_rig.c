@@ -113,11 +113,12 @@ static void enrol(struct state *state, struct fleet *fleet, const char *machine)
 	struct token_row t = {.uses = 9, .uses_left = 9};
 	struct id hash = id_of(machine, strlen(machine));
 	char secret[SECRET_TEXT_SIZE];
+	unsigned retry_s = 0;
 	struct err err;
 
 	(void)snprintf(t.id, sizeof(t.id), "%s", machine + 26);
 	must(state_add_token(state, &t, &hash, &err), &err);
-	must(fleet_register(fleet, &reg, secret, &err), &err);
+	must(fleet_register(fleet, &reg, secret, &retry_s, &err), &err);
 }
 
 static void order(struct fleet *fleet, const char *kind, const char *machine,

@@ -10,6 +10,8 @@
 #include "tests/lib/sample.h"
 #include "tests/unit/tap.h"
 
+#define MAY_ALL (TOKEN_MAY_ENROL | TOKEN_MAY_TAKE)
+
 static char dir[] = "/var/tmp/hoist-test-state-XXXXXX";
 static char path[64];
 static struct err err;
@@ -56,11 +58,11 @@ static void test_open(void)
 	state_close(s);
 	ok(state_open(path, &s, &is_new, &err) == 0 && !is_new, "and an old one");
 	state_close(s);
-	run_sql("PRAGMA user_version = 7");
+	run_sql("PRAGMA user_version = 8");
 	ok(state_open(path, &none, &is_new, &err) == -EPROTO && !none &&
-		   strstr(err.msg, "version 7") && strstr(err.msg, "newer"),
+		   strstr(err.msg, "version 8") && strstr(err.msg, "newer"),
 	   "a later version is refused, with a sentence");
-	run_sql("PRAGMA user_version = 6; PRAGMA application_id = 7");
+	run_sql("PRAGMA user_version = 7; PRAGMA application_id = 7");
 	ok(state_open(path, &none, &is_new, &err) == -EPROTO && strstr(err.msg, "another program"),
 	   "another program's is refused");
 	run_sql("PRAGMA application_id = 1215261043");
@@ -77,6 +79,9 @@ static void test_migration(void)
 
 	run_sql("DROP TABLE audit; DROP TABLE credentials; DROP TABLE operators;"
 		"ALTER TABLE machines DROP COLUMN former_hash; ALTER TABLE tokens DROP COLUMN job;"
+		"ALTER TABLE machines DROP COLUMN displaced_hash;"
+		"ALTER TABLE machines DROP COLUMN displaced_former;"
+		"ALTER TABLE machines DROP COLUMN displaced_job;"
 		"ALTER TABLE token_machines DROP COLUMN owed;"
 		"ALTER TABLE jobs DROP COLUMN all_blocks; ALTER TABLE jobs DROP COLUMN skipped;"
 		"ALTER TABLE jobs DROP COLUMN unreadable; ALTER TABLE jobs DROP COLUMN rescue_seconds;"
@@ -112,6 +117,9 @@ static int last_machine(void *arg, const struct machine_row *m)
 	ret->last_seen = m->last_seen;
 	ret->secret_hash = m->secret_hash;
 	ret->former_hash = m->former_hash;
+	ret->displaced_hash = m->displaced_hash;
+	ret->displaced_former = m->displaced_former;
+	memcpy(ret->displaced_job, m->displaced_job, sizeof(m->displaced_job));
 	return strcmp(m->inventory, "{\"a\":1}") == 0 ? 0 : -EILSEQ;
 }
 
@@ -179,31 +187,36 @@ static void test_tokens(void)
 	ok(state_add_token(s, &t, &hash, &err) == 0, "a token");
 	memcpy(t.id, "t2", 3);
 	ok(state_add_token(s, &t, &hash, &err) == -EEXIST, "the same one twice");
-	ok(state_use_token(s, &other, "m1", true, 11, &err) == -EACCES, "an unknown one");
-	ok(state_use_token(s, &hash, "m1", false, 11, &err) == -EACCES,
+	ok(state_use_token(s, &other, "m1", MAY_ALL, 11, &err) == -EACCES, "an unknown one");
+	ok(state_use_token(s, &hash, "m1", TOKEN_MAY_TAKE, 11, &err) == -EACCES,
 	   "one that may not enrol takes no use");
-	ok(state_use_token(s, &hash, "m1", true, 11, &err) == 0 &&
+	ok(state_use_token(s, &hash, "m1", TOKEN_MAY_ENROL, 11, &err) == 0 &&
+		   state_owed_job(s, "m1", job, &err) == 0 && job[0] == '\0' &&
+		   state_use_token(s, &hash, "m1", TOKEN_MAY_TAKE, 11, &err) == -EACCES,
+	   "nor does one that is only looked at");
+	ok(state_use_token(s, &hash, "m1", MAY_ALL, 11, &err) == 0 &&
 		   state_owed_job(s, "m1", job, &err) == 0 && strcmp(job, "capture") == 0 &&
 		   state_job_given(s, "m1", &err) == 0,
 	   "the first machine, and its job");
-	ok(state_use_token(s, &hash, "m1", false, 11, &err) == 0 &&
+	ok(state_use_token(s, &hash, "m1", TOKEN_MAY_TAKE, 11, &err) == 0 &&
 		   state_owed_job(s, "m1", job, &err) == 0 && job[0] == '\0',
 	   "comes back, uncounted, to no other job");
-	ok(state_use_token(s, &hash, "m2", true, 11, &err) == 0, "the second");
+	ok(state_use_token(s, &hash, "m2", MAY_ALL, 11, &err) == 0, "the second");
 	s = reopen(s);
-	ok(state_use_token(s, &hash, "m3", true, 11, &err) == -EACCES, "the third: used up");
-	ok(state_use_token(s, &hash, "m2", true, 11, &err) == 0, "the second comes back");
+	ok(state_use_token(s, &hash, "m3", MAY_ALL, 11, &err) == -EACCES, "the third: used up");
+	ok(state_use_token(s, &hash, "m2", MAY_ALL, 11, &err) == 0, "the second comes back");
 	ok(state_each_token(s, count_token, seen, &err) == 0 && seen[0] == 1 && seen[1] == 0,
 	   "no use is left");
 	ok(state_revoke_token(s, "t1", &err) == 0 && state_revoke_token(s, "tx", &err) == -ENOENT,
 	   "revoked");
-	ok(state_use_token(s, &hash, "m1", true, 11, &err) == -EACCES && strstr(err.msg, "revoked"),
+	ok(state_use_token(s, &hash, "m1", MAY_ALL, 11, &err) == -EACCES &&
+		   strstr(err.msg, "revoked"),
 	   "it brings nobody back");
 	t.expires = 100;
 	ok(state_add_token(s, &t, &other, &err) == 0 &&
-		   state_use_token(s, &other, "m1", true, 99, &err) == 0,
+		   state_use_token(s, &other, "m1", MAY_ALL, 99, &err) == 0,
 	   "one that expires, before");
-	ok(state_use_token(s, &other, "m1", true, 100, &err) == -EACCES &&
+	ok(state_use_token(s, &other, "m1", MAY_ALL, 100, &err) == -EACCES &&
 		   strstr(err.msg, "expired"),
 	   "and then");
 	state_close(s);
