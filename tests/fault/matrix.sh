@@ -19,22 +19,27 @@ export ASAN_OPTIONS=verify_asan_link_order=0
 seed=${SEED:-$((RANDOM * 32768 + RANDOM))}
 RANDOM=$((seed % 32768))
 note "SEED=$seed N=${N:-some}"
-RATE=5000000
+RATE=40000000
+SIZE=148M
+WIRE_PIECE=65536
 YEARS=$((11 * 365 * 86400))
 cd "$TAP_TMP" || exit
 
 # ---- the disk: ext4 and NTFS with files, deleted ones too
 make_source()
 {
-	mkdir files && for i in $(seq 40); do head -c $((RANDOM * 12 + 4096)) /dev/urandom >"files/f$i"; done
-	truncate -s 48M src.img
-	printf 'label: dos\nstart=2048,size=49152,type=83\nstart=51200,size=40960,type=7\n' | sfdisk -q src.img || return
-	truncate -s 24M ext.img && mke2fs -q -F -t ext4 -d files ext.img && debugfs -w -R 'rm f3' ext.img || return
-	truncate -s 20M nt.img && mkntfs -q -F -Q nt.img || return
-	for i in $(seq 20); do ntfscp -q nt.img "files/f$i" "f$i" || return; done
-	dd if=ext.img of=src.img bs=1M seek=1 conv=notrunc,sparse status=none && dd if=nt.img of=src.img bs=1M seek=25 conv=notrunc,sparse status=none || return
-	fill src.img 28000000 300000 # free by the map, and not zeros
+	mkdir files nt && for i in $(seq 100); do head -c $((i * 15000 + RANDOM)) /dev/urandom >"files/f$i"; done
+	for i in $(seq 20); do head -c $((1500000 + RANDOM)) /dev/urandom >"nt/f$i"; done
+	truncate -s $SIZE src.img
+	printf 'label: dos\nstart=2048,size=196608,type=83\nstart=198656,size=98304,type=7\n' | sfdisk -q src.img || return
+	truncate -s 96M ext.img && mke2fs -q -F -t ext4 -d files ext.img && debugfs -w -R 'rm f3' ext.img || return
+	truncate -s 48M nt.img && mkntfs -q -F -Q nt.img || return
+	for i in $(seq 20); do ntfscp -q nt.img "nt/f$i" "f$i" || return; done
+	dd if=ext.img of=src.img bs=1M seek=1 conv=notrunc,sparse status=none && dd if=nt.img of=src.img bs=1M seek=97 conv=notrunc,sparse status=none || return
+	rm -r files nt ext.img nt.img
+	fill src.img 150000000 300000
 	"$AGENT" map --json --extents src.img >map.json && "$TOP/tests/lib/extents-keep" map.json 0 src.img want.img || return
+	! cmp -s --ignore-initial=150000000 --bytes=300000 src.img want.img || return # free by the map, and not zeros
 	# of these one cannot be read, or written: all that is not zeros behind the partition table
 	perl -e 'for (my $i = 0; read STDIN, my $d, 4096; $i++) { print "$i\n" if $i >= 256 && $d =~ /[^\0]/ }' <want.img >blocks
 }
@@ -61,7 +66,7 @@ agent_up() # the machine under test, with $preload_agent
 preload_server='' preload_agent=''
 restore_to() # FILE: of the latest version, with nothing in the way
 {
-	rm -f "$1" && truncate -s 48M "$1"
+	rm -f "$1" && truncate -s $SIZE "$1"
 	rm -rf check.state
 	start_agent check --disk "$1,name=t"
 	wait_for 60 machine_is_idle check &&
@@ -90,9 +95,34 @@ server_kill() { stop_server KILL; up; }
 server_stop() { kill -STOP "$SERVER_PID"; sleep $((1 + RANDOM % 6)); kill -CONT "$SERVER_PID"; }
 server_restart() { stop_server KILL; stop_agent t KILL; lose_state; up; agent_up; }
 net_cut() { wire_say cut; until_stalled; wire_say heal; }
-net_loss() { wire_say bad 200 5; }
-# To the very end, so that every kind of request that is still to come is met: before it, within it, and within its answer.
-net_reset() { wire_say turns $((3 + RANDOM % 3)); job_wait 200; wire_say turns 0; [ "$(wire_count 4)" -ge 1 ] || wrong="not one reset"; said="$(wire_count 4) resets in $(wire_count 5) turns"; }
+# Late and losing it is a slow wire: so for some of it, and to the very end.
+net_loss()
+{
+	local here
+	here=$((point + 5))
+	wire_say bad 200 5
+	soon $((${whole[$kind]} * here / 100))
+	wire_say bad 0 0
+	soon $((${whole[$kind]} * 97 / 100))
+	wire_say bad 200 5
+}
+# To the very end, so that every kind of request that is still to come is met: before it, within it, and within its answer.  A dozen at first, since each takes
+# a while to recover from.
+net_reset()
+{
+	local resets
+	resets=$(($(wire_count 4) + 12))
+	wire_say turns $((3 + RANDOM % 3))
+	wait_for 200 resets_or_ended "$resets"
+	wire_say turns 0
+	soon $((${whole[$kind]} * 98 / 100))
+	wire_say turns $((3 + RANDOM % 3))
+	job_wait 200
+	wire_say turns 0
+	[ "$(wire_count 4)" -ge 1 ] || wrong="not one reset"
+	said="$(wire_count 4) resets in $(wire_count 5) turns"
+}
+resets_or_ended() { [ "$(wire_count 4)" -ge "$1" ] || job_has_ended; }
 # another address of the server, and another port, as after a move: the agent is told by whoever starts it
 net_moved() { stop_agent t TERM; wire_down; wire_up $RATE; agent_up; }
 server_full()
@@ -133,6 +163,19 @@ agent_clock_on() { rules agent "clock $YEARS"; }
 agent_clock_back() { rules agent "clock -$YEARS"; }
 server_clock_on() { rules server "clock $YEARS"; }
 server_clock_back() { rules server "clock -$YEARS"; }
+# The control of the count of bytes: what had been sent is not there any more.
+loss()
+{
+	if [ "$kind" = capture ]; then
+		stop_server KILL
+		rm -rf "$DATA"/store/packs/* "$DATA"/store/objects.db* "$DATA"/jobs/*
+		up
+	else
+		stop_agent t KILL
+		truncate -s 0 dst.img && truncate -s $SIZE dst.img
+		agent_up
+	fi
+}
 none() { :; }
 
 cases='capture:agent_kill restore:agent_kill capture:agent_stop restore:agent_stop capture:agent_restart restore:agent_restart
@@ -145,7 +188,7 @@ cases='capture:agent_kill restore:agent_kill capture:agent_stop restore:agent_st
 	capture:server_clock_on restore:server_clock_on capture:server_clock_back restore:server_clock_back'
 
 # ---- one case
-moved() { [ "$(wire_count $way)" -ge "$1" ] || job_has_ended; }
+moved() { [ "$(wire_count "$way")" -ge "$1" ] || job_has_ended; }
 soon() { local end=$((SECONDS + 120)); until moved "$1"; do [ $SECONDS -lt $end ] || return; sleep 0.02; done; }
 
 # What the job is to have come to: in $wrong what it has not.
@@ -180,9 +223,14 @@ judge()
 	esac
 	[[ $fault =~ ^(agent|server)_(short|clock) ]] && ! has_acted "${BASH_REMATCH[1]}" && wrong="the fault has not acted"
 	[ "$(field .result)" = "done" ] || { wrong="it ends as $(outcome)"; return; }
-	bytes=$(($(wire_count $way) + moved_before))
+	bytes=$(($(wire_count "$way") + moved_before))
 	[ "$fault" = none ] && whole[$kind]=$bytes
-	allowed=$((${whole[$kind]} + ${whole[$kind]} / 100 + allowance[$kind]))
+	allowed=$((${whole[$kind]} + ${whole[$kind]} / 100))
+	if [[ $fault =~ ^net_reset ]]; then # as much as each of them took, which is known
+		allowed=$((allowed + $(wire_count $((way + 5)))))
+	else
+		allowed=$((allowed + allowance[$kind]))
+	fi
 	again=$((bytes - ${whole[$kind]}))
 	# What a sick or full store refuses is sent again, each time that it is tried; and a sync that failed takes all with it that no checkpoint
 	# had covered, which here is the whole disk.
@@ -223,19 +271,20 @@ run_case()
 	[[ $fault =~ ^server_(eio|clock) ]] && preload_server=yes
 	[[ $fault =~ ^agent_(eio|clock|short) ]] && preload_agent=yes
 	[[ $fault =~ eio_(read|write)$ && $preload_agent ]] && point=0
+	[ "$fault" = loss ] && point=$((25 + RANDOM % 50)) # more than is allowed
 	rm -rf "$TAP_TMP/data" t.state t.log dst.img
 	: >agent.rules
 	DATA=$TAP_TMP/data
 	if [ "$fault" = server_full ]; then
 		[ "$(id -u)" = 0 ] || { skip 1 "$name: needs root for a filesystem of its own"; return; }
 		mkdir -p full
-		mount -t tmpfs -o size=96m none full || { skip 1 "$name: no tmpfs here"; return; }
+		mount -t tmpfs -o size=200m none full || { skip 1 "$name: no tmpfs here"; return; }
 		DATA=$TAP_TMP/full/data
 	fi
 	disk=src.img way=1
 	if [ "$kind" = restore ]; then
 		cp -a --reflink=auto template "$DATA"
-		truncate -s 48M dst.img
+		truncate -s $SIZE dst.img
 		disk=dst.img way=2
 	fi
 	up
@@ -249,10 +298,13 @@ run_case()
 	order "{\"kind\":\"$kind\",\"machine\":\"t\",\"image\":\"i\",\"end\":\"stay\"}" || wrong="not ordered: $BODY"
 	if [ "$fault" != none ] && [ $point != 0 ]; then
 		soon $((${whole[$kind]} * point / 100)) || wrong="it does not get to $point %"
-		[ "$fault" != net_moved ] || moved_before=$(wire_count $way)
+		[ "$fault" != net_moved ] || moved_before=$(wire_count "$way")
 		$fault
 	fi
 	[ -n "$wrong" ] || judge
+	if [ "$fault" = loss ]; then
+		[[ $wrong =~ bytes\ went\ over\ the\ wire ]] && said="$wrong" wrong='' || wrong="it is not seen that all was sent again: $wrong"
+	fi
 	stop_agents
 	wire_down
 	stop_server KILL
@@ -267,11 +319,13 @@ run_case()
 }
 cleanup_fn eval '! mountpoint -q full || umount full'
 
-ok "a disk with ext4 and NTFS" make_source
+ok "a disk with ext4 and NTFS" make_source || bail_out "no disk"
 run_case capture:none
 rm -rf template
 cp -a --reflink=auto data template
 run_case restore:none
+run_case capture:loss
+run_case restore:loss
 if [ -n "${CASES-}" ]; then
 	# shellcheck disable=SC2086
 	cases=$(printf '%s\n' $cases | grep -E "${CASES// /|}")
