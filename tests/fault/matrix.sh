@@ -46,11 +46,12 @@ make_source()
 
 # ---- server and agent
 port=$(perl -MIO::Socket::INET -e 'print IO::Socket::INET->new(Listen => 1, LocalAddr => "127.0.0.1")->sockport')
-up() # with $preload_server
+up() # with $preload_server, or $cutter
 {
 	: >server.rules
 	[ -z "$preload_server" ] || export LD_PRELOAD=$O/fault/faulty.so FAULTY=$TAP_TMP/server.rules
-	start_server --listen "127.0.0.1:$port" --stall 2 --away 2 --poll 2
+	[ -z "$cutter" ] || export LD_PRELOAD=$O/fault/cutter.so CUT_PATH=/v1/agent/ CUT_FIRST=$cutter CUT_COUNT=2 CUT_LOG=$TAP_TMP/cut.requests
+	start_server --listen "127.0.0.1:$port" --stall 2 --away 2 --poll 2 ${cutter:+--renew 2}
 	unset LD_PRELOAD FAULTY
 	URL=https://127.0.0.1:$port
 }
@@ -63,7 +64,7 @@ agent_up() # the machine under test, with $preload_agent
 	URL=$WIRE_URL start_agent t --workers 2 --memory 64M --io-uring=no --level 1 --disk "$disk,name=t"
 	unset LD_PRELOAD FAULTY
 }
-preload_server='' preload_agent=''
+preload_server='' preload_agent='' cutter=''
 restore_to() # FILE: of the latest version, with nothing in the way
 {
 	rm -f "$1" && truncate -s $SIZE "$1"
@@ -78,13 +79,13 @@ restore_to() # FILE: of the latest version, with nothing in the way
 # ---- faults.  Each leaves things as they were before, but for what lasts
 is_stalled() { job_is '.stalled and (.message | length) > 0'; }
 stalled_or_ended() { is_stalled || job_has_ended; }
-# On a slow machine it may have been over before the fault came: then that is said in place of the reason.
+# It may have been over before the fault came: then it is tried again, earlier.
 until_stalled() # [REGEX of the reason, which may become another one as time goes]
 {
 	silent=${1-}
 	wait_for 60 stalled_so_or_ended || wrong="it does not stall, or the reason is another one: $(outcome)"
 	said=$(field '.message // ""')
-	! job_has_ended || said="it was over before"
+	! job_has_ended || was_over=yes
 }
 stalled_so_or_ended() { job_has_ended || { is_stalled && [[ $(field .message) =~ $silent ]]; }; }
 lose_state() { rm -rf t.state; }
@@ -123,6 +124,9 @@ net_reset()
 	said="$(wire_count 4) resets in $(wire_count 5) turns"
 }
 resets_or_ended() { [ "$(wire_count 4)" -ge "$1" ] || job_has_ended; }
+# Each kind of request, by a server that resets connections (cutter.c), from the first request of the agent on; so nothing is left to do here.
+net_reset_each() { :; }
+net_reset_failed() { agent_eio_write; }
 # another address of the server, and another port, as after a move: the agent is told by whoever starts it
 net_moved() { stop_agent t TERM; wire_down; wire_up $RATE; agent_up; }
 server_full()
@@ -139,7 +143,7 @@ server_sick() # RULE...: until one of them has acted, and on for a while
 {
 	rules server "$@"
 	wait_for 60 acted_or_ended server || wrong="no fault in a minute"
-	has_acted server || said="it was over before"
+	has_acted server || was_over=yes
 	sleep "$((RANDOM % 3)).$((RANDOM % 9 + 1))"
 	rules server ''
 }
@@ -153,6 +157,18 @@ server_eio_read()
 	said=$(field '.message // ""')
 	rules server ''
 	[ "$kind" = capture ] || { [ -z "$said" ] && job_has_ended; } || [[ $said =~ 'Input/output error' ]] || wrong="it does not say what is wrong with the store: $said"
+}
+# The state folder is full from when the agent starts anew: it works without, and registers again each time.
+agent_full()
+{
+	stop_agent t KILL
+	lose_state
+	rules agent 'full t.state'
+	agent_up
+	wait_for 60 acted_or_ended agent
+	has_acted agent || was_over=yes
+	stop_agent t KILL
+	agent_up
 }
 agent_short() { rules agent 'short .img'; }
 agent_eio_read() { rules agent "read src.img $bad_at $((bad_at + 4096))"; }
@@ -181,7 +197,8 @@ none() { :; }
 cases='capture:agent_kill restore:agent_kill capture:agent_stop restore:agent_stop capture:agent_restart restore:agent_restart
 	capture:server_kill restore:server_kill capture:server_stop restore:server_stop capture:server_restart restore:server_restart
 	capture:net_cut restore:net_cut capture:net_loss restore:net_loss capture:net_reset restore:net_reset capture:net_moved restore:net_moved
-	capture:server_full restore:server_full capture:server_eio_sync capture:server_eio_write capture:server_eio_state restore:server_eio_state
+	capture:net_reset_each restore:net_reset_each restore:net_reset_failed
+	capture:agent_full restore:agent_full capture:server_full restore:server_full capture:server_eio_sync capture:server_eio_write capture:server_eio_state restore:server_eio_state
 	capture:server_eio_read restore:server_eio_read capture:agent_short restore:agent_short
 	capture:agent_eio_read restore:agent_eio_write restore:agent_eio_sync restore:agent_eio_reread
 	capture:agent_clock_on restore:agent_clock_on capture:agent_clock_back restore:agent_clock_back
@@ -200,24 +217,27 @@ judge()
 	case $fault in
 	agent_eio_read) # those bytes are zeros and counted, all others are there
 		[ "$(field .result) $(field .unreadable)" = "done_with_unreadable 4096" ] || wrong="the sectors that could not be read are not told: $(outcome)"
-		order '{"kind":"verify","image":"i"}' && job_wait 120 && [ "$(field .state)" = "done" ] || wrong="the image is not whole: $(outcome)"
+		image_verifies
 		restore_to check.img || wrong="it cannot be restored"
 		is_source_but_for "$bad_at" check.img || wrong="other bytes in the image"
 		return
 		;;
-	agent_eio_write)
+	agent_eio_write | net_reset_failed)
 		[ "$state $(field .code)" = "failed write_error" ] && [[ $(field .message) =~ at\ byte\ [0-9]{4} ]] || wrong="not failed with the offset: $(outcome)"
 		said=$(field .message)
+		look_at_image
 		return
 		;;
 	agent_eio_sync)
 		[ "$state $(field .code)" = "failed write_error" ] || wrong="not failed: $(outcome)"
 		said=$(field .message)
+		look_at_image
 		return
 		;;
 	agent_eio_reread)
 		[ "$state $(field .code)" = "failed verify_failed" ] && [[ $(field .message) =~ at\ byte\ [0-9]{4} ]] || wrong="not failed with the offset: $(outcome)"
 		said=$(field .message)
+		look_at_image
 		return
 		;;
 	esac
@@ -226,6 +246,7 @@ judge()
 	bytes=$(($(wire_count "$way") + moved_before))
 	[ "$fault" = none ] && whole[$kind]=$bytes
 	allowed=$((${whole[$kind]} + ${whole[$kind]} / 100))
+	[ "$fault" != net_reset_each ] || said="$(wire_count 4) resets"
 	if [[ $fault =~ ^net_reset ]]; then # as much as each of them took, which is known
 		allowed=$((allowed + $(wire_count $((way + 5)))))
 	else
@@ -235,14 +256,23 @@ judge()
 	# What a sick or full store refuses is sent again, each time that it is tried; and a sync that failed takes all with it that no checkpoint
 	# had covered, which here is the whole disk.
 	[ $bytes -le $allowed ] || [[ $fault =~ ^server_(eio|full) ]] || wrong="$bytes bytes went over the wire, $allowed are allowed"
-	order '{"kind":"verify","image":"i"}' && job_wait 120
-	[ "$(field .state)" = "done" ] || wrong="the image is not whole: $(outcome)"
 	if [ "$kind" = capture ]; then
-		restore_to check.img || wrong="it cannot be restored"
-		cmp check.img want.img || wrong="other bytes in the image"
+		look_at_image
 	else
+		image_verifies
 		cmp dst.img want.img || wrong="other bytes on the target"
 	fi
+}
+image_verifies()
+{
+	order '{"kind":"verify","image":"i"}' && job_wait 120
+	[ "$(field .state)" = "done" ] || wrong="the image is not whole: $(outcome)"
+}
+look_at_image()
+{
+	image_verifies
+	restore_to check.img || wrong="it cannot be restored"
+	cmp check.img want.img || wrong="other bytes in the image"
 }
 outcome() { field '[.state, .code, .message, .result, .unreadable] | map(tostring) | join(" ")'; }
 # Block by block what is in use, or what is on the disk where the map could not be made; zeros where nothing could be read.
@@ -262,23 +292,47 @@ declare -A allowance=([capture]=$((5 << 20)) [restore]=$((9 << 20)))
 declare -A whole=()
 run_case()
 {
-	local name=$1 point
+	local name=$1 point tries=''
 	kind=${1%%:*} fault=${1#*:}
-	wrong='' said='' again=0 moved_before=0
-	preload_server='' preload_agent=''
+	preload_server='' preload_agent='' cutter=''
 	point=$((5 + RANDOM % 75))
 	bad_at=$(($(sed -n "$((1 + (RANDOM * 32768 + RANDOM) % $(wc -l <blocks)))p" blocks) * 4096))
 	[[ $fault =~ ^server_(eio|clock) ]] && preload_server=yes
-	[[ $fault =~ ^agent_(eio|clock|short) ]] && preload_agent=yes
+	[[ $fault =~ ^(agent_(eio|clock|short|full)|net_reset_failed) ]] && preload_agent=yes
+	[[ $fault =~ ^net_reset_(each|failed) ]] && cutter=$((RANDOM % 4)) point=0
 	[[ $fault =~ eio_(read|write)$ && $preload_agent ]] && point=0
 	[ "$fault" = loss ] && point=$((25 + RANDOM % 50)) # more than is allowed
-	rm -rf "$TAP_TMP/data" t.state t.log dst.img
-	: >agent.rules
-	DATA=$TAP_TMP/data
+	[ "$name" = capture:server_full ] && point=$((point / 2)) # before the end of what is sent
 	if [ "$fault" = server_full ]; then
 		[ "$(id -u)" = 0 ] || { skip 1 "$name: needs root for a filesystem of its own"; return; }
 		mkdir -p full
 		mount -t tmpfs -o size=200m none full || { skip 1 "$name: no tmpfs here"; return; }
+		umount full
+	fi
+	attempt
+	while [ -n "$was_over" ] && [ -z "$wrong" ] && [ ${#tries} -lt 2 ]; do
+		point=$((point / 3 + 1)) tries+=.
+		attempt
+	done
+	[ -z "$was_over" ] || [ -n "$wrong" ] || wrong="three times it was over before the fault had come"
+	if [ -n "$wrong" ]; then
+		fail "$name at $point %: $wrong"
+		diag "$(tail -n 4 t.log)"
+		diag "$(grep -v ' debug ' server.log | tail -n 4)"
+	else
+		pass "$name at $point %${again:+: $((again / 1024)) KiB more than without}${said:+; \"$said\"}"
+	fi
+}
+# The case once, at $point.  Sets $wrong; $was_over when there was no middle any more.
+attempt()
+{
+	wrong='' said='' was_over='' again=0 moved_before=0
+	rm -rf "$TAP_TMP/data" t.state t.log dst.img
+	: >agent.rules
+	rm -f ./*.rules.hits
+	DATA=$TAP_TMP/data
+	if [ "$fault" = server_full ]; then
+		mount -t tmpfs -o size=200m none full
 		DATA=$TAP_TMP/full/data
 	fi
 	disk=src.img way=1
@@ -288,7 +342,6 @@ run_case()
 		disk=dst.img way=2
 	fi
 	up
-	[ "$fault" = server_full ] && [ "$kind" = capture ] && point=$((point / 2)) # before the end of what is sent
 	make_token
 	wire_up 0
 	agent_up
@@ -309,13 +362,6 @@ run_case()
 	wire_down
 	stop_server KILL
 	! mountpoint -q full || umount full
-	if [ -n "$wrong" ]; then
-		fail "$name at $point %: $wrong"
-		diag "$(tail -n 4 t.log)"
-		diag "$(grep -v ' debug ' server.log | tail -n 4)"
-	else
-		pass "$name at $point %${again:+: $((again / 1024)) KiB more than without}${said:+; \"$said\"}"
-	fi
 }
 cleanup_fn eval '! mountpoint -q full || umount full'
 
@@ -335,5 +381,11 @@ fi
 for ((n = 0; n < ${N:-1}; n++)); do
 	for c in $cases; do run_case "$c"; done
 done
-note "requests that were cut within, or within their answer: $(sed -n 's|.* method=\([A-Z]*\) path=\([^ ]*\) .*cut=yes.*|\1 \2|p' server.log | sort | uniq -c | sort -rn | awk '{ print $2, $3, "(" $1 ")" }' | paste -sd,)"
+# ---- resets in each request.  A cut pairing is another pairing (tests/e2e/pairing-ends.sh)
+request_kinds() { sed -n 's|.*{HTTP_\([A-Z]*\), AUTH_[A-Z]*, "\(/v1/agent/[^"]*\)".*|\1 \2|p' "$TOP/server/api/routes.c" | grep -v ' /v1/agent/pair' | sort; }
+if [[ -n "${N-}" && "$cases" = *net_reset_each*net_reset_failed* ]]; then
+	ok "the kinds of request are known" test "$(request_kinds | wc -l)" -ge 12
+	is "$(comm -23 <(request_kinds) <(sed 's/ [a-z-]*$//' cut.requests | sort -u))" "" "each kind of request lost its connection"
+fi
+[ ! -e cut.requests ] || note "requests that were cut: $(sort cut.requests | uniq -c | awk '{ print $2, $3, $4, "(" $1 ")" }' | paste -sd,)"
 done_testing
