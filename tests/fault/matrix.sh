@@ -96,6 +96,15 @@ server_kill() { stop_server KILL; up; }
 server_stop() { kill -STOP "$SERVER_PID"; sleep $((1 + RANDOM % 6)); kill -CONT "$SERVER_PID"; }
 server_restart() { stop_server KILL; stop_agent t KILL; lose_state; up; agent_up; }
 net_cut() { wire_say cut; until_stalled; wire_say heal; }
+# For longer than either side lets a connection be silent: both have given up when it heals.
+net_cut_long()
+{
+	local end=$((SECONDS + 75))
+	wire_say cut
+	until_stalled
+	while [ $SECONDS -lt $end ]; do sleep 1; done
+	wire_say heal
+}
 # Late and losing it is a slow wire: so for some of it, and to the very end.
 net_loss()
 {
@@ -372,6 +381,8 @@ cp -a --reflink=auto data template
 run_case restore:none
 run_case capture:loss
 run_case restore:loss
+# What takes long is for runs of all.
+[ -z "${N-}" ] || cases+=' capture:net_cut_long restore:net_cut_long'
 if [ -n "${CASES-}" ]; then
 	# shellcheck disable=SC2086
 	cases=$(printf '%s\n' $cases | grep -E "${CASES// /|}")
