@@ -1,7 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
-# The server's machine loses its power at N random points of a life with captures, removal and gc; whatever was not synced may be there or not.
+# The server's machine loses its power at N random points of a life with captures, a restore, removal and gc; whatever was not synced may be there or not.
 # The real server starts on what is left: all that it had promised is there.  Without its syncs that is seen to fail.
+#
+# Without N the short form: one life (where each file is synced by itself, which is the harder one), four cuts, one of the controls.
 # shellcheck disable=SC2034,SC2154
 . "$(dirname "$0")/../lib/tap.sh"
 . "$(dirname "$0")/../lib/server.sh"
@@ -12,14 +14,16 @@ export ASAN_OPTIONS=verify_asan_link_order=0
 REBUILD=$TOP/tests/fault/rebuild
 seed=${SEED:-$((RANDOM * 32768 + RANDOM))}
 RANDOM=$((seed % 32768))
-cuts=${N:-3}
-note "SEED=$seed N=$cuts"
+cuts=${N:-4}
+note "SEED=$seed N=${N:-short}"
 
 cd "$TAP_TMP" || exit
 make_disk() { truncate -s "$2" "$1" && fill "$1" 0 "$3"; }
 make_disk a.img 12M 6000000
 make_disk b.img 12M 5000000
 make_disk c.img 16M 13000000
+# The target as it may be when some of it has been written.
+truncate -s 12M half.img && dd if=b.img of=half.img bs=1M count=3 conv=notrunc status=none
 
 # live LOG [VARIABLE=VALUE...]: a life of the server, all that it does to its files written down
 live()
@@ -37,20 +41,29 @@ live()
 	make_token
 	for m in a b; do start_agent $m --disk $m.img; done
 	wire_up 0
+	rm -f d.img && truncate -s 12M d.img
 	URL=$WIRE_URL start_agent c --workers 2 --disk c.img
-	for m in a b c; do wait_for 30 machine_is_idle $m || return; done
+	URL=$WIRE_URL start_agent d --workers 1 --disk d.img,name=d
+	for m in a b c d; do wait_for 30 machine_is_idle $m || return; done
+	: >jobs.list
 	for m in a b; do
 		order "{\"kind\":\"capture\",\"machine\":\"$m\",\"image\":\"$m\"}" && job_wait 60 && [ "$(field .state)" = "done" ] || return
+		echo "$JOB $m" >>jobs.list
 	done
-	wire_say rate 800000 # several checkpoints
+	wire_say rate 1200000 # several checkpoints
 	api GET /v1/machines/c
 	C_ID=$(field .id)
+	order '{"kind":"restore","machine":"d","image":"b","end":"stay"}' || return
+	D_JOB=$JOB
 	order '{"kind":"capture","machine":"c","image":"c"}' || return
 	C_JOB=$JOB
+	echo "$JOB c" >>jobs.list
 	api DELETE /v1/images/a
 	order '{"kind":"gc"}' && job_wait 60 || return
-	JOB=$C_JOB
-	job_wait 90 && [ "$(field .state)" = "done" ] || return
+	for JOB in $C_JOB $D_JOB; do
+		job_wait 90 && [ "$(field .state)" = "done" ] || return
+	done
+	cmp d.img b.img || return
 	stop_agents
 	wire_down
 	stop_server
@@ -82,6 +95,7 @@ look_at_cut() # LOG CUT SEED [OPTION...]
 	done <jobs.list
 	acked 'DELETE /v1/images/a' && jq -e 'any(.images[]; .name == "a")' images >/dev/null && echo "image a was removed and is there again"
 	look_at_packs
+	look_at_restore
 	stop_agents
 	stop_server
 }
@@ -134,8 +148,37 @@ look_at_packs()
 	fi
 }
 
-asked=0
-# try_cuts LOG COUNT [OPTION...]: random points; a third anywhere, a third right after an acknowledgement, a third while C's packs come.  In $bad how many went wrong
+# D's restore ends well.  Where it was acknowledged that writing begins, D has written: were that forgotten, D would refuse its target, which is not what it was.
+look_at_restore()
+{
+	local begun=''
+	acked "POST /v1/agent/jobs/$D_JOB/progress.* begun" && begun=yes
+	api GET "/v1/jobs/$D_JOB"
+	if [ "$STATUS" != 200 ]; then
+		acked "POST /v1/agent/jobs/$D_JOB/" && echo "the job that restores is gone"
+		return
+	fi
+	[ -z "$begun" ] || begun_seen=$((begun_seen + 1))
+	if acked "POST /v1/agent/jobs/$D_JOB/done"; then
+		[ "$(field '"\(.state) \(.report.roots | length)"')" = "done 1" ] || echo "the restore was done, and now it is $(field .state)"
+		return
+	fi
+	[ "$(field .state)" != "done" ] || return # it was told so, and not answered yet
+	rm -f d.cut
+	truncate -s 12M d.cut
+	[ -z "$begun" ] || cp half.img d.cut
+	start_agent d --workers 1 --disk d.cut,name=d
+	JOB=$D_JOB
+	if ! job_wait 90 || [ "$(field .state)" != "done" ]; then
+		echo "the restore${begun:+, which had begun,} did not go on: $(field '"\(.state) \(.message)"')"
+		return
+	fi
+	cmp -s d.cut b.img || echo "the restore ended and the target is not what the image is of"
+}
+
+asked=0 begun_seen=0
+# try_cuts LOG COUNT [OPTION...]: random points; a quarter while C's packs come, a quarter after D's restore began, a quarter right after an acknowledgement,
+# a quarter anywhere.  In $bad how many went wrong
 try_cuts()
 {
 	local log=$1 total i cut first wrong
@@ -143,16 +186,17 @@ try_cuts()
 	total=$(wc -l <operations)
 	awk '$2 == "k" { print $1 }' operations >acks.any
 	awk -v j="$C_JOB" '$2 == "k" && $3 == "PUT" && index($4, j "/packs") { print $1 }' operations | tail -n +8 >acks.pack
-	sed -n 's|.* k POST /v1/agent/jobs/\([0-9a-f]*\)/done.*|\1|p' operations | awk '!seen[$0]++' | paste -d' ' - <(printf '%s\n' a b c) >jobs.list
+	awk -v j="$D_JOB" '$2 == "k" && index($4, j) && / begun$/ { is = 1 } $2 == "k" && index($4, j "/done") { exit } is { print $1 }' operations >begun
 	first=$(head -n 1 acks.any)
 	bad=0
 	for ((i = 0; i < $2; i++)); do
-		case $((i % 3)) in
+		case $((i % 4)) in
 		0) cut=$(($(line_of acks.pack) + 1)) ;;
 		1) cut=$(($(line_of acks.any) + 1)) ;;
-		2) cut=$((first + (RANDOM * 32768 + RANDOM) % (total - first))) ;;
+		2) cut=$(($(line_of begun) + 1)) ;;
+		3) cut=$((first + (RANDOM * 32768 + RANDOM) % (total - first))) ;;
 		esac
-		look_at_cut "$log" $cut $((seed + i)) "${@:3}" >wrong 2>&1
+		look_at_cut "$log" "$cut" $((seed + i)) "${@:3}" >wrong 2>&1
 		asked=$((asked + $(cat asked 2>/dev/null || echo 0)))
 		rm -f asked
 		[ -s wrong ] || continue
@@ -162,20 +206,29 @@ try_cuts()
 }
 line_of() { sed -n "$((1 + (RANDOM * 32768 + RANDOM) % $(wc -l <"$1")))p" "$1"; }
 
-ok "a life on a filesystem whose syncfs counts" live log1
-"$REBUILD" --log log1 --root "$TAP_TMP/life" --out whole --cut 999999999 --whole
-ok "the record is complete: made again from it, the folder is the same" diff -r --exclude='*-shm' --exclude=lock life whole
-try_cuts log1 "$cuts"
-is "$bad" 0 "power cuts lose nothing that was acknowledged"
+is_recorded() # LOG
+{
+	"$REBUILD" --log "$1" --root "$TAP_TMP/life" --out whole --cut 999999999 --whole && diff -r --exclude='*-shm' --exclude=lock life whole
+}
+if [ -n "${N-}" ]; then
+	ok "a life on a filesystem whose syncfs counts" live log1
+	ok "the record is complete: made again from it, the folder is the same" is_recorded log1
+	try_cuts log1 "$cuts"
+	is "$bad" 0 "power cuts lose nothing that was acknowledged"
+fi
 ok "a life where each file and folder is synced by itself" live log2 RECORD_PLAIN=1
+ok "the record is complete" is_recorded log2
 try_cuts log2 "$cuts"
 is "$bad" 0 "power cuts lose nothing that was acknowledged"
 ok "what was acknowledged in mid capture was asked for ($asked objects)" test "$asked" -gt 0
+[ "$cuts" -lt 3 ] || ok "and the target of a restore had been begun ($begun_seen)" test "$begun_seen" -gt 0
 # The first loss is enough.
-for part in store/packs store/manifests state.db; do
+parts=(store/packs store/manifests state.db)
+[ -n "${N-}" ] || parts=("${parts[RANDOM % 3]}")
+for part in "${parts[@]}"; do
 	for ((tries = 0; tries < 12; tries++)); do
 		seed=$((seed + 1))
-		try_cuts log2 2 --unsynced $part --keep 0.3 >lost
+		try_cuts log2 4 --unsynced "$part" --keep 0.3 >lost
 		[ $bad = 0 ] || break
 	done
 	ok "without the syncs of $part it is seen to lose what it acknowledged" test "$bad" -gt 0

@@ -5,6 +5,8 @@
  * One lock is held over each operation and its record, so their order is the true one.  $RECORD_PLAIN=1: the filesystem is none of those whose syncfs
  * is relied upon.
  *
+ * An acknowledged request's line ends in " begun" where its body has a member of that name: a restore is about to write.
+ *
  * A record: type (1), reserved (3), inode (4, of a file; else 0), offset (8), size of data (4), size of path (4), path, data.  Types: c create, w write,
  * t truncate to offset, r rename (path, to: data), u unlink, m make folder, s sync of a file, d sync of a folder, a sync of all, k acknowledged. */
 /* The C library's names of its own parameters are reserved ones.
@@ -388,8 +390,10 @@ ssize_t gnutls_record_recv(void *session, void *data, size_t size)
 	if (!inner)
 		*(void **)&inner = dlsym(RTLD_NEXT, "gnutls_record_recv");
 	n = inner(session, data, size);
-	if (n > 0 && log_fd >= 0 && is_request(data, (size_t)n)) {
-		(void)pthread_mutex_lock(&lock);
+	if (n <= 0 || log_fd < 0)
+		return n;
+	(void)pthread_mutex_lock(&lock);
+	if (is_request(data, (size_t)n)) {
 		end = memchr(data, '\r', (size_t)n);
 		if (end) {
 			struct session *s = session_of(session);
@@ -398,8 +402,13 @@ ssize_t gnutls_record_recv(void *session, void *data, size_t size)
 			(void)snprintf(s->line, sizeof(s->line), "%.*s", (int)(end - (char *)data),
 				       (char *)data);
 		}
-		(void)pthread_mutex_unlock(&lock);
 	}
+	if (memmem(data, (size_t)n, "\"begun\":", 8)) {
+		struct session *s = session_of(session);
+
+		(void)strncat(s->line, " begun", sizeof(s->line) - strlen(s->line) - 1);
+	}
+	(void)pthread_mutex_unlock(&lock);
 	return n;
 }
 
