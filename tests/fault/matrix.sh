@@ -392,7 +392,7 @@ fi
 for ((n = 0; n < ${N:-1}; n++)); do
 	for c in $cases; do run_case "$c"; done
 done
-# ---- resets in each request.  A cut pairing is another pairing (tests/e2e/pairing-ends.sh)
+# ---- resets in each request, but for pairing: that comes before any job
 request_kinds() { sed -n 's|.*{HTTP_\([A-Z]*\), AUTH_[A-Z]*, "\(/v1/agent/[^"]*\)".*|\1 \2|p' "$TOP/server/api/routes.c" | grep -v ' /v1/agent/pair' | sort; }
 if [[ -n "${N-}" && "$cases" = *net_reset_each*net_reset_failed* ]]; then
 	ok "the kinds of request are known" test "$(request_kinds | wc -l)" -ge 12
