@@ -1,21 +1,15 @@
 /* What the kernel answers about its network: links, in whose names and kinds stand words of drivers and of those who make interfaces, and acknowledgements with words in them.
- * sendto and recv of this program stand in for those of the socket.
  *
- * The input: what is asked (1), then datagrams: size (2), bytes; a size of 0xffff is an error of recv: errno (1).  Requests have the number 1. */
-#include <errno.h>
-#include <sanitizer/asan_interface.h>
+ * The input: what is asked (1), then what recv answers.  Requests have the number 1. */
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #include "agent/network/rtnl.h"
-#include "common/bytes.h"
 #include "common/cleanup.h"
 #include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/fuzz_recv.h"
 
-static struct reader answers;
-
-/* rtnl.c alone calls them; the real ones are asked for by their numbers if need be. */
 ssize_t sendto(int fd, const void *buf, size_t n, int flags, const struct sockaddr *addr,
 	       socklen_t addr_len)
 {
@@ -25,33 +19,6 @@ ssize_t sendto(int fd, const void *buf, size_t n, int flags, const struct sockad
 	(void)addr;
 	(void)addr_len;
 	return (ssize_t)n;
-}
-
-ssize_t recv(int fd, void *buf, size_t n, int flags)
-{
-	uint16_t length = reader_u16(&answers);
-	const uint8_t *data;
-	size_t size;
-
-	(void)fd;
-	(void)flags;
-	ASAN_UNPOISON_MEMORY_REGION(buf, n);
-	errno = EAGAIN; /* the time is over */
-	if (answers.bad)
-		return -1;
-	if (length == 0xffff) {
-		uint8_t code = reader_u8(&answers);
-
-		errno = code ? code : EAGAIN;
-		return -1;
-	}
-	size = length < answers.left ? length : answers.left;
-	size = size < n ? size : n;
-	data = reader_bytes(&answers, size);
-	memcpy(buf, data, size);
-	/* what is behind the datagram is nothing */
-	ASAN_POISON_MEMORY_REGION((char *)buf + size, n - size);
-	return (ssize_t)size;
 }
 
 static void check_links(const struct rtnl_link *links, size_t len)
