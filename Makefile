@@ -272,6 +272,7 @@ AGENT_SRC += \
 	agent/usage/ntfs.c \
 	agent/usage/ntfs_device.c \
 	agent/usage/ntfs_owner.c \
+	agent/usage/ntfs_shadow.c \
 	agent/usage/ntfs_walk.c \
 	agent/usage/owners.c \
 	agent/usage/runs.c \

@@ -4,7 +4,7 @@
  *
  * What must hold before the bitmap is believed: the volume is not marked dirty, its log is clean, Windows is not hibernated and has not kept
  * metadata in memory for a fast start (both leave the disk behind what Windows believes to be on it), the boot sector and its backup have the
- * same geometry, and no file uses what the bitmap calls free (ntfs_walk.c). */
+ * same geometry, and neither a file (ntfs_walk.c) nor a shadow copy (ntfs_shadow.c) uses what the bitmap calls free. */
 #include "agent/usage/ntfs.h"
 
 #include <inttypes.h>
@@ -181,6 +181,8 @@ static int ntfs_map(struct scan *s, struct place *p, struct err *err)
 		return r;
 	part_set_label(&p->part, vol->vol_name, strlen(vol->vol_name));
 	r = check_clean(vol, err);
+	if (r == 0)
+		r = ntfs_check_shadows(p->volume, err);
 	if (r == 0)
 		r = mark_bitmap(vol, p->volume, &used, err);
 	if (r == 0)

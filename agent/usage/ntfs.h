@@ -37,6 +37,9 @@ typedef bool ntfs_over_fn(void *ctx);
 int ntfs_each_run(ntfs_volume *vol, ntfs_over_fn *is_over, ntfs_run_fn *fn, void *ctx,
 		  bool *ret_partial, struct err *err) MUST_CHECK;
 
+/* -EUCLEAN, in words, when there are shadow copies, or what may be some. */
+int ntfs_check_shadows(struct volume *v, struct err *err) MUST_CHECK;
+
 /* The bitmap has been marked, and `used` clusters with it; it has no checksum.  So go through all file records: clusters of a file that the bitmap
  * calls free show that the bitmap is wrong.  0 when there are none. */
 int ntfs_walk(ntfs_volume *vol, struct volume *v, uint64_t used, struct err *err) MUST_CHECK;

@@ -168,6 +168,38 @@ log 7 7 2
 map "$IMG"
 is_raw 'log cannot be understood' 'a log of an unknown version'
 
+# Shadow copies: shadows TYPE [NEXT] writes the volume's header of them and a catalog at 40 MiB with an entry of this type; its next block is at NEXT.
+vss='\x6b\x87\x08\x38\x76\xc1\x48\x4e\xb7\xae\x04\x04\x6e\x6c\xc7\x52'
+le64() { printf '\\x%02x' $(($1 & 255)) $(($1 >> 8 & 255)) $(($1 >> 16 & 255)) $(($1 >> 24 & 255)) 0 0 0 0; }
+shadows()
+{
+	again
+	poke $((0x1e00)) "$vss\x01\0\0\0\x01\0\0\0"
+	poke $((0x1e30)) "$(le64 $((40 << 20)))"
+	dd if=/dev/zero of="$IMG" bs=16384 seek=$(((40 << 20) / 16384)) count=1 conv=notrunc status=none
+	poke $((40 << 20)) "$vss\x01\0\0\0\x02\0\0\0"
+	poke $(((40 << 20) + 0x28)) "$(le64 "${2:-0}")"
+	poke $(((40 << 20) + 256)) "$(le64 "$1")"
+	map "$IMG"
+}
+shadows 2
+is_raw 'has shadow copies.*vssadmin delete' 'a shadow copy'
+shadows 3
+is_raw 'has shadow copies' 'where one is kept'
+shadows 1
+is_map ntfs 'none any more'
+shadows 0
+is_map ntfs 'a catalog of none'
+shadows 0 $((40 << 20))
+is_raw 'has shadow copies' 'a catalog that goes round in a circle'
+shadows 0 $((63 << 20 | 0xfffff))
+is_raw 'has shadow copies' 'one that lies outside'
+shadows 0 $((41 << 20))
+is_raw 'has shadow copies' 'one that is none'
+poke $((0x1e30)) "$(le64 0)"
+map "$IMG"
+is_map ntfs 'a header that names no catalog'
+
 again
 poke 13 '\x04'
 map "$IMG"
