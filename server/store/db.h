@@ -44,6 +44,7 @@ enum db_meta {
 	DB_CLEAN,     /* 1: closed in order, the packs are those of the index */
 	DB_NEXT_PACK, /* number of the next pack */
 	DB_SUSPECT,   /* 1: chunks were lost, so a node may lack some */
+	DB_MAKING,    /* 1: it is being made from the packs, as an index that was lost */
 };
 
 #define DB_READERS 6

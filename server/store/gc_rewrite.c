@@ -21,6 +21,7 @@ struct rewriting {
 	struct gc_doomed *doomed; /* BATCH_PACKS: whose used objects were handed to the builder */
 	size_t len;
 	uint64_t plain;	 /* bytes since the last checkpoint */
+	uint64_t losses; /* the store's, before any of these was written anew */
 	uint32_t *slots; /* PACK_COUNT_MAX */
 };
 
@@ -49,17 +50,34 @@ static int flush(struct rewriting *w, struct err *err)
 	return r;
 }
 
-/* What was written becomes durable, then the old packs go. */
+static uint64_t losses(struct store *s)
+{
+	uint64_t n;
+
+	(void)pthread_mutex_lock(&s->lock);
+	n = s->losses;
+	(void)pthread_mutex_unlock(&s->lock);
+	return n;
+}
+
+static void begin_batch(struct rewriting *w)
+{
+	w->len = 0;
+	w->plain = 0;
+	w->losses = losses(w->g->s);
+}
+
+/* What was written becomes durable, then the old packs go.  Unless something was lost meanwhile: a checkpoint of somebody else may have failed and dropped what
+ * was written here, and then ours, of what came later, says nothing about that. */
 static int settle(struct rewriting *w, struct err *err)
 {
 	int r = flush(w, err);
 
 	if (r == 0)
 		r = store_checkpoint(w->g->s, err);
-	if (r == 0)
+	if (r == 0 && losses(w->g->s) == w->losses)
 		r = gc_remove_packs(w->g, w->doomed, w->len, &w->g->result.packs_rewritten, err);
-	w->len = 0;
-	w->plain = 0;
+	begin_batch(w);
 	return r;
 }
 
@@ -142,6 +160,7 @@ static int rewrite_kind(struct gc *g, enum pack_kind kind, struct err *err)
 	w.slots = calloc(PACK_COUNT_MAX, sizeof(*w.slots));
 	if (!w.builder || !w.codec || !w.doomed || !w.slots)
 		return err_set(err, -ENOMEM, "out of memory");
+	begin_batch(&w);
 	for (uint32_t i = 0; r == 0 && i < g->collector.marks.len; i++) {
 		if (!is_wasteful(g, kind, i))
 			continue;

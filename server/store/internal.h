@@ -125,8 +125,9 @@ struct store {
 	uint64_t epoch;	     /* counts losses: what was found before may not be there after */
 	bool is_suspect;     /* chunks were lost: a node is there only if all its chunks are */
 	bool is_suspect_saved;
-	bool must_compare;	     /* the next start shall compare the packs with the index */
-	bool is_recovering;	     /* in store_open */
+	bool must_compare;  /* the next start shall compare the packs with the index */
+	bool is_recovering; /* in store_open */
+	bool is_making_index; /* then too: no index says which packs were durable, so none is given up */
 	struct store_stat stat;	     /* free_bytes is not kept */
 	struct collector *collector; /* store_gc runs */
 	bool is_upkeep;		     /* store_gc or store_verify runs */
@@ -257,7 +258,7 @@ int node_load(struct store *s, const struct id *id, const struct place *p, struc
 int pack_remove_unlisted(struct store *s, const struct id *id, struct err *err) MUST_CHECK;
 
 /* Take in a pack whose file is at its final place already: of nodes, those that have all their chunks (-ENODATA:
- * none has).  -EBADMSG: damaged. */
+ * none has), or all of them while the index is being made.  -EBADMSG: damaged. */
 int put_existing(struct store *s, const struct id *id, const void *data, size_t size,
 		 struct err *err) MUST_CHECK;
 /* A pack of objects that are there already, and are to be found in this one from now on. */

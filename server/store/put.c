@@ -134,6 +134,13 @@ static int open_body(struct incoming *in, struct scratch *c, struct err *err)
 	return r;
 }
 
+static void note_loss(struct store *s)
+{
+	(void)pthread_mutex_lock(&s->lock);
+	objects_note_loss(s);
+	(void)pthread_mutex_unlock(&s->lock);
+}
+
 /* Nodes: well-formed, and each chunk there. */
 static int check_nodes(struct store *s, struct incoming *in, struct err *err)
 {
@@ -151,6 +158,11 @@ static int check_nodes(struct store *s, struct incoming *in, struct err *err)
 		in->places[i].window = n->length;
 		in->places[i].data = (uint32_t)node_data_bytes(n);
 		r = objects_check_node(s, n, err);
+		if (r == -ENODATA && in->is_lenient && s->is_making_index) {
+			/* An image's, whose chunk is lost or not yet back: it is looked into before it counts. */
+			note_loss(s);
+			r = 0;
+		}
 		in->left_out[i] = r == -ENODATA && in->is_lenient;
 		if (r < 0 && !in->left_out[i])
 			return r;

@@ -2,7 +2,10 @@
  *
  * What is in the index was durable before it came there, so only what is not in it is looked into.  Chunks come first, since a
  * node counts only with all its chunks.  Everything is taken in as if a peer had sent it, and made durable again: after a kill the files may be
- * in memory only. */
+ * in memory only.
+ *
+ * While the index itself is made anew, nothing says which packs images rely on: then no file is removed, one that cannot be read ends the start, and nodes
+ * are taken in even if chunks are missing, which may come back or be sent again. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -171,6 +174,22 @@ static int put_off(struct recovery *v, const struct id *id, struct err *err)
 	return r;
 }
 
+/* It came after the last checkpoint, so that nobody was told that it is here; unless there is no index to say so. */
+static int give_up_unread(struct recovery *v, const char *path, struct err *err)
+{
+	struct err why = *err;
+
+	if (v->s->is_making_index) {
+		return err_set(
+			err, -EIO,
+			"%.400s; the index cannot be made without it: when its disk does not "
+			"give it back, move that file away and start again",
+			why.msg);
+	}
+	count(v, &v->s->start.quarantined);
+	return files_quarantine(&v->s->files, path, err);
+}
+
 static int take_in_one(struct recovery *v, const struct id *id, struct err *err)
 {
 	CLEANUP_FREE char *data = NULL;
@@ -181,6 +200,8 @@ static int take_in_one(struct recovery *v, const struct id *id, struct err *err)
 
 	files_path_pack(path, id);
 	r = files_get(&s->files, path, PACK_SIZE_MAX, &data, &size, err);
+	if (r == -EIO)
+		return give_up_unread(v, path, err);
 	if (r == 0 && !v->is_second_pass && is_node_pack(data, size))
 		return put_off(v, id, err);
 	if (r == 0)
@@ -194,7 +215,6 @@ static int take_in_one(struct recovery *v, const struct id *id, struct err *err)
 		return pack_remove_unlisted(s, id, err);
 	case -EBADMSG:
 	case -EFBIG:
-	case -EIO: /* unreadable: no other use for it either */
 		count(v, &s->start.quarantined);
 		return files_quarantine(&s->files, path, err);
 	default:

@@ -289,6 +289,8 @@ static int write_clean(struct store *s, bool clean, struct err *err)
 	if (r == 0)
 		r = db_set_meta(&s->db, DB_CLEAN, clean, err);
 	if (r == 0)
+		r = db_set_meta(&s->db, DB_MAKING, s->is_making_index, err);
+	if (r == 0)
 		r = files_check(&s->files, FILE_COMMIT, "objects.db", err);
 	if (r == 0)
 		r = db_commit(&s->db, err);
@@ -299,7 +301,7 @@ static int write_clean(struct store *s, bool clean, struct err *err)
 
 static int open_index(struct store *s, const char *path, struct err *err)
 {
-	uint64_t clean = 0, next = 0, suspect = 0;
+	uint64_t clean = 0, next = 0, suspect = 0, making = 0;
 	struct db_reader *reader;
 	int r = s->options.rebuild ? db_remove(path, err) : 0;
 
@@ -311,8 +313,11 @@ static int open_index(struct store *s, const char *path, struct err *err)
 		r = db_get_meta(&s->db, DB_NEXT_PACK, &next, err);
 	if (r == 0)
 		r = db_get_meta(&s->db, DB_SUSPECT, &suspect, err);
+	if (r == 0)
+		r = db_get_meta(&s->db, DB_MAKING, &making, err);
 	if (r < 0)
 		return r;
+	s->is_making_index = making == 1 || next == 0; /* each checkpoint writes the next number */
 	s->start.clean = clean == 1;
 	s->is_suspect = s->is_suspect_saved = suspect == 1;
 	s->next_pack = next < 1 ? 1 : (uint32_t)next;
@@ -402,6 +407,10 @@ static int recover(struct store *s, struct err *err)
 	if (r == 0 && !s->start.clean)
 		r = recover_packs(s, err);
 	s->is_recovering = false;
+	if (r == 0 && s->is_making_index) {
+		s->is_making_index = false;
+		r = write_clean(s, false, err);
+	}
 	return r;
 }
 

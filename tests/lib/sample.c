@@ -40,7 +40,9 @@ static uint64_t next_random(uint64_t *state)
 /* Half noise, half text-like: it compresses to about half. */
 void sample_chunk(uint64_t seed, const struct sample_shape *shape, uint32_t i, uint8_t *buf)
 {
-	uint64_t state = (i < shape->shared ? 0 : seed * 1000003) + i;
+	bool is_shared =
+		i < shape->shared || (shape->shared_every != 0 && i % shape->shared_every == 0);
+	uint64_t state = (is_shared ? 0 : seed * 1000003) + i;
 
 	for (uint32_t at = 0; at < shape->chunk_size; at += 8) {
 		uint64_t v = next_random(&state);

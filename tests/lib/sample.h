@@ -38,6 +38,7 @@ struct sample_shape {
 	uint32_t nodes_per_pack;
 	bool is_stored;	 /* not compressed: packs of the same count have the same size */
 	uint32_t shared; /* the first so many chunks of the disk are the same whatever the seed */
+	uint32_t shared_every; /* so is each so-manieth of the others; 0: none */
 };
 extern const struct sample_shape sample_small;
 

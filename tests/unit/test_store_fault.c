@@ -18,7 +18,7 @@ struct fault {
 	int code;
 	bool is_paused; /* the test itself looks */
 	bool is_only_sync, is_only_read;
-	char path[FILES_PATH_SIZE]; /* with is_only_read: this one */
+	char path[FILES_PATH_SIZE]; /* with is_only_read: this one, or all that begin so */
 	atomic_uint failed;
 	enum file_op op; /* the first that failed */
 };
@@ -28,7 +28,8 @@ static int fault(void *arg, enum file_op op, const char *path)
 	struct fault *f = arg;
 
 	if (f->is_paused || (f->is_only_sync && op != FILE_SYNC) ||
-	    (f->is_only_read && (op != FILE_READ || strcmp(path, f->path) != 0)) ||
+	    (f->is_only_read &&
+	     (op != FILE_READ || strncmp(path, f->path, strlen(f->path)) != 0)) ||
 	    (op == FILE_READ && f->code == -ENOSPC))
 		return 0;
 	f->ops++;
@@ -447,6 +448,152 @@ static void test_unreadable_damaged(const struct sample *a, unsigned how)
 	store_close(s);
 }
 
+/* What gc wrote anew is dropped by a checkpoint of somebody else, which fails while gc goes on: what it was written from stays. */
+struct other {
+	struct sample *of; /* the version */
+	struct store *s;
+	struct fault *f;
+	int r;
+};
+
+static int root_of_other(void *arg, struct id **ret, size_t *ret_len, struct err *err)
+{
+	const struct other *o = arg;
+
+	return root_of(o->of, ret, ret_len, err);
+}
+
+static bool fail_a_checkpoint(void *arg, uint64_t done, uint64_t total)
+{
+	struct other *o = arg;
+	struct err err = {0};
+
+	(void)done;
+	(void)total;
+	if (o->r == 0 && o->s->current.packs_len > 0) {
+		fail_from_now(o->f, 1);
+		o->r = store_checkpoint(o->s, &err);
+		atomic_store(&o->f->fail_len, 0);
+	}
+	return false;
+}
+
+static void test_rewrite_dropped(void)
+{
+	struct sample_shape shape = {.windows = 16,
+				     .chunks_per_window = 16,
+				     .chunk_size = 65536,
+				     .chunks_per_pack = 15,
+				     .nodes_per_pack = 2,
+				     .shared_every = 3};
+	struct sample *a = sample_new(60, &shape), *b = sample_new(61, &shape);
+	struct fault f = {.code = -EIO, .is_only_sync = true};
+	struct store *s;
+	struct other o = {.of = b, .f = &f};
+	struct gc_result got;
+	struct err err = {0};
+
+	/* In the packs of `a`, `b` needs a third. */
+	s = open_faulty(&f);
+	if (!s || !fixture_put_all(s, a) || !fixture_put_all(s, b) || fixture_seal(s, b, "b") != 0)
+		abort();
+	partial_remove(s, "b");
+	o.s = s;
+	ok(store_gc(s, root_of_other, fail_a_checkpoint, &o, &got, &err) == 0, "gc");
+	ok(o.r == -EIO, "a checkpoint that fails meanwhile");
+	ok(is_whole(s, b), "nothing that is in use is lost");
+	ok(store_gc(s, root_of, NULL, b, &got, &err) == 0 && got.packs_rewritten > 0 &&
+		   is_whole(s, b),
+	   "the next gc does what was left");
+	store_close(s);
+	sample_free(a);
+	sample_free(b);
+}
+
+static bool has_file(const struct sample_pack *p)
+{
+	return access(fixture_pack_path(&p->id), F_OK) == 0;
+}
+
+static void seal_one(const struct sample *a)
+{
+	struct store *s = fixture_open(false);
+
+	if (!fixture_put_all(s, a) || fixture_seal(s, a, "a") != 0)
+		abort();
+	store_close(s);
+}
+
+static int try_to_open(struct fault *f, bool rebuild, struct store **ret, struct err *err)
+{
+	const struct store_options o = {.rebuild = rebuild,
+					.no_thread = true,
+					.interval_ms = 1000,
+					.packs_max = 2,
+					.recent_max = 30,
+					.fault = fault,
+					.fault_arg = f};
+
+	return store_open_options(fixture_data, &o, ret, err);
+}
+
+/* An index is made anew while a medium gives nothing back: that says nothing against what it holds. */
+static void test_rebuild_unread(const struct sample *a)
+{
+	struct fault f = {.code = -EIO, .is_only_read = true};
+	struct store *s = NULL;
+	struct err err = {0};
+	size_t n = 0;
+
+	seal_one(a);
+	files_path_pack(f.path, &a->packs[OWN].id);
+	fail_from_now(&f, 1000000);
+	ok(try_to_open(&f, true, &s, &err) == -EIO && strstr(err.msg, "move that file away"),
+	   "no index without a pack that cannot be read");
+	ok(try_to_open(&f, false, &s, &err) == -EIO,
+	   "nor at the next start, which goes on with it");
+	f.is_only_read = false;
+	f.is_only_sync = true;
+	fail_from_now(&f, 1);
+	ok(try_to_open(&f, false, &s, &err) == -EIO, "nor when it cannot be made durable");
+	for (size_t i = 0; i < a->packs_len; i++)
+		n += has_file(&a->packs[i]);
+	ok(n == a->packs_len, "no pack is touched by all that");
+	atomic_store(&f.fail_len, 0);
+	if (try_to_open(&f, false, &s, &err) < 0)
+		abort();
+	ok(is_whole(s, a) && fixture_holds_invariant(s, a), "when it can be read all is there");
+	store_close(s);
+}
+
+/* A pack is gone when the index is made, and comes back, or is sent again. */
+static void test_rebuild_missing(const struct sample *a)
+{
+	const struct sample_pack *own = &a->packs[OWN];
+	struct fault f = {.code = -EIO};
+	struct store *s = NULL;
+	struct err err = {0};
+	size_t n = 0;
+
+	seal_one(a);
+	if (unlink(fixture_pack_path(&own->id)) < 0)
+		abort();
+	s = fixture_open(true);
+	for (size_t i = 0; i < a->packs_len; i++)
+		n += has_file(&a->packs[i]);
+	ok(n == a->packs_len - 1, "nodes whose chunks are missing stay");
+	ok(fixture_lacks(s, a) > own->count && fixture_holds_invariant(s, a),
+	   "but are not said to be there");
+	ok(store_put_pack(s, &own->id, own->data, own->size, &err) == 0 && is_whole(s, a) &&
+		   fixture_get_nodes(s, a) == 0,
+	   "with these chunks the image is whole again");
+	store_close(s);
+	if (try_to_open(&f, false, &s, &err) < 0)
+		abort();
+	ok(is_whole(s, a), "after a restart too");
+	store_close(s);
+}
+
 /* A disk that is truly full, SQLite included. */
 static void test_full(const struct sample_shape *shape)
 {
@@ -519,6 +666,12 @@ int main(void)
 		test_unreadable_damaged(a, how);
 		tree_remove(fixture_data);
 	}
+	test_rewrite_dropped();
+	tree_remove(fixture_data);
+	test_rebuild_unread(a);
+	tree_remove(fixture_data);
+	test_rebuild_missing(a);
+	tree_remove(fixture_data);
 	test_full(&sample_small);
 	fixture_end();
 	sample_free(a);
