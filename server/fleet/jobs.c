@@ -179,8 +179,16 @@ int job_end_as(struct fleet *f, struct job *j, enum job_state state, const char 
 {
 	CLEANUP_FREE char *report = NULL;
 	struct job_row old;
-	int r = job_pack_log(j, err);
+	int r;
 
+	/* Its manifest may be in the store, where it counts. */
+	if (j->row.manifest && state != JOB_DONE) {
+		return err_set(err, API_CONFLICT,
+			       "All of the capture is there and its version is written: it ends as "
+			       "done, as soon as the server's database takes that, or when the "
+			       "server starts again.");
+	}
+	r = job_pack_log(j, err);
 	if (r < 0)
 		return r;
 	old = j->row;

@@ -193,13 +193,29 @@ struct roots {
 	size_t len, room;
 };
 
-static int add_roots(void *arg, const struct version_row *v)
+static int add_root(struct roots *roots, const struct id *root)
+{
+	if (roots->len == roots->room) {
+		size_t room = roots->room ? 2 * roots->room : 64;
+		struct id *p = realloc(roots->ids, room * sizeof(*p));
+
+		if (!p)
+			return -ENOMEM;
+		roots->ids = p;
+		roots->room = room;
+	}
+	roots->ids[roots->len++] = *root;
+	return 0;
+}
+
+static int add_version(void *arg, const struct version_row *v)
 {
 	CLEANUP_JSON json_t *disks = json_loads(v->disks, 0, NULL);
 	struct roots *roots = arg;
 	const json_t *d;
 	struct err err;
 	size_t i;
+	int r = 0;
 
 	if (!json_is_array(disks))
 		return -EBADMSG; /* whatever it needs must not be thrown away */
@@ -207,29 +223,39 @@ static int add_roots(void *arg, const struct version_row *v)
 	{
 		struct id root;
 
-		if (json_get_id(d, "root", &root, &err) < 0)
-			return -EBADMSG;
-		if (roots->len == roots->room) {
-			size_t room = roots->room ? 2 * roots->room : 64;
-			struct id *p = realloc(roots->ids, room * sizeof(*p));
+		r = json_get_id(d, "root", &root, &err) < 0 ? -EBADMSG : add_root(roots, &root);
+		if (r < 0)
+			break;
+	}
+	return r;
+}
 
-			if (!p)
-				return -ENOMEM;
-			roots->ids = p;
-			roots->room = room;
+/* Disks that are complete, of captures that are not: the store knows them by itself until it is closed only (partial_seal). */
+static int add_sealed(struct fleet *f, struct roots *roots)
+{
+	LOCK_FLEET(f);
+
+	for (const struct job *j = f->jobs; j; j = j->next) {
+		for (size_t n = 0; j->row.kind == JOB_CAPTURE && n < j->disks_len; n++) {
+			int r = j->disks[n].sealed ? add_root(roots, &j->disks[n].root) : 0;
+
+			if (r < 0)
+				return r;
 		}
-		roots->ids[roots->len++] = root;
 	}
 	return 0;
 }
 
-/* Captures that have not committed need not be named: their partials speak for them. */
+/* Disks that are not complete need not be named: their partials speak for them.  Captures first, so that none slips through when it becomes a version
+ * meanwhile. */
 static int collect_roots(void *arg, struct id **ret_roots, size_t *ret_len, struct err *err)
 {
 	struct walk *w = arg;
 	struct roots roots = {0};
-	int r = state_each_version(w->fleet->config.state, NULL, add_roots, &roots, err);
+	int r = add_sealed(w->fleet, &roots);
 
+	if (r == 0)
+		r = state_each_version(w->fleet->config.state, NULL, add_version, &roots, err);
 	if (r == -EBADMSG)
 		(void)err_set(err, API_STORE_DAMAGED, "A version's list of disks is damaged.");
 	else if (r == -ENOMEM)

@@ -1,6 +1,7 @@
 /* The commit of a capture, ended by a crash after each of its steps, and two at once; what is told to whom after a restart. */
 #include <pthread.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/cleanup.h"
 #include "common/json.h"
@@ -184,6 +185,76 @@ static void test_plain(void)
 	ok(fleet_job_failed(fleet, MACHINE_A, id, "x", "y", NULL, &err) == API_CONFLICT,
 	   "but it cannot fail any more");
 	ok(versions() == 1 && manifests() == 1, "still one");
+}
+
+/* A job without a machine, to its end. */
+static bool does(const char *kind)
+{
+	CLEANUP_JSON json_t *body = json_pack("{s:s}", "kind", kind), *job = NULL;
+	char id[JOB_ID_SIZE];
+
+	if (fleet_create_job(fleet, body, &job, &err) < 0) {
+		printf("# %s\n", err.msg);
+		return false;
+	}
+	(void)snprintf(id, sizeof(id), "%s", json_string_value(json_object_get(job, "id")));
+	for (int i = 0; i < 600; i++) {
+		CLEANUP_JSON json_t *now = NULL;
+		const char *is;
+
+		if (fleet_show_job(fleet, id, 0, 0, &now, &err) < 0)
+			return false;
+		is = json_string_value(json_object_get(now, "state"));
+		if (strcmp(is, "running") != 0 && strcmp(is, "waiting") != 0)
+			return shows(id, "done", 0);
+		(void)usleep(100000);
+	}
+	return false;
+}
+
+/* Only the job's row names the index of a disk that was sealed before the server started. */
+static void test_sealed_before(void)
+{
+	CLEANUP_JSON json_t *report = json_object();
+	struct sample *first = sample;
+	size_t had = versions();
+	char id[JOB_ID_SIZE];
+
+	sample = sample_new(2, &sample_small); /* of no version */
+	if (!fixture_put_all(store, sample))
+		abort();
+	order(MACHINE_A, id);
+	capture(MACHINE_A, id);
+	restart();
+	ok(does("gc"), "gc after a restart, while a capture has a disk that is sealed");
+	ok(fleet_job_done(fleet, MACHINE_A, id, report, &err) == 0 &&
+		   shows(id, "done", (int)had + 1),
+	   "leaves that disk's index");
+	sample_free(sample);
+	sample = first;
+}
+
+/* When its manifest is settled it may be in the store, where it counts. */
+static void test_settled(void)
+{
+	CLEANUP_JSON json_t *report = json_object(), *cancelled = NULL;
+	struct job *j = NULL;
+	char id[JOB_ID_SIZE];
+
+	order(MACHINE_A, id);
+	capture(MACHINE_A, id);
+	if (fleet_acquire(fleet, MACHINE_A, id, JOB_CAPTURE, &j, &err) < 0)
+		abort();
+	j->row.manifest = strdup("{}");
+	ok(fleet_cancel_job(fleet, id, &cancelled, &err) == API_CONFLICT && shows(id, "running", 0),
+	   "a capture whose version is written is not cancelled");
+	ok(fleet_job_failed(fleet, MACHINE_A, id, "x", "y", NULL, &err) == API_CONFLICT,
+	   "nor does it fail");
+	free(j->row.manifest);
+	j->row.manifest = NULL;
+	fleet_release(fleet, j);
+	ok(fleet_cancel_job(fleet, id, &cancelled, &err) == 0 && shows(id, "cancelled", 0),
+	   "before that it is");
 }
 
 /* The crash is made: the state is put back to what it was after step 1, or after step 2. */
@@ -428,9 +499,11 @@ int main(void)
 	enrol(MACHINE_A);
 	enrol(MACHINE_B);
 	test_plain();
+	test_settled();
 	test_crash(false);
 	test_crash(true);
 	test_two();
+	test_sealed_before();
 	test_roots();
 	test_lost_index();
 	test_removed_machine();
