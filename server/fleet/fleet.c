@@ -54,18 +54,38 @@ void fleet_event(struct fleet *f, const char *event, const char *machine, const 
 
 /* ---- the watchdog */
 
+/* What the server itself is doing for it, or NULL: it is the agent's turn. */
+static const char *own_work(const struct job *j)
+{
+	if (j->row.kind == JOB_VERIFY)
+		return "reads the store to verify the image";
+	if (j->row.kind == JOB_GC)
+		return "goes through the store to see what is needed";
+	if (!j->committing)
+		return NULL;
+	return j->row.kind == JOB_CAPTURE
+		       ? "looks at what was captured once more, and writes the version"
+		       : "looks at the image's index once more";
+}
+
 /* Does a job stall?  True if that changed; the lock is held. */
 static bool check_stall(struct fleet *f, struct job *j, uint64_t now)
 {
 	uint64_t quiet_s = (now - j->progress_ms) / 1000;
 	uint64_t silent_s = (now - j->heard_ms) / 1000;
-	bool is_held = j->held[0] != '\0' && silent_s < f->config.away_s;
-	bool stalled = j->row.state == JOB_RUNNING && j->machine && !j->committing &&
-		       (is_held || quiet_s >= f->config.stall_s);
+	const char *own = own_work(j);
+	bool is_held = !own && j->held[0] != '\0' && silent_s < f->config.away_s;
+	bool stalled = j->row.state == JOB_RUNNING && (is_held || quiet_s >= f->config.stall_s);
 
 	if (!stalled) {
 		if (j->stalled)
 			j->row.message[0] = '\0';
+	} else if (own) {
+		(void)snprintf(
+			j->row.message, sizeof(j->row.message),
+			"No progress for %llu s: the server %s, and its storage does not answer, "
+			"or is very slow. The job goes on by itself when it does.",
+			(unsigned long long)quiet_s, own);
 	} else if (is_held) {
 		(void)snprintf(j->row.message, sizeof(j->row.message), "%s", j->held);
 	} else if (silent_s >= f->config.away_s) {

@@ -582,6 +582,15 @@ static int begin_end(struct fleet *f, const char *machine, const char *id, bool 
 	return 1;
 }
 
+/* From now on it is the server's turn.  The lock is held. */
+static void begin_committing(struct job *j)
+{
+	j->committing = true;
+	j->refs++;
+	j->progress_ms = fleet_now_ms();
+	j->held[0] = '\0';
+}
+
 struct ending {
 	enum job_state state;
 	const char *code, *message;
@@ -655,8 +664,7 @@ int fleet_job_done(struct fleet *f, const char *machine, const char *id, const j
 		r = 0;
 	}
 	if (j && r == 0) {
-		j->committing = true;
-		j->refs++;
+		begin_committing(j);
 		r = 1;
 	}
 	(void)pthread_mutex_unlock(&f->lock);
@@ -675,8 +683,7 @@ int fleet_job_failed(struct fleet *f, const char *machine, const char *id, const
 	(void)pthread_mutex_lock(&f->lock);
 	r = begin_end(f, machine, id, true, &j, err);
 	if (j && j->row.kind == JOB_RESTORE) {
-		j->committing = true;
-		j->refs++;
+		begin_committing(j);
 	} else if (j) {
 		r = set_report(j, report, err);
 		if (r == 0)

@@ -6,6 +6,7 @@
  *	write PART FROM TO		writes fail with EIO
  *	full PART			writes fail with ENOSPC
  *	sync PART			fsync, fdatasync, sync_file_range and syncfs fail with EIO
+ *	hang PART			reads and syncs take until this rule is gone
  *	clock SECONDS			the time of day is so much later
  *
  * One rule a line.  When one of them has acted there is a file $FAULTY.hits. */
@@ -143,6 +144,14 @@ static bool is_hit(const char *what, int fd, uint64_t from, uint64_t to)
 	return hit;
 }
 
+static void hang(int fd)
+{
+	const struct timespec pause = {.tv_nsec = 20000000};
+
+	while (is_hit("hang", fd, 0, 1))
+		(void)syscall(SYS_nanosleep, &pause, NULL);
+}
+
 static ssize_t fail(int code)
 {
 	errno = code;
@@ -176,6 +185,7 @@ static size_t allowed(int fd, size_t size)
 
 ssize_t pread(int fd, void *buf, size_t size, off_t at)
 {
+	hang(fd);
 	if (is_hit("read", fd, (uint64_t)at, (uint64_t)at + size))
 		return fail(EIO);
 	return syscall(SYS_pread64, fd, buf, allowed(fd, size), at);
@@ -221,11 +231,13 @@ ssize_t write(int fd, const void *buf, size_t size)
 
 int fsync(int fd)
 {
+	hang(fd);
 	return (int)(is_hit("sync", fd, 0, 1) ? fail(EIO) : syscall(SYS_fsync, fd));
 }
 
 int fdatasync(int fd)
 {
+	hang(fd);
 	return (int)(is_hit("sync", fd, 0, 1) ? fail(EIO) : syscall(SYS_fdatasync, fd));
 }
 
