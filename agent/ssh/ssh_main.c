@@ -256,9 +256,11 @@ static int open_signals(struct err *err)
 /* dropbear looks for keys there and nowhere else. */
 static int check_home(const char *path, struct err *err)
 {
-	const struct passwd *root = getpwuid(0); /* NOLINT(concurrency-mt-unsafe): one thread */
+	struct passwd entry, *root = NULL;
+	char text[4096];
 
-	if (root && strcmp(root->pw_dir, path) != 0)
+	if (getpwuid_r(0, &entry, text, sizeof(text), &root) == 0 && root &&
+	    strcmp(root->pw_dir, path) != 0)
 		return err_set(err, -EINVAL, "--home %s is not root's, which is %s", path,
 			       root->pw_dir);
 	return 0;
