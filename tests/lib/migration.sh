@@ -6,6 +6,8 @@
 #	hoist office machines --json		the operator's command line, in that LAN
 #	medium office my.iso [OPTION...]	a copy of build/hoist.iso with this server's key and a new token in it, no address:
 #						the machine finds the server by its broadcast
+#	machine_ssh office ADDRESS KEY [OPTION...] COMMAND
+#						root's command in the live image, whose medium has that key
 #	machine_wait office 120 JQ-CONDITION	prints the id of the machine that appears and fulfils it (jq, `.` is the machine)
 #
 # A server that is stopped (server_stop) and started again (server_up) goes on with its data.
@@ -24,6 +26,12 @@ server_stop() { lan_stop "server-$1"; }
 hoist() { local lan=$1; shift; lan_run "$lan" "$MIGRATION_BIN/server/hoist" --data "$(server_data "$lan")" "$@"; }
 
 medium() { hoist "$1" iso --in "$LAN_TOP/build/hoist.iso" --out "$2" --new-token "${@:3}"; }
+
+machine_ssh()
+{
+	lan_run "$1" timeout -k 5 120 ssh -F /dev/null -i "$3" -o IdentitiesOnly=yes -o IdentityAgent=none -o StrictHostKeyChecking=no \
+		-o UserKnownHostsFile=/dev/null -o LogLevel=ERROR "${@:4:$#-4}" "root@$2" "${@: -1}" </dev/null
+}
 
 machine_wait()
 {

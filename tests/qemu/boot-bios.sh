@@ -37,11 +37,7 @@ ok "started from CD" vm_start cd lan --iso "$iso" --disk "$TAP_TMP/ide.img,ide" 
 look cd
 # ---- SSH: the key on the medium, and no other
 reach() { lan_run lan timeout 5 bash -c "</dev/tcp/$1/22" 2>/dev/null; } # does anything listen there?
-by() # KEY ARGUMENT...
-{
-	lan_run lan timeout -k 5 120 ssh -F /dev/null -i "$TAP_TMP/$1" -o IdentitiesOnly=yes -o IdentityAgent=none -o StrictHostKeyChecking=no \
-		-o UserKnownHostsFile=/dev/null -o LogLevel=ERROR "${@:2:$#-2}" "root@$address" "${@: -1}" </dev/null
-}
+by() { machine_ssh lan "$address" "$TAP_TMP/$1" "${@:2}"; } # KEY ARGUMENT...
 ok "SSH: the host key is shown" vm_wait cd 120 "ssh: this machine's host key, on port 22, is SHA256:"
 ok "SSH: and whose key it takes" grep -qa "ssh: may log in as root: ssh-ed25519 $(ssh-keygen -lf "$TAP_TMP/jo.pub" | cut -d ' ' -f 2) jo" "$(vm_log cd)"
 ok "SSH: it listens" wait_for 60 reach "$address"

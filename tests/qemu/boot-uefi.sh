@@ -1,19 +1,21 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 # The very ISO starts UEFI machines: from CD with Secure Boot enforced, from a USB stick without; with no key pressed the agent runs and
-# registers with the server that hears its broadcast.  The second has no screen at all.  A medium whose kernel has lost its signature, and nothing else, is refused
+# registers with the server that hears its broadcast.  The kernel of the first is locked down, and a disk is captured and restored by it nevertheless; the
+# second has no screen at all.  A medium whose kernel has lost its signature, and nothing else, is refused
 # by GRUB, and one whose first stage differs from what was signed by one letter by the firmware itself.
 . "$(dirname "$0")/../lib/tap.sh"
 . "$(dirname "$0")/../lib/lan.sh"
 . "$(dirname "$0")/../lib/migration.sh"
 requires_root
-requires qemu-system-x86_64 ip dnsmasq xorriso jq
+requires qemu-system-x86_64 ip dnsmasq xorriso jq ssh ssh-keygen
 iso=$TAP_TMP/my.iso
 [ -e "$TOP/build/hoist.iso" ] || bail_out "no build/hoist.iso: make iso"
 
 ok "a LAN" lan_up lan
 ok "a server" server_up lan
-ok "the medium, with a token of it" medium lan "$iso"
+ssh-keygen -q -N '' -t ed25519 -f "$TAP_TMP/key"
+ok "the medium, with a token of it" medium lan "$iso" --set eject=yes --ssh-key "$TAP_TMP/key.pub"
 
 # look NAME
 look()
@@ -26,9 +28,27 @@ look()
 	unlike "$(cat "$(vm_log "$1")")" 'Out of memory|Kernel panic|Call Trace' "$1: nothing broke"
 }
 
-ok "started from CD, Secure Boot enforced" vm_start cd lan --firmware secureboot --iso "$iso" --no-reboot
+head -c 20000000 /dev/urandom >"$TAP_TMP/source.img"
+truncate -s 24M "$TAP_TMP/source.img" "$TAP_TMP/target.img"
+ok "started from CD, Secure Boot enforced" vm_start cd lan --firmware secureboot --iso "$iso" --disk "$TAP_TMP/source.img,virtio,serial=SOURCE" \
+	--disk "$TAP_TMP/target.img,virtio,serial=TARGET" --no-reboot
 look cd
+tray_is_open() { vm_qmp cd query-block | jq -e '[.. | objects | select(.tray_open == true)] | length > 0' >/dev/null; }
+ok "cd: the CD is out, as the settings say" wait_for 60 tray_is_open
+firmware() { hoist lan machine show "$id" --json | jq -cS .inventory.firmware; }
+id=$(machine_wait lan 60 '.state == "idle"')
+is "$(firmware)" '{"bits":64,"kind":"uefi","secure_boot":true}' "cd: the server knows that Secure Boot is on"
+ok "cd: one may look" vm_wait cd 120 'ssh: may log in as root'
+kernel_log() { machine_ssh lan "$address" "$TAP_TMP/key" -o BatchMode=yes dmesg >"$TAP_TMP/dmesg-$1"; }
+ok "cd: at the kernel's log" wait_for 60 kernel_log cd
+ok "cd: the kernel is locked down" grep -q 'Kernel is locked down from EFI Secure Boot' "$TAP_TMP/dmesg-cd"
+ok "cd: a disk is captured" hoist lan capture "$id" --disk serial:SOURCE --image locked --wait
+ok "cd: and restored onto another" hoist lan restore locked "$id" --disk serial:SOURCE=serial:TARGET --end stay --wait
+is "$(hoist lan jobs --json | jq -c '[.jobs[].state] | sort')" '["done","done"]' "cd: both are done"
+ok "cd: its log again" kernel_log cd
+is "$(grep 'Lockdown: ' "$TAP_TMP/dmesg-cd" | grep -v 'Lockdown: swapper')" '' "cd: it refused none of our programs anything"
 vm_stop cd
+ok "cd: the target is the source" cmp "$TAP_TMP/source.img" "$TAP_TMP/target.img"
 
 # The place of the signature in a PE file: entry 4 of the data directories, 144 bytes into the header that follows the COFF header.
 # shellcheck disable=SC2016 # perl's
