@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Machines with no medium start from the network with the very files of `make netboot` and the dnsmasq.conf among them: BIOS by PXE, UEFI by
-# PXE with Secure Boot enforced, UEFI by HTTP with the ISO, which hoist-server hands out.  Each registers: those of PXE with the token that is in the
-# settings, the one of HTTP, where tokens are not handed out, once its code is confirmed and not before.  One finds the driver of its card only because
+# PXE with Secure Boot enforced, iPXE by a script of TFTP and by one of HTTP, UEFI by HTTP with the ISO: of HTTP, all from hoist-server.  Each registers: those of
+# TFTP with the token that is in the settings, those of HTTP, where tokens are not handed out, once their code is confirmed and not before.  One finds the driver of its card only because
 # that was added to the medium; the ISO has become longer by what was added.
 . "$(dirname "$0")/../lib/tap.sh"
 . "$(dirname "$0")/../lib/lan.sh"
@@ -55,8 +55,8 @@ look()
 	ok "$1: init" vm_wait "$1" 400 'hoist: Hoist [0-9]'
 	ok "$1: an address by DHCP" vm_wait "$1" 120 'eth0: address 10\.0\.0\.[0-9]+/24 by DHCP'
 	address=$(sed -n 's/.*eth0: address \([0-9.]*\).*/\1/p' "$(vm_log "$1")" | tail -n 1)
-	# The one that knows its server by HTTP has no token: it waits until somebody says that its code is right.
-	if [ "$1" = http ]; then
+	# Those that know their server by HTTP have no token: they wait until somebody says that the code is right.
+	if [ "$1" = http ] || [ "$1" = script ]; then
 		ok "$1: it knows the server, and shows it the code" vm_wait "$1" 90 "of server 'lift' at https://10\.0\.0\.1:5000"
 		ok "$1: the server waits for that code" wait_for 60 pairing_is_there
 		is "$(registered "$address")" 0 "$1: and has not registered it"
@@ -82,6 +82,23 @@ look ipxe
 ok "by the script" grep -q 'sent .*boot.ipxe' "$TAP_TMP/boot.log"
 ok "the driver came from the archive" grep -qa 'hoist: added to this medium: driver.cpio.xz, 1 files' "$(vm_log ipxe)"
 cp "$TOP/build/netboot/initramfs.img" "$files/"
+
+# iPXE again, but all behind its own first file by HTTP from hoist-server, which does not hand out a token so.
+sed -i 's|^dhcp-boot=tag:ipxe,.*|dhcp-boot=tag:ipxe,http://10.0.0.1/boot.ipxe|' "$TAP_TMP/dnsmasq.conf"
+screen_has() { vm_screen "$1" | grep -qF -- "$2"; }
+ok "with iPXE sent to hoist-server" serve 'no such line'
+ok "started by iPXE" vm_start refused lan --netboot --no-reboot
+ok "settings with a token are refused, which the screen says" wait_for 240 screen_has refused 'settings.cpio is not to be had'
+ok "with the reason" screen_has refused 'there is a token or another secret in it'
+vm_stop refused
+cp "$files/settings.cpio" "$TAP_TMP/with-token.cpio"
+ok "settings without one" "$TOP/build/release/server/hoist" iso --in "$TOP/build/netboot/settings.cpio" --out "$files/settings.cpio" --set hostname=fromsettings
+chmod a+r "$files/settings.cpio"
+ok "started again" vm_start script lan --netboot --no-reboot
+look script
+ok "by the script" grep -qE 'bootfile-name +http://10\.0\.0\.1/boot\.ipxe' "$TAP_TMP/boot.log"
+is "$(grep -c 'tftp: sent' "$TAP_TMP/boot.log")" 0 "and not a file by TFTP"
+cp "$TAP_TMP/with-token.cpio" "$files/settings.cpio"
 
 VM_NIC=virtio-net-pci ok "started by UEFI, Secure Boot enforced" vm_start uefi lan --netboot --mem 1024 --firmware secureboot --no-reboot
 look uefi
