@@ -137,7 +137,16 @@ resets_or_ended() { [ "$(wire_count 4)" -ge "$1" ] || job_has_ended; }
 net_reset_each() { :; }
 net_reset_failed() { agent_eio_write; }
 # another address of the server, and another port, as after a move: the agent is told by whoever starts it
-net_moved() { stop_agent t TERM; wire_down; wire_up $RATE; agent_up; }
+net_moved()
+{
+	stop_agent t TERM
+	wait_for 20 wire_is_still
+	moved_before=$(wire_count "$way")
+	wire_down
+	wire_up $RATE
+	agent_up
+}
+wire_is_still() { local before; before=$(<wire.stat) && sleep 0.1 && [ "$(<wire.stat)" = "$before" ]; }
 server_full()
 {
 	dd if=/dev/zero of=full/balloon bs=64K 2>/dev/null # until nothing is left
@@ -299,6 +308,7 @@ is_source_but_for() # OFFSET FILE
 # and what is in sockets and in the wire.  Nothing that was acknowledged.
 declare -A allowance=([capture]=$((5 << 20)) [restore]=$((9 << 20)))
 declare -A whole=()
+ways=$((RANDOM % 4)) # the first way in which requests are cut
 run_case()
 {
 	local name=$1 point tries=''
@@ -308,7 +318,7 @@ run_case()
 	bad_at=$(($(sed -n "$((1 + (RANDOM * 32768 + RANDOM) % $(wc -l <blocks)))p" blocks) * 4096))
 	[[ $fault =~ ^server_(eio|clock) ]] && preload_server=yes
 	[[ $fault =~ ^(agent_(eio|clock|short|full)|net_reset_failed) ]] && preload_agent=yes
-	[[ $fault =~ ^net_reset_(each|failed) ]] && cutter=$((RANDOM % 4)) point=0
+	[[ $fault =~ ^net_reset_(each|failed) ]] && cutter=$ways point=0 ways=$(((ways + 2) % 4))
 	[[ $fault =~ eio_(read|write)$ && $preload_agent ]] && point=0
 	[ "$fault" = loss ] && point=$((25 + RANDOM % 50)) # more than is allowed
 	[ "$name" = capture:server_full ] && point=$((point / 2)) # before the end of what is sent
@@ -360,7 +370,6 @@ attempt()
 	order "{\"kind\":\"$kind\",\"machine\":\"t\",\"image\":\"i\",\"end\":\"stay\"}" || wrong="not ordered: $BODY"
 	if [ "$fault" != none ] && [ $point != 0 ]; then
 		soon $((${whole[$kind]} * point / 100)) || wrong="it does not get to $point %"
-		[ "$fault" != net_moved ] || moved_before=$(wire_count "$way")
 		$fault
 	fi
 	[ -n "$wrong" ] || judge
