@@ -214,10 +214,13 @@ static void handle(struct discover *d, int fd, struct datagram *g)
 	const struct listen_addr *at;
 	uint8_t addr[16], out[BEACON_SIZE_MAX];
 	struct err err;
+	bool too_many;
 	size_t size;
 
 	listen_address(&g->from, addr);
-	if (!rate_allow(&d->rate, addr, now_ms()))
+	too_many = !rate_allow(&d->rate, addr, now_ms());
+	rumours_count(d->config.rumours, too_many);
+	if (too_many)
 		return;
 	if (g->size > BEACON_SIZE_MAX || beacon_decode(g->data, g->size, &hello, &err) < 0 ||
 	    hello.type != BEACON_HELLO)

@@ -34,6 +34,22 @@ void rumours_add(struct rumours *r, const struct rumour *heard)
 	(void)pthread_mutex_unlock(&r->lock);
 }
 
+void rumours_count(struct rumours *r, bool too_many)
+{
+	(void)pthread_mutex_lock(&r->lock);
+	r->heard++;
+	r->unanswered += too_many;
+	(void)pthread_mutex_unlock(&r->lock);
+}
+
+void rumours_counted(struct rumours *r, uint64_t *ret_heard, uint64_t *ret_unanswered)
+{
+	(void)pthread_mutex_lock(&r->lock);
+	*ret_heard = r->heard;
+	*ret_unanswered = r->unanswered;
+	(void)pthread_mutex_unlock(&r->lock);
+}
+
 size_t rumours_copy(struct rumours *r, struct rumour ret[static RUMOURS_MAX])
 {
 	size_t len;

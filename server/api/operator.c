@@ -33,6 +33,15 @@ static json_t *rumours_json(struct server *s)
 	return array;
 }
 
+static json_t *datagrams_json(struct server *s)
+{
+	uint64_t heard, unanswered;
+
+	rumours_counted(&s->rumours, &heard, &unanswered);
+	return json_pack("{s:I, s:I}", "heard", (json_int_t)heard, "unanswered",
+			 (json_int_t)unanswered);
+}
+
 /* Bytes of this process in memory; 0 where /proc does not say (proc(5), statm). */
 static uint64_t resident(void)
 {
@@ -74,14 +83,15 @@ void api_get_server(struct call *c)
 	fleet_count(s->fleet, &machines, &running);
 	call_answer(
 		c, 200,
-		json_pack("{s:s, s:s, s:s, s:i, s:I, s:{s:I, s:I, s:I, s:I}, s:o, s:i, s:i, s:o}",
-			  "name", s->name, "version", HOIST_VERSION, "fingerprint",
-			  s->identity.fingerprint_text, "port", (int)listen_port(&s->listens[0]),
-			  "uptime_s", (json_int_t)((server_now_ms() - s->started_ms) / 1000),
-			  "store", "packs", (json_int_t)st.packs, "bytes", (json_int_t)st.bytes,
-			  "objects", (json_int_t)st.objects, "free_bytes",
-			  (json_int_t)st.free_bytes, "memory", memory_json(s->store), "machines",
-			  (int)machines, "jobs_running", (int)running, "rumours", rumours_json(s)));
+		json_pack(
+			"{s:s, s:s, s:s, s:i, s:I, s:{s:I, s:I, s:I, s:I}, s:o, s:i, s:i, s:o, s:o}",
+			"name", s->name, "version", HOIST_VERSION, "fingerprint",
+			s->identity.fingerprint_text, "port", (int)listen_port(&s->listens[0]),
+			"uptime_s", (json_int_t)((server_now_ms() - s->started_ms) / 1000), "store",
+			"packs", (json_int_t)st.packs, "bytes", (json_int_t)st.bytes, "objects",
+			(json_int_t)st.objects, "free_bytes", (json_int_t)st.free_bytes, "memory",
+			memory_json(s->store), "machines", (int)machines, "jobs_running",
+			(int)running, "rumours", rumours_json(s), "datagrams", datagrams_json(s)));
 }
 
 /* ---- machines */

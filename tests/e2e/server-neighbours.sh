@@ -92,10 +92,11 @@ port=$((20000 + $$ % 20000))
 start_server --discovery yes --discovery-port $port --name flooded
 perl -MSocket -MTime::HiRes=sleep -e '
 	my $port = shift;
-	my $hello = pack("a5 C C v", "HOIST", 1, 1, 0);
+	sub field { pack("v v", $_[0], length $_[1]) . $_[1] }
+	sub hello { my $h = "HOIST\x01\x01\x00" . join("", map { chr int rand 256 } 1 .. 16) . field(1, join("", map { chr int rand 256 } 1 .. 16)) . field(2, "0.1") . field(3, "flood"); $h . field(0, "\0" x (512 - 4 - length $h)) }
 	for my $n (1 .. 200) { socket(my $s, PF_INET, SOCK_DGRAM, 0) or die; bind($s, pack_sockaddr_in(0, pack("C4", 127, 1, 1, $n))) or die; push @s, $s; }
 	while (getppid != 1) {
-		for my $s (@s) { send($s, "HOIST\x01\x01\x00" . join("", map { chr int rand 256 } 1 .. 16) . "\x01\x00\x10\x00" . ("m" x 16) . "\x00\x00" . pack("v", 470) . "\x00" x 470, 0, pack_sockaddr_in($port, INADDR_LOOPBACK)); }
+		for my $s (@s) { send($s, hello(), 0, pack_sockaddr_in($port, INADDR_LOOPBACK)); }
 		sleep 0.1;
 	}' "$port" &
 flood=$!
@@ -103,8 +104,16 @@ flood=$!
 agent=$!
 ok "in a flood of two thousand hellos a second a machine finds its server" wait_for 60 grep -q "server 'flooded' at" agent.log
 ok "the flood went on" kill -0 $flood
-api GET /v1/server
-ok "and the list of rumours has its bound" test "$(field '.rumours | length')" -le 256
+full() { api GET /v1/server && [ "$(field '.rumours | length')" -ge 64 ]; }
+ok "it fills the list of rumours" wait_for 60 full
+is "$(field '.rumours | length')" 64 "up to its bound"
+# Two a second and four at once for each of two hundred addresses, and a few more for what is on its way.
+many() { api GET /v1/server && [ "$(field .datagrams.heard)" -gt 5000 ]; }
+ok "five thousand datagrams" wait_for 120 many
+answered=$(field '.datagrams | .heard - .unanswered')
+allowed=$(($(field .uptime_s) * 400 + 400 + 800 + 100))
+ok "of $(field .datagrams.heard) heard no more than $allowed were looked at: $answered" test "$answered" -le "$allowed"
+ok "and the others were not" test "$(field .datagrams.unanswered)" -gt 1000
 kill $agent $flood
 wait $agent $flood 2>/dev/null
 flood=
