@@ -17,6 +17,17 @@ static void fill(struct bucket *b, uint32_t burst, uint32_t per_ks, uint64_t now
 	b->ms = now_ms;
 }
 
+bool bucket_take(struct bucket *b, uint32_t burst, uint32_t per_ks, uint64_t now_ms)
+{
+	if (b->ms == 0)
+		b->micro = burst * MICRO;
+	fill(b, burst, per_ks, now_ms);
+	if (b->micro < MICRO)
+		return false;
+	b->micro -= MICRO;
+	return true;
+}
+
 void rate_init(struct rate *r, const struct rate_limits *limits, uint64_t now_ms)
 {
 	*r = (struct rate){.limits = *limits,

@@ -27,6 +27,8 @@ struct rate {
 	size_t len;
 };
 
+/* One at `now_ms` out of a bucket alone, which is full when it is {0}?  If so it counts. */
+bool bucket_take(struct bucket *b, uint32_t burst, uint32_t per_ks, uint64_t now_ms);
 void rate_init(struct rate *r, const struct rate_limits *limits, uint64_t now_ms);
 /* May `addr` (IPv4 as IPv4-mapped, or another key of 16 bytes) have one at `now_ms`?  If so it counts. */
 bool rate_allow(struct rate *r, const uint8_t addr[static 16], uint64_t now_ms);

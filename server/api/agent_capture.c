@@ -9,7 +9,8 @@
 #include "common/json.h"
 #include "server/api/api.h"
 
-#define WINDOW_ENTRY (8 + 4 + ID_SIZE)
+#define WINDOW_ENTRY  (8 + 4 + ID_SIZE)
+#define PACK_PLAIN_AT 12u /* formats.md: magic, kind, codec, reserved, count before it */
 
 /* A number in a path: digits only, at most JOB_DISKS_MAX - 1. */
 int api_disk_number(struct call *c, uint64_t *ret, struct err *err)
@@ -126,6 +127,16 @@ void api_lack(struct call *c)
 
 /* ---- packs */
 
+/* Of a pack that was taken: its header is right (formats.md). */
+static uint64_t plain_size(const struct call *c)
+{
+	struct reader body;
+
+	reader_init(&body, c->body, c->body_size);
+	(void)reader_bytes(&body, PACK_PLAIN_AT);
+	return reader_u32(&body);
+}
+
 static int put_pack(struct call *c, struct job *j, struct err *err)
 {
 	struct server *s = call_server(c);
@@ -135,13 +146,15 @@ static int put_pack(struct call *c, struct job *j, struct err *err)
 	if (!id_from_text(c->match.params[1], &id))
 		return err_set(err, API_BAD_REQUEST,
 			       "The pack's name is not 64 lower-case hex digits.");
-	r = api_check_space(s, err);
+	r = fleet_check_taken(s->fleet, j, err);
+	if (r == 0)
+		r = api_check_space(s, err);
 	if (r == 0)
 		r = store_put_pack(s->store, &id, c->body, c->body_size, err);
 	if (r == -EBADMSG || r == -EPROTO)
 		err->code = r = API_BAD_PACK;
 	if (r == 0)
-		fleet_note_transfer(s->fleet, j);
+		fleet_note_taken(s->fleet, j, plain_size(c));
 	return r;
 }
 

@@ -122,6 +122,10 @@ int fleet_progress(struct fleet *f, const char *machine, const char *id, const s
 		   bool *ret_cancel, struct err *err) MUST_CHECK;
 /* Bytes were taken in or given out for a job: it has not stalled. */
 void fleet_note_transfer(struct fleet *f, struct job *j);
+/* May its agent send a pack more?  It has failed otherwise: API_TOO_LARGE. */
+int fleet_check_taken(struct fleet *f, struct job *j, struct err *err) MUST_CHECK;
+/* A pack of so many plain bytes was taken in. */
+void fleet_note_taken(struct fleet *f, struct job *j, uint64_t bytes);
 #define HELD_SIZE 320u
 /* Nothing more of it could be taken in, for the reason `why` (a sentence): it is stalled until something is. */
 void fleet_note_refusal(struct fleet *f, struct job *j, const char *why);

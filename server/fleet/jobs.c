@@ -409,6 +409,39 @@ void fleet_note_transfer(struct fleet *f, struct job *j)
 	j->held[0] = '\0';
 }
 
+/* Twice what its disks have: an agent that is started again, and a disk of which places are read more than once, need less. */
+int fleet_check_taken(struct fleet *f, struct job *j, struct err *err)
+{
+	uint64_t most = TAKEN_SPARE;
+	struct err ignored;
+	LOCK_FLEET(f);
+
+	for (size_t n = 0; n < j->disks_len; n++) {
+		if (__builtin_add_overflow(most, j->disks[n].size, &most) ||
+		    __builtin_add_overflow(most, j->disks[n].size, &most))
+			most = UINT64_MAX;
+	}
+	if (j->taken < most)
+		return 0;
+	(void)err_set(err, API_TOO_LARGE,
+		      "The agent has sent %llu MiB, which is more than twice what the job's disks "
+		      "hold: it is not this machine's data, or the agent is broken.",
+		      (unsigned long long)(j->taken >> 20));
+	if (j->machine && !j->committing)
+		(void)!job_end(f, j, JOB_FAILED, API_TOO_LARGE, err->msg, &ignored);
+	return err->code;
+}
+
+void fleet_note_taken(struct fleet *f, struct job *j, uint64_t bytes)
+{
+	LOCK_FLEET(f);
+
+	if (__builtin_add_overflow(j->taken, bytes, &j->taken))
+		j->taken = UINT64_MAX;
+	j->heard_ms = j->progress_ms = fleet_now_ms();
+	j->held[0] = '\0';
+}
+
 void fleet_note_refusal(struct fleet *f, struct job *j, const char *why)
 {
 	LOCK_FLEET(f);

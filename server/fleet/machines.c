@@ -119,6 +119,7 @@ static int load_one(void *arg, const struct machine_row *row)
 		return -ENOMEM;
 	m->row = *row;
 	m->row.inventory = NULL;
+	m->inventory_size = strlen(row->inventory);
 	m->inventory = json_loads(row->inventory, 0, NULL);
 	if (!m->inventory) {
 		machine_free(m);

@@ -149,11 +149,32 @@ static int view_live(struct fleet *f, struct job *j, json_t **ret, struct err *e
 	return *ret ? 0 : out_of_memory(err);
 }
 
+/* verify and gc are done one after the other, and wait in memory. */
+static int check_own_jobs(const struct fleet *f, enum job_kind kind, struct err *err)
+{
+	unsigned n = 0;
+
+	if (kind != JOB_VERIFY && kind != JOB_GC)
+		return 0;
+	for (const struct job *j = f->jobs; j; j = j->next)
+		n += j->row.kind == JOB_VERIFY || j->row.kind == JOB_GC;
+	if (n < OWN_JOBS_MAX)
+		return 0;
+	return err_set(
+		err, API_CONFLICT,
+		"%u jobs of the server itself (verify, gc) have not ended yet, as many as it "
+		"takes; wait for one, or cancel some.",
+		n);
+}
+
 static int create_locked(struct fleet *f, const struct wish *w, struct job *j, json_t **ret,
 			 struct err *err)
 {
 	struct machine *m = NULL;
-	int r = plan(f, w, j, &m, err);
+	int r = check_own_jobs(f, j->row.kind, err);
+
+	if (r == 0)
+		r = plan(f, w, j, &m, err);
 
 	for (size_t n = 0; r == 0 && n < j->disks_len; n++)
 		j->row.unreadable += j->disks[n].unreadable_bytes; /* of a restore: known now */

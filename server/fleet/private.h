@@ -6,6 +6,7 @@
 #include "common/cleanup.h"
 #include "server/fleet/fleet.h"
 #include "server/fleet/pace.h"
+#include "server/rate.h"
 
 #define JOB_LOG_KEPT   200u
 #define JOBS_LISTED    200u
@@ -13,7 +14,14 @@
 #define TOUCH_EVERY_MS 60000u
 #define DEAF_MS	       5000u /* a server that did not tick for so long did not hear either */
 #define POLL_LATE_S    5u
-#define STALE_KEPT     4u
+/* docs/protocol.md, "Limits" */
+#define MACHINES_MAX	 4096u
+#define INVENTORIES_MAX	 (256u << 20)
+#define REGISTRATIONS	 30u /* at once, and so many in 1,000 s */
+#define REGISTRATIONS_KS 500u
+#define OWN_JOBS_MAX	 256u
+#define TAKEN_SPARE	 (256ull << 20)
+#define STALE_KEPT	 4u
 
 struct machine {
 	struct machine *next;
@@ -32,8 +40,10 @@ struct machine {
 	bool is_unused;		     /* its secret, since then */
 	uint64_t claimed_ms;	     /* when a token was last shown that would have its place */
 	uint64_t contest_told_ms;
-	uint64_t touched_ms; /* when last_seen was last made durable */
-	uint64_t session;    /* changes with each registration: what is of a former one ends */
+	struct bucket registrations;
+	size_t inventory_size; /* of its JSON */
+	uint64_t touched_ms;   /* when last_seen was last made durable */
+	uint64_t session;      /* changes with each registration: what is of a former one ends */
 	char told_cancel[JOB_ID_SIZE]; /* ended job that the agent was told to leave */
 	bool removed;		       /* no longer in the list; freed by the last waiter */
 	unsigned waiters;
@@ -58,6 +68,7 @@ struct job {
 	uint64_t progress_ms; /* last change of a number, or bytes moved */
 	bool stalled;
 	char held[HELD_SIZE]; /* why nothing more of it can be taken in, or empty */
+	uint64_t taken;	      /* plain bytes of packs, since the server's start */
 	bool committing;      /* done was said and is being carried out */
 	bool cancel;	      /* verify, gc: asked to stop */
 	uint64_t saved_seq;

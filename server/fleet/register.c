@@ -187,16 +187,43 @@ static void fill_row(const struct machine *m, const struct registration *reg, co
 	(void)snprintf(row->address, sizeof(row->address), "%s", reg->address);
 }
 
-static int write_machine(struct fleet *f, struct machine_row *row, const json_t *inventory,
-			 struct err *err)
+/* What machines say of themselves is kept in memory, and written with the lock held. */
+static int check_bounds(struct fleet *f, struct machine *m, size_t inventory_size,
+			unsigned *ret_retry_s, struct err *err)
+{
+	size_t machines = 0, bytes = inventory_size;
+
+	for (const struct machine *i = f->machines; i; i = i->next) {
+		machines++;
+		bytes += i == m ? 0 : i->inventory_size;
+	}
+	if (!m && machines >= MACHINES_MAX) {
+		return err_set(err, API_CONFLICT,
+			       "The server knows %zu machines, as many as it takes: some are to be "
+			       "forgotten there (hoist machine remove).",
+			       machines);
+	}
+	if (bytes > INVENTORIES_MAX) {
+		return err_set(err, API_CONFLICT,
+			       "The inventories of the server's machines would have more than %u "
+			       "MiB: some are to be forgotten there (hoist machine remove).",
+			       INVENTORIES_MAX >> 20);
+	}
+	if (m && !bucket_take(&m->registrations, REGISTRATIONS, REGISTRATIONS_KS, fleet_now_ms())) {
+		*ret_retry_s = 1000 / REGISTRATIONS_KS;
+		return err_set(err, API_RATE_LIMITED,
+			       "This machine registers too often; ask again in %u s.",
+			       *ret_retry_s);
+	}
+	return 0;
+}
+
+static int write_machine(struct fleet *f, struct machine_row *row, char *inventory, struct err *err)
 {
 	int r;
 
-	row->inventory = json_dumps(inventory, JSON_COMPACT);
-	if (!row->inventory)
-		return err_set(err, -ENOMEM, "The server is out of memory; ask again.");
+	row->inventory = inventory;
 	r = state_put_machine(f->config.state, row, err);
-	free(row->inventory);
 	row->inventory = NULL;
 	return r;
 }
@@ -221,13 +248,22 @@ static void begin_session(struct fleet *f, struct machine *m, const struct machi
 	(void)pthread_cond_broadcast(&m->cond); /* a poll of the session before */
 }
 
-static int register_locked(struct fleet *f, const struct registration *reg, const char *secret,
-			   struct admitted *ret, unsigned *ret_retry_s, struct err *err)
+struct fresh {
+	const char *secret;
+	char *inventory; /* JSON */
+};
+
+static int register_locked(struct fleet *f, const struct registration *reg,
+			   const struct fresh *fresh, struct admitted *ret, unsigned *ret_retry_s,
+			   struct err *err)
 {
+	size_t size = strlen(fresh->inventory);
 	struct machine *m = machine_find(f, reg->machine);
 	struct machine_row row = {.first_seen = 0};
 	int r = admit(f, m, reg, &ret->by, ret_retry_s, err);
 
+	if (r == 0)
+		r = check_bounds(f, m, size, ret_retry_s, err);
 	if (r < 0)
 		return r;
 	ret->is_known = m;
@@ -235,14 +271,15 @@ static int register_locked(struct fleet *f, const struct registration *reg, cons
 		memcpy(ret->before, m->row.address, sizeof(ret->before));
 		ret->silent_s = silent_ms(f, m) / 1000;
 	}
-	fill_row(m, reg, secret, ret->by, &row);
-	r = write_machine(f, &row, reg->inventory, err);
+	fill_row(m, reg, fresh->secret, ret->by, &row);
+	r = write_machine(f, &row, fresh->inventory, err);
 	if (r < 0)
 		return r;
 	if (!m)
 		m = machine_add(f);
 	if (!m)
 		return err_set(err, -ENOMEM, "The server is out of memory; ask again.");
+	m->inventory_size = size;
 	begin_session(f, m, &row, ret->by, reg->inventory);
 	return 0;
 }
@@ -273,13 +310,18 @@ int fleet_register(struct fleet *f, const struct registration *reg,
 		   char ret_secret[static SECRET_TEXT_SIZE], unsigned *ret_retry_s, struct err *err)
 {
 	char secret[SECRET_TEXT_SIZE];
+	CLEANUP_FREE char *inventory = json_dumps(reg->inventory, JSON_COMPACT);
+	const struct fresh fresh = {secret, inventory};
 	struct admitted a = {.by = BY_SECRET};
-	int r = secret_make(secret, err);
+	int r;
 
+	if (!inventory)
+		return err_set(err, -ENOMEM, "The server is out of memory; ask again.");
+	r = secret_make(secret, err);
 	if (r < 0)
 		return r;
 	(void)pthread_mutex_lock(&f->lock);
-	r = register_locked(f, reg, secret, &a, ret_retry_s, err);
+	r = register_locked(f, reg, &fresh, &a, ret_retry_s, err);
 	(void)pthread_mutex_unlock(&f->lock);
 	if (r == 0) {
 		memcpy(ret_secret, secret, sizeof(secret));

@@ -116,6 +116,19 @@ static int insert_job(struct state *s, const struct job_row *j, struct err *err)
 		       j->rescue.seconds, j->rescue.area_seconds, j->rescue.retries);
 }
 
+/* Within a transaction. */
+static int forget_oldest(struct state *s, struct err *err)
+{
+#define OLD                                                                          \
+	"state NOT IN ('waiting', 'running') AND number <= (SELECT number FROM jobs" \
+	" WHERE state NOT IN ('waiting', 'running') ORDER BY number DESC LIMIT 1 OFFSET ?)"
+	int r = sql_run(s, err,
+			"DELETE FROM job_disks WHERE job IN (SELECT id FROM jobs WHERE " OLD ")",
+			"i", (int64_t)JOBS_KEPT);
+
+	return r < 0 ? r : sql_run(s, err, "DELETE FROM jobs WHERE " OLD, "i", (int64_t)JOBS_KEPT);
+}
+
 int state_add_job(struct state *s, const struct job_row *j, const struct job_disk_row *disks,
 		  size_t disks_len, struct err *err)
 {
@@ -124,7 +137,9 @@ int state_add_job(struct state *s, const struct job_row *j, const struct job_dis
 
 	if (r < 0)
 		return r;
-	r = insert_job(s, j, err);
+	r = forget_oldest(s, err);
+	if (r == 0)
+		r = insert_job(s, j, err);
 	for (size_t i = 0; r == 0 && i < disks_len; i++)
 		r = insert_disk(s, j->id, (uint32_t)i, &disks[i], err);
 	return sql_end(s, r, err);

@@ -79,6 +79,8 @@ struct token_row {
 #define TOKEN_JOB_SIZE 96
 	char job[TOKEN_JOB_SIZE]; /* of each machine that it enrols (server/fleet/rule.h); "": none */
 };
+/* When there are TOKENS_MAX, the oldest that is revoked or has expired goes; -EUSERS if none is. */
+#define TOKENS_MAX 1000u
 int state_add_token(struct state *s, const struct token_row *t, const struct id *hash,
 		    struct err *err) MUST_CHECK;
 /* Enrol `machine` with the token of that hash.  A machine that was enrolled with it before takes no use of it; another takes one, if
@@ -268,6 +270,8 @@ struct job_disk_row {
 		sealed; /* capture: an index in the making may lie about; its index is in the store */
 };
 
+/* Of those that have ended the last JOBS_KEPT stay. */
+#define JOBS_KEPT 10000u
 int state_add_job(struct state *s, const struct job_row *j, const struct job_disk_row *disks,
 		  size_t disks_len, struct err *err) MUST_CHECK;
 /* Write all that can change in a job. */

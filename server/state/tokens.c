@@ -3,16 +3,54 @@
 #include "common/cleanup.h"
 #include "server/state/sqlite.h"
 
-int state_add_token(struct state *s, const struct token_row *t, const struct id *hash,
-		    struct err *err)
+/* Within a transaction.  Who was enrolled with it could not come back by it either. */
+static int make_room(struct state *s, int64_t now, struct err *err)
 {
-	LOCK_STATE(s);
+	CLEANUP_STMT sqlite3_stmt *st = NULL;
+	char id[TOKEN_ID_SIZE] = "";
+	int r = sql_prepare(s, &st, err,
+			    "SELECT ifnull((SELECT id FROM tokens WHERE revoked OR expires <= ?1"
+			    " ORDER BY created, rowid LIMIT 1), ''), count(*) >= ?2 FROM tokens",
+			    "ii", now, (int64_t)TOKENS_MAX);
 
+	if (r == 0)
+		r = sql_step(s, st, err);
+	if (r < 0 || !sqlite3_column_int64(st, 1))
+		return r < 0 ? r : 0;
+	column_text(st, 0, id, sizeof(id));
+	if (!*id) {
+		return err_set(
+			err, -EUSERS,
+			"There are %u enrolment tokens, as many as there may be: revoke those "
+			"that are not needed any more (hoist token revoke).",
+			TOKENS_MAX);
+	}
+	r = sql_run(s, err, "DELETE FROM token_machines WHERE token=?", "t", id);
+	return r < 0 ? r : sql_run(s, err, "DELETE FROM tokens WHERE id=?", "t", id);
+}
+
+static int insert_token(struct state *s, const struct token_row *t, const struct id *hash,
+			struct err *err)
+{
 	return sql_run(s, err,
 		       "INSERT INTO tokens(id, hash, note, uses, uses_left, created, expires,"
 		       " revoked, job) VALUES(?,?,?,?,?,?,nullif(?,0),?,?)",
 		       "tbtiiiiit", t->id, hash, t->note, (int64_t)t->uses, (int64_t)t->uses_left,
 		       t->created, t->expires, (int64_t)t->revoked, t->job);
+}
+
+int state_add_token(struct state *s, const struct token_row *t, const struct id *hash,
+		    struct err *err)
+{
+	LOCK_STATE(s);
+	int r = sql_begin(s, err);
+
+	if (r < 0)
+		return r;
+	r = make_room(s, t->created, err);
+	if (r == 0)
+		r = insert_token(s, t, hash, err);
+	return sql_end(s, r, err);
 }
 
 static int no_use(struct err *err, const char *why)

@@ -31,12 +31,12 @@ pack()
 plain() { head -c "$1" /dev/zero | tr '\0' "${2:-x}"; }
 id_of() { b3sum --no-names; }
 a=$(plain 4096 a | id_of) b=$(plain 4096 b | id_of)
-zlib() { perl -MCompress::Zlib -e 'local $/; print compress(<STDIN>, 9)'; }
+zlib() { perl -MCompress::Zlib -e 'my $d = deflateInit(-Level => 3); while (read STDIN, my $x, 1 << 20) { print scalar $d->deflate($x) } print scalar $d->flush'; }
 
 plain 4096 b | pack wrong-id 1 0 1 4096 - "4096:$a"
 { plain 4096 a; plain 4096 a; } | pack one-of-two 1 0 2 8192 - "4096:$a" "4096:$b"
-plain 67108864 a | zlib | pack zlib-bomb 1 1 1 4096 - "4096:$a"
-plain 67108864 a | zstd -q -19 | pack zstd-bomb 1 2 1 4096 - "4096:$a"
+plain 1073741824 a | zlib | pack zlib-bomb 1 1 1 4096 - "4096:$a"
+plain 1073741824 a | zstd -q -1 | pack zstd-bomb 1 2 1 4096 - "4096:$a"
 plain 2048 a | zlib | pack zlib-short 1 1 1 4096 - "4096:$a"
 plain 2048 a | zstd -q | pack zstd-short 1 2 1 4096 - "4096:$a"
 { plain 4096 a | zlib; echo more; } | pack zlib-tail 1 1 1 4096 - "4096:$a"
@@ -63,6 +63,7 @@ pack_node node
 { printf HND1; perl -e 'print pack("VVV", 4194304, 1, 4096)'; } >node
 pack_node node-short
 
+for bomb in zlib-bomb zstd-bomb; do ok "$bomb: $(stat -c %s packs/$bomb) bytes that are a pack's at most" test "$(stat -c %s packs/$bomb)" -lt $((8 << 20)); done
 rss() { awk '/^VmHWM/ { print int($2 / 1024) }' "/proc/$SERVER_PID/status"; }
 before=$(rss)
 for p in packs/*; do
@@ -75,7 +76,8 @@ done
 api GET /v1/server
 is "$(field '.store | .packs, .objects' | tr '\n' ' ')" "0 0 " "nothing of it was kept"
 is "$(find "$DATA/store/packs" "$DATA/store/tmp" -type f | wc -l)" 0 "nor is it on disk"
-ok "in little memory (now $(rss) MiB, $before before)" test $(($(rss) - before)) -lt 100
+# a sixteenth of what one bomb would be
+ok "in little memory (now $(rss) MiB, $before before)" test $(($(rss) - before)) -lt 64
 
 # What it says it holds it does not: the node is nowhere, so the window is not taken, and nothing is committed.
 entry() { printf '%b' "\\x$1\\0\\0\\0\\0\\0\\0\\0\\x$2\\x$3\\0\\0"; id_of <node | xxd -r -p; }
@@ -112,6 +114,31 @@ call "$SECRET" PUT "/v1/agent/jobs/$job/packs/$(id_of <packs/honest)" -T packs/h
 is "$STATUS" 204 "an honest pack is taken"
 api GET /v1/images
 is "$(field '.images | length')" 0 "no image came of the lies"
+
+# ---- more than it can have: a pack of 8 MiB again and again, for a disk of one
+make_machine endless "{\"disks\":[$(disk_json file:a 1048576)]}"
+api POST /v1/jobs -d '{"kind":"capture","machine":"endless","image":"endless"}'
+job=$(field .id)
+table=()
+for ((i = 0; i < 128; i++)); do
+	perl -e 'print pack("V", $ARGV[0] + 1) x 16384' $i >chunk
+	cat chunk
+	table+=("65536:$(id_of <chunk)")
+	printf '%s\n' "${table[@]}" >table
+done >plain.many
+mapfile -t table <table
+zstd -q -1 <plain.many | pack many 1 2 128 8388608 - "${table[@]}"
+name=$(id_of <packs/many)
+n=0
+while [ $n -lt 60 ] && call "$SECRET" PUT "/v1/agent/jobs/$job/packs/$name" -T packs/many && [ "$STATUS" = 204 ]; do n=$((n + 1)); done
+is "$n $STATUS $(error_code)" "33 413 too_large" "after twice its disk and 256 MiB no more is taken"
+api GET "/v1/jobs/$job"
+is "$(field '.state, .code' | tr '\n' ' ')" "failed too_large " "and the job has failed"
+like "$(field .message)" '^The agent has sent 264 MiB, which is more than twice' "with a sentence"
+call "$SECRET" PUT "/v1/agent/jobs/$job/packs/$name" -T packs/many
+is "$STATUS $(error_code)" "409 conflict" "which does not go on"
+
 stop_server
 is "$SERVER_STATUS" 0 "nothing of this hurt the server"
+
 done_testing

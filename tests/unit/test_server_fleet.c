@@ -474,6 +474,108 @@ static void test_removed_machine(void)
 	   "and says why");
 }
 
+/* ---- bounds */
+
+static int come(const char *machine, const char *token, const char *secret,
+		char ret_secret[static SECRET_TEXT_SIZE])
+{
+	CLEANUP_JSON json_t *inventory = json_pack("{s:[]}", "disks");
+	struct registration reg = {.token = token,
+				   .secret = secret,
+				   .machine = machine,
+				   .name = "m",
+				   .agent_version = "1",
+				   .address = "x",
+				   .inventory = inventory};
+	unsigned retry_s = 0;
+	int r = fleet_register(fleet, &reg, ret_secret, &retry_s, &err);
+
+	if (r == API_RATE_LIMITED && retry_s == 0)
+		abort();
+	return r;
+}
+
+static void test_registrations(void)
+{
+	const char *token = "a token";
+	struct token_row t = {.uses = 100, .uses_left = 100, .id = "t"};
+	struct id hash = id_of(token, strlen(token));
+	char secret[SECRET_TEXT_SIZE], next[SECRET_TEXT_SIZE];
+	struct machine *m;
+	unsigned n = 0;
+
+	if (state_add_token(state, &t, &hash, &err) < 0 ||
+	    come("0000000000000000000000000000000c", token, NULL, secret) < 0)
+		abort();
+	while (n < 2 * REGISTRATIONS &&
+	       come("0000000000000000000000000000000c", NULL, secret, next) == 0) {
+		memcpy(secret, next, sizeof(secret));
+		n++;
+	}
+	ok(n >= REGISTRATIONS && n < REGISTRATIONS + 20 && err.code == API_RATE_LIMITED,
+	   "a machine registers so often at once, and then slowly");
+	printf("# %u times: %s\n", n, err.msg);
+	ok(come("0000000000000000000000000000000d", token, NULL, next) == 0,
+	   "which does not keep others from it");
+	m = fleet->machines;
+	m->inventory_size = INVENTORIES_MAX;
+	ok(come("0000000000000000000000000000000e", token, NULL, next) == API_CONFLICT &&
+		   strstr(err.msg, "inventories"),
+	   "inventories have a bound together");
+	m->inventory_size = 2;
+	for (unsigned i = 0; i < MACHINES_MAX; i++) {
+		m = machine_add(fleet);
+		if (!m)
+			abort();
+		(void)snprintf(m->row.id, sizeof(m->row.id), "f%031x", i);
+	}
+	ok(come("0000000000000000000000000000000e", token, NULL, next) == API_CONFLICT &&
+		   strstr(err.msg, "as many as it takes"),
+	   "so have machines");
+	restart();
+	ok(come("0000000000000000000000000000000e", token, NULL, next) == 0, "(without them)");
+}
+
+static void test_own_jobs(void)
+{
+	CLEANUP_JSON json_t *body = json_pack("{s:s}", "kind", "gc");
+	CLEANUP_JSON json_t *job = NULL;
+
+	for (unsigned i = 0; i < OWN_JOBS_MAX; i++) {
+		struct job *j = job_new();
+
+		if (!j)
+			abort();
+		(void)snprintf(j->row.id, sizeof(j->row.id), "f%015x", i);
+		j->row.kind = JOB_GC;
+		j->row.state = JOB_RUNNING;
+		(void)pthread_mutex_lock(&fleet->lock);
+		job_enlist(fleet, j, NULL);
+		(void)pthread_mutex_unlock(&fleet->lock);
+	}
+	ok(fleet_create_job(fleet, body, &job, &err) == API_CONFLICT, "jobs of the server itself");
+	restart();
+	ok(fleet_create_job(fleet, body, &job, &err) == 0, "(without them)");
+}
+
+static void test_taken(void)
+{
+	char id[JOB_ID_SIZE];
+	struct job *j = NULL;
+
+	order(MACHINE_A, id);
+	if (fleet_acquire(fleet, MACHINE_A, id, JOB_CAPTURE, &j, &err) < 0)
+		abort();
+	fleet_note_taken(fleet, j, 2 * sample->geometry.size + TAKEN_SPARE - 1);
+	ok(fleet_check_taken(fleet, j, &err) == 0, "a capture that sends its disks twice");
+	fleet_note_taken(fleet, j, 1);
+	ok(fleet_check_taken(fleet, j, &err) == API_TOO_LARGE && shows(id, "failed", 0),
+	   "and more fails");
+	printf("# %s\n", err.msg);
+	ok(fleet_check_taken(fleet, j, &err) == API_TOO_LARGE, "also for who is late");
+	fleet_release(fleet, j);
+}
+
 static void test_recovery(void)
 {
 	size_t had = versions(), n = 0;
@@ -507,6 +609,9 @@ int main(void)
 	test_roots();
 	test_lost_index();
 	test_removed_machine();
+	test_registrations();
+	test_own_jobs();
+	test_taken();
 	test_recovery();
 	close_all();
 	sample_free(sample);

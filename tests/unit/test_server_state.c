@@ -731,6 +731,56 @@ static void test_events(void)
 	state_close(s);
 }
 
+/* ---- how many */
+
+static int count_job(void *arg, const struct job_row *j)
+{
+	uint32_t *seen = arg;
+
+	seen[j->state == JOB_WAITING ? 0 : 1]++;
+	return 0;
+}
+
+static void test_bounds(void)
+{
+	struct token_row t = {.id = "n", .uses = 1, .uses_left = 1, .created = 500};
+	struct id hash = id_at(77);
+	struct job_filter all = {0};
+	struct job_row j = {.id = "n", .kind = JOB_GC, .state = JOB_WAITING};
+	struct state *s = open_state();
+	uint32_t seen[2] = {0};
+
+	state_close(s);
+	run_sql("DELETE FROM token_machines; DELETE FROM tokens; DELETE FROM job_disks; DELETE FROM jobs;"
+		"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000)"
+		" INSERT INTO tokens(id, hash, note, uses, uses_left, created, expires, revoked)"
+		" SELECT 't' || i, CAST('h' || i AS BLOB), '', 1, 0, i, NULL, 0 FROM n;"
+		"INSERT INTO token_machines(token, machine, at) VALUES('t7', 'm', 1);"
+		"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10020)"
+		" INSERT INTO jobs(id, kind, state, machine, machine_name, image, version, created,"
+		" started, ended, end_action, level, phase, done, total, data, sent, code, message, seq)"
+		" SELECT 'j' || i, 'gc', CASE WHEN i <= 10 THEN 'waiting' ELSE 'done' END, '', '', '', 0,"
+		" 0, 0, 0, 'stay', 0, '', 0, 0, 0, 0, '', '', 0 FROM n;"
+		"INSERT INTO job_disks(job, n, disk, size, overwrite, begun, partial, source_disk,"
+		" source_size, source_sector_size, source_physical_sector_size, data_bytes,"
+		" unreadable_bytes, sealed) VALUES('j11', 0, 'd', 1, 0, 0, 0, '', 1, 1, 1, 1, 0, 1)");
+	s = open_state();
+	ok(state_add_token(s, &t, &hash, &err) == -EUSERS, "a token too many");
+	ok(state_revoke_token(s, "t7", &err) == 0 && state_add_token(s, &t, &hash, &err) == 0,
+	   "takes the place of one that was revoked");
+	ok(state_revoke_token(s, "t7", &err) == -ENOENT && state_revoke_token(s, "t8", &err) == 0,
+	   "and of no other");
+	ok(state_add_job(s, &j, NULL, 0, &err) == 0 &&
+		   state_each_job(s, &all, count_job, seen, &err) == 0 && seen[0] == 11 &&
+		   seen[1] == JOBS_KEPT,
+	   "of jobs that have ended the last ones stay, and all others");
+	printf("# %u, %u\n", seen[0], seen[1]);
+	ok(state_get_job(s, "j20", &j, &err) == -ENOENT && state_get_job(s, "j21", &j, &err) == 0,
+	   "the oldest go");
+	job_row_done(&j);
+	state_close(s);
+}
+
 int main(void)
 {
 	if (!mkdtemp(dir))
@@ -748,6 +798,7 @@ int main(void)
 	test_jobs();
 	test_commit();
 	test_events();
+	test_bounds();
 	tree_remove(dir);
 	return done();
 }
