@@ -10,9 +10,10 @@
 
 #include "common/bytes.h"
 
-static struct reader answers;
-static void *recv_buf;
-static size_t recv_size;
+/* Not static, since some C libraries declare recv inline. */
+struct reader answers;
+void *recv_buf;
+size_t recv_size;
 
 /* What was received last may be touched as a whole again: for a buffer on the stack, which others use next. */
 static inline void recv_done(void)
