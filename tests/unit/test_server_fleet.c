@@ -237,7 +237,7 @@ static void test_sealed_before(void)
 /* When its manifest is settled it may be in the store, where it counts. */
 static void test_settled(void)
 {
-	CLEANUP_JSON json_t *report = json_object(), *cancelled = NULL;
+	CLEANUP_JSON json_t *cancelled = NULL;
 	struct job *j = NULL;
 	char id[JOB_ID_SIZE];
 
