@@ -4,7 +4,7 @@
 # What is done there is in dom0/steps; its TAP is this test's.
 #	HOIST_XEN_KINDS="hvm"	only these kinds of empty guests (pv pvh hvm)
 #	HOIST_XEN_SHELL=1	a root shell in dom0 at build/xen/shell.sock (socat - UNIX:build/xen/shell.sock), and dom0 runs on after the steps
-#				until /lab/shell is removed there
+#				until /lab/shell is removed there; QEMU's monitor at build/xen/monitor.sock
 . "$(dirname "$0")/../lib/tap.sh"
 requires_root
 requires qemu-system-x86_64 mke2fs e2fsck debugfs fallocate tune2fs resize2fs blkid sfdisk mkswap
@@ -66,7 +66,8 @@ echo "${HOIST_XEN_KINDS:-pv pvh hvm}" >"$lab/kinds"
 shell=()
 if [ "${HOIST_XEN_SHELL:-}" = 1 ]; then
 	touch "$lab/shell"
-	shell=(-chardev "socket,id=shell,path=$TOP/build/xen/shell.sock,server=on,wait=off" -device "pci-serial,chardev=shell")
+	shell=(-chardev "socket,id=shell,path=$TOP/build/xen/shell.sock,server=on,wait=off" -device "pci-serial,chardev=shell"
+		-monitor "unix:$TOP/build/xen/monitor.sock,server=on,wait=off")
 fi
 slim "$lab/build/guest.img" >slim.log 2>&1 || bail_out "the guest's disk: $(tail -n 3 slim.log)"
 truncate -s 16G lab.img
