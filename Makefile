@@ -636,7 +636,7 @@ check-qemu: all iso netboot guest
 	$(RUN_TESTS) $(call pick,$(QEMU_TESTS))
 # Real Xen in QEMU, without KVM, so not part of check: half an hour on a quiet machine.
 check-xen: all iso netboot guest $(XENHOST)
-	$(RUN_TESTS) --timeout 7200 $(call pick,$(XEN_TESTS))
+	$(RUN_TESTS) --timeout 10800 $(call pick,$(XEN_TESTS))
 # Everything, from a fresh machine on: installs, builds, tests; HACKING.md names the parts.
 check:
 	scripts/check

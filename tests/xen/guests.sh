@@ -10,7 +10,7 @@ requires_root
 requires qemu-system-x86_64 mke2fs e2fsck debugfs fallocate tune2fs resize2fs blkid sfdisk mkswap
 host=$TOP/build/xen/host
 bin=${HOIST_BIN:-$TOP/build/release}
-limit=${HOIST_XEN_SECONDS:-5400}
+limit=${HOIST_XEN_SECONDS:-9000}
 for file in "$host.img" "$TOP/build/guest/guest.img" "$TOP/build/hoist.iso" "$TOP/build/netboot/vmlinuz" "$bin/server/hoist-server"; do
 	[ -e "$file" ] || bail_out "no $file: make check-xen makes it"
 done
