@@ -417,8 +417,10 @@ int fleet_check_taken(struct fleet *f, struct job *j, struct err *err)
 	LOCK_FLEET(f);
 
 	for (size_t n = 0; n < j->disks_len; n++) {
-		if (__builtin_add_overflow(most, j->disks[n].size, &most) ||
-		    __builtin_add_overflow(most, j->disks[n].size, &most))
+		uint64_t twice;
+
+		if (__builtin_mul_overflow(j->disks[n].size, 2u, &twice) ||
+		    __builtin_add_overflow(most, twice, &most))
 			most = UINT64_MAX;
 	}
 	if (j->taken < most)
