@@ -133,8 +133,7 @@ static bool tick_wait(struct fleet *f)
 	return !f->stopping;
 }
 
-/* A server that was stopped for a while has heard nobody meanwhile. */
-static void note_tick(struct fleet *f)
+void fleet_note_tick(struct fleet *f)
 {
 	uint64_t now = fleet_now_ms();
 	LOCK_FLEET(f);
@@ -149,15 +148,16 @@ static void *ticker_run(void *arg)
 	struct fleet *f = arg;
 
 	while (tick_wait(f)) {
-		note_tick(f);
 		char why[MESSAGE_SIZE];
 		struct job *j;
 
+		fleet_note_tick(f);
 		while ((j = next_stalled(f, why))) {
 			fleet_event(f, j->stalled ? "job_stalled" : "job_recovered", j->row.machine,
 				    j->row.id, "%s%s%s", j->row.machine_name, *why ? ": " : "",
 				    why);
 			fleet_release(f, j);
+			fleet_note_tick(f);
 		}
 		machines_touch(f, false);
 		pairings_tick(f->pairings);

@@ -720,7 +720,7 @@ int fleet_job_failed(struct fleet *f, const char *machine, const char *id, const
 	if (j && j->row.kind == JOB_RESTORE) {
 		begin_committing(j);
 	} else if (j) {
-		r = set_report(j, report, err);
+		r = j->row.manifest ? 0 : set_report(j, report, err);
 		if (r == 0)
 			r = job_end_as(f, j, JOB_FAILED, code, message, err);
 		j = NULL;

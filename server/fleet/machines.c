@@ -439,5 +439,6 @@ void machines_touch(struct fleet *f, bool all)
 			log_event(LOG_WARN, "state_failed", "error=\"%s\"", err.msg);
 			break;
 		}
+		fleet_note_tick(f); /* many of them take their time on a disk that is busy */
 	}
 }

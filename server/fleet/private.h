@@ -17,7 +17,8 @@
 /* docs/protocol.md, "Limits" */
 #define MACHINES_MAX	 4096u
 #define INVENTORIES_MAX	 (256u << 20)
-#define REGISTRATIONS	 30u /* at once, and so many in 1,000 s */
+#define INVENTORY_SMALL	 (64u << 10) /* of a known machine, is taken beyond that */
+#define REGISTRATIONS	 30u	     /* at once, and so many in 1,000 s */
 #define REGISTRATIONS_KS 500u
 #define OWN_JOBS_MAX	 256u
 #define TAKEN_SPARE	 (256ull << 20)
@@ -125,6 +126,8 @@ int machines_load(struct fleet *f, struct err *err) MUST_CHECK;
 void machines_free(struct fleet *f);
 /* Write last_seen of those that spoke, now and then; without the lock. */
 void machines_touch(struct fleet *f, bool all);
+/* fleet.c: the ticker lives.  A server that was stopped for a while (DEAF_MS) has heard nobody meanwhile. */
+void fleet_note_tick(struct fleet *f);
 
 /* ---- secrets.c */
 struct id secret_hash(const char *secret);

@@ -177,7 +177,7 @@ static void fill_row(const struct machine *m, const struct registration *reg, co
 	row->first_seen = m ? m->row.first_seen : fleet_now();
 	row->last_seen = fleet_now();
 	row->secret_hash = secret_hash(secret);
-	if (by == BY_SECRET)
+	if (by == BY_SECRET || by == BY_DISPLACED) /* the answer with the new one may be lost */
 		row->former_hash = secret_hash(reg->secret);
 	if (m)
 		keep_displaced(m, by, row);
@@ -188,10 +188,12 @@ static void fill_row(const struct machine *m, const struct registration *reg, co
 }
 
 /* What machines say of themselves is kept in memory, and written with the lock held. */
-static int check_bounds(struct fleet *f, struct machine *m, size_t inventory_size,
-			unsigned *ret_retry_s, struct err *err)
+static int check_bounds(struct fleet *f, struct machine *m, enum admission by,
+			size_t inventory_size, unsigned *ret_retry_s, struct err *err)
 {
 	size_t machines = 0, bytes = inventory_size;
+	/* Whoever has a machine's place is not to use up what lets it back in. */
+	bool is_counted = by != BY_DISPLACED && by != BY_PAIRING;
 
 	for (const struct machine *i = f->machines; i; i = i->next) {
 		machines++;
@@ -203,13 +205,15 @@ static int check_bounds(struct fleet *f, struct machine *m, size_t inventory_siz
 			       "forgotten there (hoist machine remove).",
 			       machines);
 	}
-	if (bytes > INVENTORIES_MAX) {
+	/* Others' are no reason to keep a machine out that is known and small. */
+	if (bytes > INVENTORIES_MAX && !(m && inventory_size <= INVENTORY_SMALL)) {
 		return err_set(err, API_CONFLICT,
 			       "The inventories of the server's machines would have more than %u "
 			       "MiB: some are to be forgotten there (hoist machine remove).",
 			       INVENTORIES_MAX >> 20);
 	}
-	if (m && !bucket_take(&m->registrations, REGISTRATIONS, REGISTRATIONS_KS, fleet_now_ms())) {
+	if (m && is_counted &&
+	    !bucket_take(&m->registrations, REGISTRATIONS, REGISTRATIONS_KS, fleet_now_ms())) {
 		*ret_retry_s = 1000 / REGISTRATIONS_KS;
 		return err_set(err, API_RATE_LIMITED,
 			       "This machine registers too often; ask again in %u s.",
@@ -263,7 +267,7 @@ static int register_locked(struct fleet *f, const struct registration *reg,
 	int r = admit(f, m, reg, &ret->by, ret_retry_s, err);
 
 	if (r == 0)
-		r = check_bounds(f, m, size, ret_retry_s, err);
+		r = check_bounds(f, m, ret->by, size, ret_retry_s, err);
 	if (r < 0)
 		return r;
 	ret->is_known = m;

@@ -208,10 +208,9 @@ static int add_root(struct roots *roots, const struct id *root)
 	return 0;
 }
 
-static int add_version(void *arg, const struct version_row *v)
+/* Of a version, or of a manifest. */
+static int add_disks(struct roots *roots, const json_t *disks)
 {
-	CLEANUP_JSON json_t *disks = json_loads(v->disks, 0, NULL);
-	struct roots *roots = arg;
 	const json_t *d;
 	struct err err;
 	size_t i;
@@ -219,7 +218,7 @@ static int add_version(void *arg, const struct version_row *v)
 
 	if (!json_is_array(disks))
 		return -EBADMSG; /* whatever it needs must not be thrown away */
-	json_array_foreach(disks, i, d)
+	json_array_foreach((json_t *)disks, i, d)
 	{
 		struct id root;
 
@@ -230,18 +229,33 @@ static int add_version(void *arg, const struct version_row *v)
 	return r;
 }
 
+static int add_version(void *arg, const struct version_row *v)
+{
+	CLEANUP_JSON json_t *disks = json_loads(v->disks, 0, NULL);
+
+	return add_disks(arg, disks);
+}
+
+/* It counts, whatever became of the job's disks since. */
+static int add_settled(struct roots *roots, const char *text)
+{
+	CLEANUP_JSON json_t *manifest = json_loads(text, 0, NULL);
+
+	return add_disks(roots, json_object_get(manifest, "disks"));
+}
+
 /* Disks that are complete, of captures that are not: the store knows them by itself until it is closed only (partial_seal). */
 static int add_sealed(struct fleet *f, struct roots *roots)
 {
 	LOCK_FLEET(f);
 
 	for (const struct job *j = f->jobs; j; j = j->next) {
-		for (size_t n = 0; j->row.kind == JOB_CAPTURE && n < j->disks_len; n++) {
-			int r = j->disks[n].sealed ? add_root(roots, &j->disks[n].root) : 0;
+		int r = j->row.manifest ? add_settled(roots, j->row.manifest) : 0;
 
-			if (r < 0)
-				return r;
-		}
+		for (size_t n = 0; r == 0 && j->row.kind == JOB_CAPTURE && n < j->disks_len; n++)
+			r = j->disks[n].sealed ? add_root(roots, &j->disks[n].root) : 0;
+		if (r < 0)
+			return r;
 	}
 	return 0;
 }

@@ -234,6 +234,39 @@ static void test_sealed_before(void)
 	sample = first;
 }
 
+/* The manifest of a capture is settled, and not yet written when its agent begins anew and puts other windows. */
+static void test_settled_before(void)
+{
+	CLEANUP_JSON json_t *cancelled = NULL;
+	struct sample *first = sample;
+	struct partial *p = NULL;
+	struct job *j = NULL;
+	char id[JOB_ID_SIZE], root[ID_TEXT_SIZE];
+	int r;
+
+	sample = sample_new(3, &sample_small);
+	if (!fixture_put_all(store, sample))
+		abort();
+	order(MACHINE_A, id);
+	capture(MACHINE_A, id);
+	id_to_text(&sample->root, root);
+	if (fleet_acquire(fleet, MACHINE_A, id, JOB_CAPTURE, &j, &err) < 0 ||
+	    asprintf(&j->row.manifest, "{\"disks\":[{\"root\":\"%s\"}]}", root) < 0)
+		abort();
+	r = job_get_partial(fleet, j, 0, &p, &err);
+	for (uint32_t i = 0; r == 0 && i < first->windows; i++)
+		r = partial_set_one(p, i, &first->nodes[i], &err);
+	ok(r == 0 && does("gc") && fixture_lacks(store, sample) == 0,
+	   "gc leaves what a settled manifest names");
+	free(j->row.manifest);
+	j->row.manifest = NULL;
+	fleet_release(fleet, j);
+	ok(fleet_cancel_job(fleet, id, &cancelled, &err) == 0, "which a capture without one");
+	ok(does("gc") && fixture_lacks(store, sample) > 0, "does not keep");
+	sample_free(sample);
+	sample = first;
+}
+
 /* When its manifest is settled it may be in the store, where it counts. */
 static void test_settled(void)
 {
@@ -606,6 +639,7 @@ int main(void)
 	test_crash(true);
 	test_two();
 	test_sealed_before();
+	test_settled_before();
 	test_roots();
 	test_lost_index();
 	test_removed_machine();
