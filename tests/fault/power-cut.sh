@@ -102,13 +102,19 @@ look_at_cut() # LOG CUT SEED [OPTION...]
 start_cut()
 {
 	: >"$TAP_TMP/server.out"
-	"$SERVER" --data "$DATA" --listen 127.0.0.1:0 --discovery no --reserve 1M --poll 2 >"$TAP_TMP/server.out" 2>"$TAP_TMP/server.log" &
+	"$SERVER" --data "$DATA" --listen 127.0.0.1:0 --discovery no --reserve 1M --poll 1 --away 2 >"$TAP_TMP/server.out" 2>"$TAP_TMP/server.log" &
 	SERVER_PID=$!
 	wait_for 30 server_is_up && kill -0 "$SERVER_PID" 2>/dev/null || return
 	URL=$(sed -n 's/^listening //p' "$TAP_TMP/server.out" | head -n 1)
 	FINGERPRINT=$(sed -n 's/^fingerprint //p' "$TAP_TMP/server.out")
 	PIN="sha256//$(xxd -r -p <<<"$FINGERPRINT" | base64)"
 	OPERATOR=$(cat "$DATA/operator.token")
+}
+# By the token, which takes C's place when the server has not heard of it for some seconds since its start; C takes it back later.
+place_of_c()
+{
+	call '' POST /v1/agent/register -d "$(jq -cn --arg t "$TOKEN" --arg id "$C_ID" '{token: $t, machine_id: $id, name: "c", agent_version: "t", inventory: {disks: []}}')"
+	[ "$STATUS" != 409 ]
 }
 # While C's capture runs: what it sent and what was covered since is not asked for again; then it goes on and ends well.
 look_at_packs()
@@ -120,7 +126,7 @@ look_at_packs()
 		return
 	fi
 	[ "$(field .state)" = running ] || { acked "PUT /v1/agent/jobs/$C_JOB/packs" && [ "$(field .state)" != "done" ] && echo "the job is $(field .state): $(field .message)"; return; }
-	call '' POST /v1/agent/register -d "$(jq -cn --arg t "$TOKEN" --arg id "$C_ID" '{token: $t, machine_id: $id, name: "c", agent_version: "t", inventory: {disks: []}}')"
+	wait_for 30 place_of_c
 	[ "$STATUS" = 200 ] || { echo "the machine cannot register: $BODY"; return; }
 	SECRET=$(field .secret)
 	for kind in chunk node; do
