@@ -633,7 +633,7 @@ check-fault: all $(FAULT_TOOL)
 soak: all
 	O=$(O) tests/soak/soak --minutes $(or $(MINUTES),30) --report $(O)/soak.txt
 check-qemu: all iso netboot guest
-	$(RUN_TESTS) $(call pick,$(QEMU_TESTS))
+	HOIST_KERNEL=$(KERNEL) $(RUN_TESTS) $(call pick,$(QEMU_TESTS))
 # Real Xen in QEMU, without KVM, so not part of check: half an hour on a quiet machine.
 check-xen: all iso netboot guest $(XENHOST)
 	$(RUN_TESTS) --timeout 10800 $(call pick,$(XEN_TESTS))

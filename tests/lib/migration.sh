@@ -4,7 +4,7 @@
 #
 #	server_up office [OPTION...]		hoist-server in that LAN, its data in $TAP_TMP/data-office
 #	hoist office machines --json		the operator's command line, in that LAN
-#	medium office my.iso [OPTION...]	a copy of build/hoist.iso with this server's key and a new token in it, no address:
+#	medium office my.iso [OPTION...]	a copy of the live image with this server's key and a new token in it, no address:
 #						the machine finds the server by its broadcast
 #	machine_ssh office ADDRESS KEY [OPTION...] COMMAND
 #						root's command in the live image, whose medium has that key
@@ -25,7 +25,7 @@ server_stop() { lan_stop "server-$1"; }
 
 hoist() { local lan=$1; shift; lan_run "$lan" "$MIGRATION_BIN/server/hoist" --data "$(server_data "$lan")" "$@"; }
 
-medium() { hoist "$1" iso --in "$LAN_TOP/build/hoist.iso" --out "$2" --new-token "${@:3}"; }
+medium() { hoist "$1" iso --in "${ISO:-$LAN_TOP/build/hoist.iso}" --out "$2" --new-token "${@:3}"; }
 
 machine_ssh()
 {

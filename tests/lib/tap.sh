@@ -7,6 +7,8 @@
 #
 # and at its end `done_testing`.  It sets:
 #	TOP		the repository		TAP_TMP		a fresh directory, removed after success
+#	ISO NETBOOT	the live image that boots, as a medium and as files, and what it is
+#	KERNEL IMAGE	made of: with HOIST_KERNEL=source those that `make KERNEL=source iso netboot` made
 #
 #	ok NAME COMMAND...		the command succeeds		nok NAME COMMAND...	it fails
 #	is GOT WANT NAME		equal strings			isnt GOT NOT NAME
@@ -26,6 +28,13 @@ set -u
 export LC_ALL=C.UTF-8
 
 TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+export HOIST_KERNEL=${HOIST_KERNEL:-debian}
+variant=
+[ "$HOIST_KERNEL" = debian ] || variant=-$HOIST_KERNEL
+# shellcheck disable=SC2034 # for the test
+KERNEL=$TOP/build/kernel/$HOIST_KERNEL IMAGE=$TOP/build/image/$HOIST_KERNEL \
+	ISO=$TOP/build/hoist$variant.iso NETBOOT=$TOP/build/netboot$variant
+unset variant
 mkdir -p "$TOP/build/tmp"
 TAP_TMP=$(mktemp -d "$TOP/build/tmp/$(basename "$0" .sh).XXXXXX")
 tap_count=0

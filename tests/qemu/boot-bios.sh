@@ -10,7 +10,7 @@
 requires_root
 requires qemu-system-x86_64 ip dnsmasq jq ssh ssh-keygen ssh-keyscan ss
 iso=$TAP_TMP/my.iso stick=$TAP_TMP/stick.iso
-[ -e "$TOP/build/hoist.iso" ] || bail_out "no build/hoist.iso: make iso"
+[ -e "$ISO" ] || bail_out "no $ISO: make iso"
 
 ok "a LAN" lan_up lan
 ok "a server" server_up lan

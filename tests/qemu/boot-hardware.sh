@@ -10,11 +10,11 @@
 requires_root
 requires qemu-system-x86_64 ip dnsmasq jq
 iso=$TAP_TMP/my.iso
-[ -e "$TOP/build/hoist.iso" ] || bail_out "no build/hoist.iso: make iso"
+[ -e "$ISO" ] || bail_out "no $ISO: make iso"
 
 ok "a LAN" lan_up lan
 ok "a server" server_up lan
-ok "the medium, with a token of it" hoist lan iso --in "$TOP/build/hoist.iso" --out "$iso" --new-token --set eject=yes
+ok "the medium, with a token of it" hoist lan iso --in "$ISO" --out "$iso" --new-token --set eject=yes
 # Told apart by their sizes, in MiB.
 buses=(ide ahci virtio scsi nvme usb lsi mptsas megasas pvscsi)
 options=()

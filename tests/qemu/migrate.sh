@@ -10,7 +10,7 @@ requires qemu-system-x86_64 ip dnsmasq jq perl
 guest=$TOP/build/guest/guest.img
 iso=$TAP_TMP/my.iso
 [ -e "$guest" ] || bail_out "no $guest: make guest"
-[ -e "$TOP/build/hoist.iso" ] || bail_out "no build/hoist.iso: make iso"
+[ -e "$ISO" ] || bail_out "no $ISO: make iso"
 
 ok "a LAN" lan_up lan
 ok "a server" server_up lan

@@ -8,8 +8,8 @@
 . "$(dirname "$0")/../lib/migration.sh"
 requires_root
 requires qemu-system-x86_64 ip dnsmasq jq
-net=$TOP/build/netboot
-[ -e "$net/vmlinuz" ] || bail_out "no build/netboot: make netboot"
+net=$NETBOOT
+[ -e "$net/vmlinuz" ] || bail_out "no $net: make netboot"
 
 # ---- memory that is missing
 lean='console=tty0 console=ttyS0,115200 quiet'

@@ -9,30 +9,30 @@
 . "$(dirname "$0")/../lib/migration.sh"
 requires_root
 requires qemu-system-x86_64 ip dnsmasq jq cpio xz perl
-[ -e "$TOP/build/netboot/vmlinuz" ] || bail_out "no build/netboot: make netboot"
+[ -e "$NETBOOT/vmlinuz" ] || bail_out "no $NETBOOT: make netboot"
 files=$TAP_TMP/files
-cp -r "$TOP/build/netboot" "$files"
+cp -r "$NETBOOT" "$files"
 chmod -R a+rX "$TAP_TMP"
 rm "$files/settings.cpio"
 # Firmware that does not become smaller, so that the ISO has to grow.
 mkdir -p "$TAP_TMP/add/lib/firmware"
 head -c 3000000 /dev/urandom >"$TAP_TMP/add/lib/firmware/noise.bin"
 (cd "$TAP_TMP/add" && find . | cpio --quiet -o -H newc) >"$TAP_TMP/noise.cpio"
-ok "a name is written into the ISO, with firmware that is added" "$TOP/build/release/server/hoist" iso --in "$TOP/build/hoist.iso" --out "$files/hoist.iso" \
+ok "a name is written into the ISO, with firmware that is added" "$TOP/build/release/server/hoist" iso --in "$ISO" --out "$files/hoist.iso" \
 	--set hostname=fromsettings --add "$TAP_TMP/noise.cpio"
-ok "which has become longer" test "$(stat -c %s "$files/hoist.iso")" -gt "$(stat -c %s "$TOP/build/hoist.iso")"
+ok "which has become longer" test "$(stat -c %s "$files/hoist.iso")" -gt "$(stat -c %s "$ISO")"
 # An initramfs in which a driver goes by a name that nobody looks for, and that driver in an archive of its own.
 perl -0777 -pe 's/e1000\.ko\.zst\0/e1000.ko.zsX\0/ or die' "$files/initramfs.img" >"$TAP_TMP/poor.img"
-release=$(cat "$TOP/build/kernel/debian/release")
+release=$(cat "$KERNEL/release")
 mkdir -p "$TAP_TMP/driver/lib/modules/$release"
-cp "$TOP/build/kernel/debian/lib/modules/$release/kernel/drivers/net/ethernet/intel/e1000/e1000.ko" "$TAP_TMP/driver/lib/modules/$release/"
+cp "$KERNEL/lib/modules/$release/kernel/drivers/net/ethernet/intel/e1000/e1000.ko" "$TAP_TMP/driver/lib/modules/$release/"
 (cd "$TAP_TMP/driver" && find . | cpio --quiet -o -H newc | xz) >"$TAP_TMP/driver.cpio.xz"
-ok "a driver is added to added.img" "$TOP/build/release/server/hoist" iso --in "$TOP/build/netboot/added.img" --out "$TAP_TMP/added.img" --add "$TAP_TMP/driver.cpio.xz"
+ok "a driver is added to added.img" "$TOP/build/release/server/hoist" iso --in "$NETBOOT/added.img" --out "$TAP_TMP/added.img" --add "$TAP_TMP/driver.cpio.xz"
 
 lan_up lan 10.0.0
 # Nobody listens for broadcasts: machines know this address from their settings and from nowhere else.
 ok "a server that hands out the files" server_up lan --media "$files" --boot 10.0.0.1:80 --listen 10.0.0.1:5000 --discovery no
-ok "its address, its key and a token are written into settings.cpio" hoist lan iso --in "$TOP/build/netboot/settings.cpio" --out "$files/settings.cpio" \
+ok "its address, its key and a token are written into settings.cpio" hoist lan iso --in "$NETBOOT/settings.cpio" --out "$files/settings.cpio" \
 	--set server=https://10.0.0.1:5000 --new-token --set hostname=fromsettings
 chmod a+r "$files"/* # in this LAN the token is nobody's secret
 lan_stop dhcp-lan
@@ -81,7 +81,7 @@ ok "started by iPXE" vm_start ipxe lan --netboot --no-reboot
 look ipxe
 ok "by the script" grep -q 'sent .*boot.ipxe' "$TAP_TMP/boot.log"
 ok "the driver came from the archive" grep -qa 'hoist: added to this medium: driver.cpio.xz, 1 files' "$(vm_log ipxe)"
-cp "$TOP/build/netboot/initramfs.img" "$files/"
+cp "$NETBOOT/initramfs.img" "$files/"
 
 # iPXE again, but all behind its own first file by HTTP from hoist-server, which does not hand out a token so.
 sed -i 's|^dhcp-boot=tag:ipxe,.*|dhcp-boot=tag:ipxe,http://10.0.0.1/boot.ipxe|' "$TAP_TMP/dnsmasq.conf"
@@ -92,7 +92,7 @@ ok "settings with a token are refused, which the screen says" wait_for 240 scree
 ok "with the reason" screen_has refused 'there is a token or another secret in it'
 vm_stop refused
 cp "$files/settings.cpio" "$TAP_TMP/with-token.cpio"
-ok "settings without one" "$TOP/build/release/server/hoist" iso --in "$TOP/build/netboot/settings.cpio" --out "$files/settings.cpio" --set hostname=fromsettings
+ok "settings without one" "$TOP/build/release/server/hoist" iso --in "$NETBOOT/settings.cpio" --out "$files/settings.cpio" --set hostname=fromsettings
 chmod a+r "$files/settings.cpio"
 ok "started again" vm_start script lan --netboot --no-reboot
 look script

@@ -8,9 +8,9 @@
 . "$(dirname "$0")/../lib/migration.sh"
 requires_root
 requires qemu-system-x86_64 ip dnsmasq jq python3 busybox
-net=$TOP/build/netboot
-[ -e "$net/vmlinuz" ] || bail_out "no build/netboot: make netboot"
-[ -e "$TOP/build/hoist.iso" ] || bail_out "no build/hoist.iso: make iso"
+net=$NETBOOT
+[ -e "$net/vmlinuz" ] || bail_out "no $net: make netboot"
+[ -e "$ISO" ] || bail_out "no $ISO: make iso"
 quiet='console=tty0 console=ttyS0,115200 quiet'
 
 ok "a LAN" lan_up lan
@@ -26,7 +26,7 @@ ok "a switch" lan_wait switch 20 switching
 card() { echo -netdev "socket,id=n$1,udp=127.0.0.1:$1,localaddr=127.0.0.1:$(($1 + 1000))" -device "e1000,netdev=n$1,mac=52:54:00:77:aa:0${1: -1},romfile="; }
 cards() { local cable; for cable; do card "$cable"; done; }
 # personalised NAME OPTION...: a medium with these settings and a token, and no address of the server, which is found by broadcast
-personalised() { hoist lan iso --in "$TOP/build/hoist.iso" --out "$TAP_TMP/$1.iso" --new-token "${@:2}"; }
+personalised() { hoist lan iso --in "$ISO" --out "$TAP_TMP/$1.iso" --new-token "${@:2}"; }
 # boot NAME CABLE...: from that medium
 boot()
 {

@@ -12,7 +12,7 @@
 . "$(dirname "$0")/../lib/migration.sh"
 requires_root
 requires qemu-system-x86_64 ip dnsmasq jq perl mke2fs debugfs sfdisk
-[ -e "$TOP/build/hoist.iso" ] || bail_out "no build/hoist.iso: make iso"
+[ -e "$ISO" ] || bail_out "no $ISO: make iso"
 agent=$MIGRATION_BIN/agent/hoist-agent
 iso=$TAP_TMP/my.iso
 RATE=3000000 # bytes a second that a disk gives or takes

@@ -9,7 +9,7 @@
 . "$(dirname "$0")/../lib/migration.sh"
 requires_root
 requires qemu-system-x86_64 ip dnsmasq jq perl mke2fs dumpe2fs e2fsck mkfs.xfs xfs_repair mkfs.btrfs btrfs sfdisk lvm
-[ -e "$TOP/build/hoist.iso" ] || bail_out "no build/hoist.iso: make iso"
+[ -e "$ISO" ] || bail_out "no $ISO: make iso"
 grep -qw xfs /proc/filesystems || modprobe xfs 2>/dev/null || skip_all 'the kernel of this machine has no XFS'
 grep -qw btrfs /proc/filesystems || modprobe btrfs 2>/dev/null || skip_all 'the kernel of this machine has no btrfs'
 losetup -f >/dev/null 2>&1 || skip_all 'needs loop devices'

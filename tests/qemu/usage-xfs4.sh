@@ -7,8 +7,8 @@
 . "$(dirname "$0")/../lib/lan.sh"
 . "$(dirname "$0")/../lib/usage.sh"
 requires qemu-system-x86_64 mkfs.xfs xfs_repair partclone.xfs
-net=$TOP/build/netboot
-[ -e "$net/vmlinuz" ] || bail_out "no build/netboot: make netboot"
+net=$NETBOOT
+[ -e "$net/vmlinuz" ] || bail_out "no $net: make netboot"
 cd "$TAP_TMP" || exit
 
 mkdir src
