@@ -81,14 +81,21 @@ static bool goes_on(const struct pair_server *s)
 	return !s->pair->stop && !s->evicted;
 }
 
+uint64_t pair_now_ms(const struct pair *p)
+{
+	return p->setup.now_ms ? p->setup.now_ms() : clock_ms();
+}
+
 bool pair_pause(struct pair_server *s, uint64_t ms)
 {
 	struct pair *p = s->pair;
-	uint64_t end = clock_ms() + ms;
+	uint64_t end = pair_now_ms(p) + ms;
 	bool result;
 
+	if (p->setup.pass)
+		p->setup.pass(end);
 	(void)pthread_mutex_lock(&p->lock);
-	while (goes_on(s) && clock_ms() < end)
+	while (goes_on(s) && pair_now_ms(p) < end)
 		(void)wait_until(p, end);
 	result = goes_on(s);
 	(void)pthread_mutex_unlock(&p->lock);

@@ -19,6 +19,9 @@ struct pair_setup {
 	const char *name;
 	struct console *console;
 	bool fixed; /* the server is one that the settings name: it is never given up */
+	/* Of tests, else NULL: the time, and that it is to be `end_ms`, unless it is later already. */
+	uint64_t (*now_ms)(void);
+	void (*pass)(uint64_t end_ms);
 };
 
 struct pair;

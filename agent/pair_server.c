@@ -10,7 +10,6 @@
 #include <string.h>
 #include <sys/random.h>
 
-#include "agent/clock.h"
 #include "agent/link.h"
 #include "common/cleanup.h"
 #include "common/id.h"
@@ -52,7 +51,7 @@ static uint32_t random_u32(void)
 /* Not the same again and again. */
 static void say_trouble(struct pair_server *s, const char *line)
 {
-	uint64_t now = clock_ms();
+	uint64_t now = pair_now_ms(s->pair);
 	char text[CONSOLE_LINE_SIZE], name[NAME_MAX_LEN + 1], url[URL_MAX];
 
 	if (s->trouble_ms != 0 && strcmp(s->trouble, line) == 0 && now - s->trouble_ms < REPEAT_MS)
@@ -262,7 +261,7 @@ static void note_reached(struct pair_server *s)
 static bool is_worth_a_line(struct pair_server *s)
 {
 	struct pair *p = s->pair;
-	uint64_t now = clock_ms();
+	uint64_t now = pair_now_ms(p);
 	bool worth;
 
 	(void)pthread_mutex_lock(&p->lock);
@@ -355,7 +354,7 @@ static uint64_t after_false_proof(struct talk *t)
 	(void)pthread_mutex_lock(&p->lock);
 	hold = FALSE_PROOF_MS << (p->false_proofs < 6 ? p->false_proofs : 6);
 	p->false_proofs++;
-	p->hold_ms = clock_ms() + hold;
+	p->hold_ms = pair_now_ms(p) + hold;
 	(void)pthread_mutex_unlock(&p->lock);
 	say_trouble(
 		t->s,
@@ -402,11 +401,12 @@ static void say_retry(struct pair_server *s, int r, const struct http_answer *a,
 /* Wait for the decision, through losses of the connection, but not longer than the pairing can live. */
 static int await(struct talk *t, struct pair_status *status, struct http_answer *a, struct err *err)
 {
-	uint64_t end = clock_ms() + (t->begun.life_s + WAIT_S) * 1000ull;
+	const struct pair *p = t->s->pair;
+	uint64_t end = pair_now_ms(p) + (t->begun.life_s + WAIT_S) * 1000ull;
 	unsigned failures = 0;
 
-	while (status->state == PAIR_WAITING && clock_ms() < end) {
-		uint64_t asked = clock_ms();
+	while (status->state == PAIR_WAITING && pair_now_ms(p) < end) {
+		uint64_t asked = pair_now_ms(p);
 		int r = wait_once(t, status, a, err);
 
 		if (http_may_retry(r, a)) {
@@ -416,7 +416,7 @@ static int await(struct talk *t, struct pair_status *status, struct http_answer 
 			continue;
 		}
 		if (r == -EREMOTEIO && a->status == 404 &&
-		    clock_ms() + 2000 >= end - WAIT_S * 1000) {
+		    pair_now_ms(p) + 2000 >= end - WAIT_S * 1000) {
 			status->state = PAIR_ENDED; /* its life is over */
 			return 0;
 		}
@@ -424,7 +424,7 @@ static int await(struct talk *t, struct pair_status *status, struct http_answer 
 			return r;
 		failures = 0;
 		/* one that answers at once instead of waiting is not asked a thousand times a second */
-		if (status->state == PAIR_WAITING && clock_ms() - asked < 1000 &&
+		if (status->state == PAIR_WAITING && pair_now_ms(p) - asked < 1000 &&
 		    !pair_pause(t->s, 1000))
 			return err_set(err, -ECANCELED, "interrupted");
 	}
@@ -435,7 +435,7 @@ static int await(struct talk *t, struct pair_status *status, struct http_answer 
 static void count_code(struct pair_server *s)
 {
 	struct pair *p = s->pair;
-	uint64_t now = clock_ms();
+	uint64_t now = pair_now_ms(p);
 
 	memmove(s->begins_ms + 1, s->begins_ms, sizeof(s->begins_ms) - sizeof(s->begins_ms[0]));
 	s->begins_ms[0] = now;
@@ -471,10 +471,8 @@ static uint64_t exchange(struct pair_server *s)
 	return after_error(&t, r, &a, &err);
 }
 
-static uint64_t left_of(uint64_t oldest_ms)
+static uint64_t left_of(uint64_t oldest_ms, uint64_t now)
 {
-	uint64_t now = clock_ms();
-
 	return oldest_ms == 0 || now - oldest_ms >= BEGINS_MS ? 0 : oldest_ms + BEGINS_MS - now;
 }
 
@@ -482,11 +480,12 @@ static uint64_t left_of(uint64_t oldest_ms)
 static uint64_t until_next_code(struct pair_server *s)
 {
 	struct pair *p = s->pair;
-	uint64_t left = left_of(s->begins_ms[PAIRING_BEGINS_MAX - 1]), of_all, held;
+	uint64_t now = pair_now_ms(p), of_all, held;
+	uint64_t left = left_of(s->begins_ms[PAIRING_BEGINS_MAX - 1], now);
 
 	(void)pthread_mutex_lock(&p->lock);
-	of_all = left_of(p->codes_ms[PAIR_CODES_MAX - 1]);
-	held = p->hold_ms > clock_ms() ? p->hold_ms - clock_ms() : 0;
+	of_all = left_of(p->codes_ms[PAIR_CODES_MAX - 1], now);
+	held = p->hold_ms > now ? p->hold_ms - now : 0;
 	(void)pthread_mutex_unlock(&p->lock);
 	left = of_all > left ? of_all : left;
 	left = held > left ? held : left;

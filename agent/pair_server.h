@@ -64,6 +64,8 @@ void *pair_server_run(void *server);
 void pair_show(struct pair *p, const struct pair_server *copy, bool alone);
 /* Are there others?  The lock is held. */
 bool pair_is_alone(const struct pair *p);
+/* By which its bounds are counted. */
+uint64_t pair_now_ms(const struct pair *p);
 /* Its thread waits so long; false: it is to end. */
 bool pair_pause(struct pair_server *s, uint64_t ms);
 #endif

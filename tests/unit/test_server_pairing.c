@@ -10,6 +10,7 @@
 #include "common/id.h"
 #include "common/json.h"
 #include "common/log.h"
+#include "server/config.h"
 #include "tests/unit/tap.h"
 
 #define LIFE_S 600u
@@ -34,12 +35,12 @@ static void on_event(void *ctx, const char *event, const char *machine, const ch
 	(void)snprintf(events + n, sizeof(events) - n, "%s ", event);
 }
 
-static void restart(bool enabled)
+static void restart_with(bool enabled, unsigned life_s, unsigned max, unsigned per_peer_max)
 {
 	struct pairings_config c = {.enabled = enabled,
-				    .life_s = LIFE_S,
-				    .max = MAX,
-				    .per_peer_max = PEER,
+				    .life_s = life_s,
+				    .max = max,
+				    .per_peer_max = per_peer_max,
 				    .poll_s = 0,
 				    .now_ms = fake_ms,
 				    .event = on_event};
@@ -54,10 +55,20 @@ static void restart(bool enabled)
 		abort();
 }
 
+static void restart(bool enabled)
+{
+	restart_with(enabled, LIFE_S, MAX, PEER);
+}
+
+static void pass_ms(uint64_t ms)
+{
+	atomic_fetch_add(&clock_at, ms);
+	pairings_tick(table);
+}
+
 static void pass(unsigned s)
 {
-	atomic_fetch_add(&clock_at, s * 1000ull);
-	pairings_tick(table);
+	pass_ms(s * 1000ull);
 }
 
 struct agent {
@@ -231,8 +242,8 @@ static void times(void)
 
 	restart(true);
 	a = waiting(1, "x");
-	pass(59);
-	ok(strcmp(state(&a), "waiting") == 0, "59 s of silence");
+	pass_ms(59999);
+	ok(strcmp(state(&a), "waiting") == 0, "not quite 60 s of silence");
 	pass(60);
 	ok(strcmp(state(&a), "ended") == 0 && strstr(events, "pairing_ended"), "60 s are too many");
 	restart(true);
@@ -264,7 +275,7 @@ static void bounds(void)
 	unsigned n;
 
 	restart(true);
-	for (n = 0; n < PAIRING_BEGINS_MAX; n++)
+	for (n = 0; n < 3; n++)
 		(void)waiting(1, "x");
 	a = agent(1, "x");
 	ok(begin(&a) == API_RATE_LIMITED && a.retry_s == LIFE_S + 1, "a machine may begin 3 times");
@@ -303,6 +314,38 @@ static void bounds(void)
 	ok(begin(&a) == API_RATE_LIMITED, "till they have registered");
 }
 
+/* What a server that is told nothing else goes by. */
+static void documented(void)
+{
+	struct config config = {0};
+	struct agent a;
+	char address[8];
+	unsigned n;
+
+	if (settings_init(&config_table, &config, &err) < 0)
+		abort();
+	ok(strcmp(config.pairing, "yes") == 0, "a server pairs");
+	restart_with(true, (unsigned)config.pairing_expiry_s, (unsigned)config.pairings,
+		     (unsigned)config.pairings_per_peer);
+	settings_done(&config_table, &config);
+	for (n = 0; n < 16; n++)
+		(void)waiting(10 + n, "a0");
+	a = agent(99, "a0");
+	ok(begin(&a) == API_RATE_LIMITED && strstr(err.msg, "this address") && a.retry_s == 601,
+	   "with 16 of one address");
+	for (; n < 256; n++) {
+		(void)snprintf(address, sizeof(address), "a%u", n / 16);
+		(void)waiting(1000 + n, address);
+	}
+	a = agent(99, "b");
+	ok(begin(&a) == API_RATE_LIMITED && strstr(err.msg, "many machines") && a.retry_s == 601,
+	   "256 in all");
+	pass_ms(599999);
+	ok(begin(&a) == API_RATE_LIMITED && a.retry_s == 1, "for ten minutes");
+	pass_ms(1);
+	ok(begin(&a) == 0 && a.begun.life_s == 600, "and no longer");
+}
+
 static void registered_gives_room(void)
 {
 	struct agent all[MAX], a;
@@ -329,7 +372,9 @@ static void others_id(void)
 	b = agent(1, "y");
 	ok(begin(&b) == API_CONFLICT, "the same id from another address is refused");
 	ok(strcmp(state(&a), "waiting") == 0, "and does not disturb the first");
-	pass(60);
+	pass_ms(59999);
+	ok(begin(&b) == API_CONFLICT, "as long as that one may be there");
+	pass_ms(1);
 	ok(begin(&b) == 0, "until that one is silent: its address has changed");
 
 	restart(true);
@@ -434,6 +479,7 @@ int main(void)
 	ends();
 	times();
 	bounds();
+	documented();
 	registered_gives_room();
 	others_id();
 	likenesses();
