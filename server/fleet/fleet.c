@@ -143,22 +143,26 @@ void fleet_note_tick(struct fleet *f)
 	f->tick_ms = now;
 }
 
+void fleet_tell_stalls(struct fleet *f)
+{
+	char why[MESSAGE_SIZE];
+	struct job *j;
+
+	while ((j = next_stalled(f, why))) {
+		fleet_event(f, j->stalled ? "job_stalled" : "job_recovered", j->row.machine,
+			    j->row.id, "%s%s%s", j->row.machine_name, *why ? ": " : "", why);
+		fleet_release(f, j);
+		fleet_note_tick(f); /* as in machines_touch */
+	}
+}
+
 static void *ticker_run(void *arg)
 {
 	struct fleet *f = arg;
 
 	while (tick_wait(f)) {
-		char why[MESSAGE_SIZE];
-		struct job *j;
-
 		fleet_note_tick(f);
-		while ((j = next_stalled(f, why))) {
-			fleet_event(f, j->stalled ? "job_stalled" : "job_recovered", j->row.machine,
-				    j->row.id, "%s%s%s", j->row.machine_name, *why ? ": " : "",
-				    why);
-			fleet_release(f, j);
-			fleet_note_tick(f);
-		}
+		fleet_tell_stalls(f);
 		machines_touch(f, false);
 		pairings_tick(f->pairings);
 	}

@@ -128,6 +128,8 @@ void machines_free(struct fleet *f);
 void machines_touch(struct fleet *f, bool all);
 /* fleet.c: the ticker lives.  A server that was stopped for a while (DEAF_MS) has heard nobody meanwhile. */
 void fleet_note_tick(struct fleet *f);
+/* The ticker's: an event for each job that has begun to stall or goes on again; without the lock. */
+void fleet_tell_stalls(struct fleet *f);
 
 /* ---- secrets.c */
 struct id secret_hash(const char *secret);
