@@ -184,9 +184,9 @@ int job_end_as(struct fleet *f, struct job *j, enum job_state state, const char 
 	/* Its manifest may be in the store, where it counts. */
 	if (j->row.manifest && state != JOB_DONE) {
 		return err_set(err, API_CONFLICT,
-			       "All of the capture is there and its version is written: it ends as "
-			       "done, as soon as the server's database takes that, or when the "
-			       "server starts again.");
+			       "All of the capture is there and its version is being written: it "
+			       "ends as done as soon as the server's storage takes that, which is "
+			       "tried again every minute and when the server starts.");
 	}
 	r = job_pack_log(j, err);
 	if (r < 0)
@@ -267,8 +267,10 @@ static int revive(struct fleet *f, struct job *j, struct err *err)
 	}
 	j->refs++;
 	r = job_commit(f, j, err);
+	if (r < 0) /* no reason not to start: the worker tries again */
+		log_event(LOG_WARN, "commit_failed", "job=%s error=\"%s\"", j->row.id, err->msg);
 	job_unref(f, j);
-	return r;
+	return 0;
 }
 
 int jobs_load(struct fleet *f, struct err *err)
@@ -618,7 +620,7 @@ static int begin_end(struct fleet *f, const char *machine, const char *id, bool 
 }
 
 /* From now on it is the server's turn.  The lock is held. */
-static void begin_committing(struct job *j)
+void job_begin_committing(struct job *j)
 {
 	j->committing = true;
 	j->refs++;
@@ -666,7 +668,14 @@ static int end_restore(struct fleet *f, struct job *j, const json_t *report, con
 	return r;
 }
 
-static int commit_capture(struct fleet *f, struct job *j, struct err *err)
+/* What is settled becomes a version, also when its agent never asks again. */
+static void leave_to_worker(struct fleet *f, struct job *j)
+{
+	j->commit_ms = fleet_now_ms() + COMMIT_AGAIN_MS;
+	(void)pthread_cond_broadcast(&f->work);
+}
+
+int job_carry_out(struct fleet *f, struct job *j, struct err *err)
 {
 	int r;
 
@@ -674,6 +683,8 @@ static int commit_capture(struct fleet *f, struct job *j, struct err *err)
 	LOCK_FLEET(f);
 	j->committing = false;
 	j->progress_ms = fleet_now_ms();
+	if (j->row.manifest)
+		leave_to_worker(f, j);
 	job_unref(f, j);
 	return r;
 }
@@ -699,13 +710,13 @@ int fleet_job_done(struct fleet *f, const char *machine, const char *id, const j
 		r = 0;
 	}
 	if (j && r == 0) {
-		begin_committing(j);
+		job_begin_committing(j);
 		r = 1;
 	}
 	(void)pthread_mutex_unlock(&f->lock);
 	if (r <= 0 || !j)
 		return r;
-	return is_capture ? commit_capture(f, j, err) : end_restore(f, j, report, &done, err);
+	return is_capture ? job_carry_out(f, j, err) : end_restore(f, j, report, &done, err);
 }
 
 int fleet_job_failed(struct fleet *f, const char *machine, const char *id, const char *code,
@@ -718,7 +729,7 @@ int fleet_job_failed(struct fleet *f, const char *machine, const char *id, const
 	(void)pthread_mutex_lock(&f->lock);
 	r = begin_end(f, machine, id, true, &j, err);
 	if (j && j->row.kind == JOB_RESTORE) {
-		begin_committing(j);
+		job_begin_committing(j);
 	} else if (j) {
 		r = j->row.manifest ? 0 : set_report(j, report, err);
 		if (r == 0)

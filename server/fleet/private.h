@@ -23,6 +23,8 @@
 #define OWN_JOBS_MAX	 256u
 #define TAKEN_SPARE	 (256ull << 20)
 #define STALE_KEPT	 4u
+#define COMMIT_AGAIN_MS \
+	60000u /* of a capture that is settled, and whose version cannot be written */
 
 struct machine {
 	struct machine *next;
@@ -71,6 +73,7 @@ struct job {
 	char held[HELD_SIZE]; /* why nothing more of it can be taken in, or empty */
 	uint64_t taken;	      /* plain bytes of packs, since the server's start */
 	bool committing;      /* done was said and is being carried out */
+	uint64_t commit_ms;   /* of a capture that is settled: when the worker tries again */
 	bool cancel;	      /* verify, gc: asked to stop */
 	uint64_t saved_seq;
 };
@@ -162,6 +165,9 @@ void job_ended(struct fleet *f, struct job *j);
 /* Makes the row ready to be written. */
 int job_pack_log(struct job *j, struct err *err) MUST_CHECK;
 void job_add_log(struct job *j, const char *text);
+/* The server's turn begins, with a reference; and what it is of a capture, which gives that back.  Without the lock, the second. */
+void job_begin_committing(struct job *j);
+int job_carry_out(struct fleet *f, struct job *j, struct err *err) MUST_CHECK;
 int jobs_load(struct fleet *f, struct err *err) MUST_CHECK;
 void jobs_free(struct fleet *f);
 void jobs_remove_leftovers(struct fleet *f);

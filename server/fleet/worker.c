@@ -1,4 +1,5 @@
-/* The thread that does verify and gc, one after the other: both read the whole store and would only slow each other down. */
+/* The thread that does verify and gc, one after the other: both read the whole store and would only slow each other down.  In between it writes the
+ * versions that could not be written when their captures ended. */
 #include <errno.h>
 #include <inttypes.h>
 #include <malloc.h>
@@ -303,19 +304,44 @@ static int do_gc(struct walk *w, struct err *err)
 
 /* ---- the thread */
 
-/* The oldest job without a machine; running and held.  NULL when the server stops. */
+/* The oldest that waits for this thread; running. */
+static struct job *find_own(struct fleet *f)
+{
+	struct job *found = NULL;
+
+	for (struct job *j = f->jobs; j; j = j->next) {
+		if ((j->row.kind == JOB_VERIFY || j->row.kind == JOB_GC) &&
+		    j->row.state == JOB_WAITING)
+			found = j;
+	}
+	return found;
+}
+
+/* The capture that is settled and whose version is to be written next; its agent may never ask again. */
+static struct job *find_settled(struct fleet *f)
+{
+	struct job *found = NULL;
+
+	for (struct job *j = f->jobs; j; j = j->next) {
+		if (j->row.manifest && !j->committing &&
+		    (!found || j->commit_ms < found->commit_ms))
+			found = j;
+	}
+	return found;
+}
+
+/* Held, and running or `committing`.  NULL when the server stops. */
 static struct job *next_job(struct fleet *f)
 {
 	struct err err;
 	LOCK_FLEET(f);
 
 	while (!f->stopping) {
-		struct job *next = NULL;
+		struct job *settled = find_settled(f), *next = find_own(f);
 
-		for (struct job *j = f->jobs; j; j = j->next) {
-			if ((j->row.kind == JOB_VERIFY || j->row.kind == JOB_GC) &&
-			    j->row.state == JOB_WAITING)
-				next = j;
+		if (settled && settled->commit_ms <= fleet_now_ms()) {
+			job_begin_committing(settled);
+			return settled;
 		}
 		if (next && job_start(f, next, &err) == 0) {
 			(void)snprintf(next->row.phase, sizeof(next->row.phase), "%s",
@@ -326,9 +352,11 @@ static struct job *next_job(struct fleet *f)
 		if (next) {
 			log_event(LOG_ERROR, "state_failed", "error=\"%s\"", err.msg);
 			(void)fleet_wait(f, &f->work, fleet_now_ms() + 10 * TICK_MS);
-			continue;
+		} else if (settled) {
+			(void)fleet_wait(f, &f->work, settled->commit_ms);
+		} else {
+			(void)pthread_cond_wait(&f->work, &f->lock);
 		}
-		(void)pthread_cond_wait(&f->work, &f->lock);
 	}
 	return NULL;
 }
@@ -351,19 +379,37 @@ static void finish_job(struct fleet *f, struct job *j, int r, const struct err *
 	job_unref(f, j);
 }
 
+static void walk(struct fleet *f, struct job *j)
+{
+	struct walk w = {.fleet = f, .job = j, .began_ms = fleet_now_ms()};
+	struct err err = {0};
+	int r = j->row.kind == JOB_VERIFY ? do_verify(&w, &err) : do_gc(&w, &err);
+
+	json_decref(w.roots);
+	(void)malloc_trim(0); /* the whole store went through memory */
+	finish_job(f, j, r, &err);
+}
+
+static void commit_again(struct fleet *f, struct job *j)
+{
+	char id[JOB_ID_SIZE];
+	struct err err;
+
+	memcpy(id, j->row.id, sizeof(id)); /* it may be gone then */
+	if (job_carry_out(f, j, &err) < 0)
+		log_event(LOG_WARN, "commit_failed", "job=%s error=\"%s\"", id, err.msg);
+}
+
 void *worker_run(void *fleet)
 {
 	struct fleet *f = fleet;
 	struct job *j;
 
 	while ((j = next_job(f))) {
-		struct walk w = {.fleet = f, .job = j, .began_ms = fleet_now_ms()};
-		struct err err = {0};
-		int r = j->row.kind == JOB_VERIFY ? do_verify(&w, &err) : do_gc(&w, &err);
-
-		json_decref(w.roots);
-		(void)malloc_trim(0); /* the whole store went through memory */
-		finish_job(f, j, r, &err);
+		if (j->row.kind == JOB_CAPTURE)
+			commit_again(f, j);
+		else
+			walk(f, j);
 	}
 	return NULL;
 }

@@ -1,4 +1,5 @@
 /* The commit of a capture, ended by a crash after each of its steps, and two at once; what is told to whom after a restart. */
+#include <fcntl.h>
 #include <pthread.h>
 #include <string.h>
 #include <unistd.h>
@@ -253,6 +254,7 @@ static void test_settled_before(void)
 	if (fleet_acquire(fleet, MACHINE_A, id, JOB_CAPTURE, &j, &err) < 0 ||
 	    asprintf(&j->row.manifest, "{\"disks\":[{\"root\":\"%s\"}]}", root) < 0)
 		abort();
+	j->commit_ms = UINT64_MAX; /* the worker is to leave it alone */
 	r = job_get_partial(fleet, j, 0, &p, &err);
 	for (uint32_t i = 0; r == 0 && i < first->windows; i++)
 		r = partial_set_one(p, i, &first->nodes[i], &err);
@@ -279,6 +281,7 @@ static void test_settled(void)
 	if (fleet_acquire(fleet, MACHINE_A, id, JOB_CAPTURE, &j, &err) < 0)
 		abort();
 	j->row.manifest = strdup("{}");
+	j->commit_ms = UINT64_MAX; /* the worker is to leave it alone */
 	ok(fleet_cancel_job(fleet, id, &cancelled, &err) == API_CONFLICT && shows(id, "running", 0),
 	   "a capture whose version is written is not cancelled");
 	ok(fleet_job_failed(fleet, MACHINE_A, id, "x", "y", NULL, &err) == API_CONFLICT,
@@ -288,6 +291,68 @@ static void test_settled(void)
 	fleet_release(fleet, j);
 	ok(fleet_cancel_job(fleet, id, &cancelled, &err) == 0 && shows(id, "cancelled", 0),
 	   "before that it is");
+}
+
+/* Nobody can write a version while this is a file. */
+static void spoil_manifests(bool is_spoilt)
+{
+	char folder[128], away[128];
+
+	(void)snprintf(folder, sizeof(folder), "%s/store/manifests", fixture_data);
+	(void)snprintf(away, sizeof(away), "%s/manifests", fixture_dir);
+	if (is_spoilt) {
+		CLEANUP_CLOSE int fd = -1;
+
+		if (rename(folder, away) < 0)
+			abort();
+		fd = open(folder, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+		if (fd < 0)
+			abort();
+	} else if (unlink(folder) < 0 || rename(away, folder) < 0) {
+		abort();
+	}
+}
+
+/* As if the time until the next try were over. */
+static bool comes_to_be(const char *id, unsigned version)
+{
+	CLEANUP_JSON json_t *job = NULL;
+
+	(void)pthread_mutex_lock(&fleet->lock);
+	for (struct job *j = fleet->jobs; j; j = j->next)
+		j->commit_ms = strcmp(j->row.id, id) == 0 ? 0 : j->commit_ms;
+	(void)pthread_cond_broadcast(&fleet->work);
+	(void)pthread_mutex_unlock(&fleet->lock);
+	for (int i = 0; i < 300 && job_find(fleet, id); i++)
+		(void)usleep(20000);
+	return shows(id, "done", (int)version);
+}
+
+/* Its version cannot be written when its agent says that it is done, and that agent is not heard of again. */
+static void test_settled_alone(bool says_failed)
+{
+	CLEANUP_JSON json_t *cancelled = NULL;
+	size_t had = versions();
+	char id[JOB_ID_SIZE];
+
+	order(MACHINE_A, id);
+	capture(MACHINE_A, id);
+	spoil_manifests(true);
+	ok(fleet_job_done(fleet, MACHINE_A, id, NULL, &err) < 0 &&
+		   shows(id, "running", (int)had + 1) && versions() == had,
+	   "a version that cannot be written");
+	printf("# %s\n", err.msg);
+	ok(fleet_cancel_job(fleet, id, &cancelled, &err) == API_CONFLICT,
+	   "is not given up by who cancels it");
+	printf("# %s\n", err.msg);
+	if (says_failed)
+		ok(fleet_job_failed(fleet, MACHINE_A, id, "x", "y", NULL, &err) == API_CONFLICT,
+		   "nor by its agent");
+	spoil_manifests(false);
+	ok(comes_to_be(id, (unsigned)had + 1) && versions() == had + 1,
+	   "and comes to be without another word of its agent");
+	ok(fleet_job_done(fleet, MACHINE_A, id, NULL, &err) == 0 && versions() == had + 1,
+	   "who is told so if it asks after all");
 }
 
 /* The crash is made: the state is put back to what it was after step 1, or after step 2. */
@@ -623,6 +688,26 @@ static void test_recovery(void)
 	ok(fleet_recover_images(state, store, &n, &err) == 0 && n == 0, "once");
 }
 
+/* What was settled is not what it was. */
+static void test_settled_damaged(void)
+{
+	struct job_row row = {.seq = 0};
+	char id[JOB_ID_SIZE];
+
+	enrol(MACHINE_A);
+	order(MACHINE_A, id);
+	capture(MACHINE_A, id);
+	if (state_get_job(state, id, &row, &err) < 0)
+		abort();
+	row.version = 1;
+	row.manifest = strdup("{}");
+	if (state_save_job(state, &row, &err) < 0)
+		abort();
+	job_row_done(&row);
+	restart();
+	ok(shows(id, "running", 1), "a server starts though it cannot end a capture");
+}
+
 int main(void)
 {
 	log_set_level(LOG_ERROR);
@@ -635,6 +720,8 @@ int main(void)
 	enrol(MACHINE_B);
 	test_plain();
 	test_settled();
+	test_settled_alone(false);
+	test_settled_alone(true);
 	test_crash(false);
 	test_crash(true);
 	test_two();
@@ -647,6 +734,7 @@ int main(void)
 	test_own_jobs();
 	test_taken();
 	test_recovery();
+	test_settled_damaged();
 	close_all();
 	sample_free(sample);
 	fixture_end();
