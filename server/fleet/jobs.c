@@ -760,6 +760,17 @@ int job_get_disk(struct fleet *f, struct job *j, uint64_t n, struct job_disk_row
 	return r;
 }
 
+/* What is being looked at, or named in a settled manifest, is not to change: the version would be of what nobody has looked at.  An agent that was
+ * started again meanwhile waits, and learns then that the job has ended.  The lock is held. */
+static int check_open(struct fleet *f, const struct job *j, struct err *err)
+{
+	if (!is_active(j))
+		return refuse(f, j->row.machine, j->row.id, err);
+	if (j->committing || j->row.manifest)
+		return err_set(err, API_BUSY, "The version is being written; ask again.");
+	return 0;
+}
+
 int job_get_partial(struct fleet *f, struct job *j, uint64_t n, struct partial **ret,
 		    struct err *err)
 {
@@ -768,10 +779,10 @@ int job_get_partial(struct fleet *f, struct job *j, uint64_t n, struct partial *
 	struct job_disk_row old;
 	int r = check_disk(j, n, err);
 
+	if (r == 0)
+		r = check_open(f, j, err);
 	if (r < 0)
 		return r;
-	if (!is_active(j))
-		return err_set(err, API_CONFLICT, "The job has ended.");
 	if (!j->disks[n].partial || j->disks[n].sealed) {
 		old = j->disks[n];
 		j->disks[n].partial = true;
@@ -796,10 +807,10 @@ int job_set_sealed(struct fleet *f, struct job *j, uint64_t n, const struct job_
 {
 	struct job_disk_row old;
 	LOCK_FLEET(f);
-	int r;
+	int r = check_open(f, j, err);
 
-	if (!is_active(j))
-		return refuse(f, j->row.machine, j->row.id, err);
+	if (r < 0)
+		return r;
 	old = j->disks[n];
 	j->disks[n].geometry = sealed->geometry;
 	j->disks[n].root = sealed->root;

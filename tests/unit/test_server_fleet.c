@@ -251,11 +251,12 @@ static void test_settled_before(void)
 	order(MACHINE_A, id);
 	capture(MACHINE_A, id);
 	id_to_text(&sample->root, root);
-	if (fleet_acquire(fleet, MACHINE_A, id, JOB_CAPTURE, &j, &err) < 0 ||
-	    asprintf(&j->row.manifest, "{\"disks\":[{\"root\":\"%s\"}]}", root) < 0)
+	if (fleet_acquire(fleet, MACHINE_A, id, JOB_CAPTURE, &j, &err) < 0)
 		abort();
-	j->commit_ms = UINT64_MAX; /* the worker is to leave it alone */
 	r = job_get_partial(fleet, j, 0, &p, &err);
+	j->commit_ms = UINT64_MAX; /* the worker is to leave it alone */
+	if (asprintf(&j->row.manifest, "{\"disks\":[{\"root\":\"%s\"}]}", root) < 0)
+		abort();
 	for (uint32_t i = 0; r == 0 && i < first->windows; i++)
 		r = partial_set_one(p, i, &first->nodes[i], &err);
 	ok(r == 0 && does("gc") && fixture_lacks(store, sample) == 0,
@@ -267,6 +268,42 @@ static void test_settled_before(void)
 	ok(does("gc") && fixture_lacks(store, sample) > 0, "does not keep");
 	sample_free(sample);
 	sample = first;
+}
+
+/* An agent that is started again while the version is written would change what that is made of. */
+static void test_committing(bool is_settled)
+{
+	CLEANUP_JSON json_t *cancelled = NULL;
+	const struct job_disk_row other = {.root = id_of("other", 5), .data_bytes = 1};
+	struct partial *p = NULL;
+	struct job *j = NULL;
+	char id[JOB_ID_SIZE];
+
+	order(MACHINE_A, id);
+	capture(MACHINE_A, id);
+	if (fleet_acquire(fleet, MACHINE_A, id, JOB_CAPTURE, &j, &err) < 0)
+		abort();
+	j->commit_ms = UINT64_MAX;
+	j->committing = !is_settled;
+	j->row.manifest = is_settled ? strdup("{}") : NULL;
+	ok(job_get_partial(fleet, j, 0, &p, &err) == API_BUSY && j->disks[0].sealed,
+	   is_settled ? "a disk of a settled capture is not opened again"
+		      : "nor one of a capture that is looked at");
+	ok(job_set_sealed(fleet, j, 0, &other, &err) == API_BUSY &&
+		   id_equal(&j->disks[0].root, &sample->root),
+	   "nor finished with another root");
+	free(j->row.manifest);
+	j->row.manifest = NULL;
+	j->committing = false;
+	ok(job_set_sealed(fleet, j, 0, &other, &err) == 0 &&
+		   job_get_partial(fleet, j, 0, &p, &err) == 0 && !j->disks[0].sealed,
+	   "before that both are done");
+	if (fleet_cancel_job(fleet, id, &cancelled, &err) < 0)
+		abort();
+	ok(job_set_sealed(fleet, j, 0, &other, &err) == API_CANCELLED &&
+		   job_get_partial(fleet, j, 0, &p, &err) == API_CANCELLED,
+	   "and after its end neither");
+	fleet_release(fleet, j);
 }
 
 /* When its manifest is settled it may be in the store, where it counts. */
@@ -719,6 +756,8 @@ int main(void)
 	enrol(MACHINE_A);
 	enrol(MACHINE_B);
 	test_plain();
+	test_committing(true);
+	test_committing(false);
 	test_settled();
 	test_settled_alone(false);
 	test_settled_alone(true);
