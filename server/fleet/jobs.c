@@ -411,13 +411,43 @@ void fleet_note_transfer(struct fleet *f, struct job *j)
 	j->held[0] = '\0';
 }
 
+/* What the store could not make durable is asked for again, and was not sent for nothing.  Before the lock is taken: the store has one of its own. */
+struct checkpoints {
+	uint64_t durable, dropped;
+};
+
+static struct checkpoints count_checkpoints(struct fleet *f)
+{
+	struct checkpoints c;
+
+	store_count_checkpoints(f->config.store, &c.durable, &c.dropped);
+	return c;
+}
+
+/* The lock is held.  What comes while a checkpoint is made is not in it, but in the next one.  In doubt it was dropped: no agent can bring that about. */
+static void forget_dropped(struct job *j, const struct checkpoints *c)
+{
+	if (c->dropped > j->dropped) {
+		j->taken -= j->fresh[0] + j->fresh[1];
+		j->fresh[0] = j->fresh[1] = 0;
+		j->dropped = c->dropped;
+	}
+	if (c->durable > j->durable) {
+		j->fresh[1] = c->durable == j->durable + 1 ? j->fresh[0] : 0;
+		j->fresh[0] = 0;
+		j->durable = c->durable;
+	}
+}
+
 /* Twice what its disks have: an agent that is started again, and a disk of which places are read more than once, need less. */
 int fleet_check_taken(struct fleet *f, struct job *j, struct err *err)
 {
+	const struct checkpoints c = count_checkpoints(f);
 	uint64_t most = TAKEN_SPARE;
 	struct err ignored;
 	LOCK_FLEET(f);
 
+	forget_dropped(j, &c);
 	for (size_t n = 0; n < j->disks_len; n++) {
 		uint64_t twice;
 
@@ -438,9 +468,13 @@ int fleet_check_taken(struct fleet *f, struct job *j, struct err *err)
 
 void fleet_note_taken(struct fleet *f, struct job *j, uint64_t bytes)
 {
+	const struct checkpoints c = count_checkpoints(f);
 	LOCK_FLEET(f);
 
-	if (__builtin_add_overflow(j->taken, bytes, &j->taken))
+	forget_dropped(j, &c);
+	if (!__builtin_add_overflow(j->taken, bytes, &j->taken))
+		j->fresh[0] += bytes; /* both together are no more than all */
+	else
 		j->taken = UINT64_MAX;
 	j->heard_ms = j->progress_ms = fleet_now_ms();
 	j->held[0] = '\0';

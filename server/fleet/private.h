@@ -72,9 +72,12 @@ struct job {
 	bool stalled;
 	char held[HELD_SIZE]; /* why nothing more of it can be taken in, or empty */
 	uint64_t taken;	      /* plain bytes of packs, since the server's start */
-	bool committing;      /* done was said and is being carried out */
-	uint64_t commit_ms;   /* of a capture that is settled: when the worker tries again */
-	bool cancel;	      /* verify, gc: asked to stop */
+	uint64_t fresh
+		[2]; /* of these, what the store may drop yet: since its last checkpoint, and before */
+	uint64_t durable, dropped; /* its checkpoints then */
+	bool committing;	   /* done was said and is being carried out */
+	uint64_t commit_ms;	   /* of a capture that is settled: when the worker tries again */
+	bool cancel;		   /* verify, gc: asked to stop */
 	uint64_t saved_seq;
 };
 

@@ -159,6 +159,7 @@ static int commit(struct store *s, struct err *err)
 	}
 	(void)pthread_mutex_lock(&s->lock);
 	s->is_suspect_saved = b.is_suspect;
+	s->durable++;
 	generation_absorb(&s->recent, &s->previous, s->seed);
 	(void)pthread_mutex_unlock(&s->lock);
 	return 0;
@@ -190,6 +191,7 @@ static void drop_fresh(struct store *s)
 	}
 	s->epoch++;
 	s->losses++;
+	s->drops++;
 	(void)pthread_mutex_unlock(&s->lock);
 	for (int g = 0; g < 2; g++) {
 		/* At a start they are not ours to remove: the next one looks at them again, as it does at what cannot be
@@ -261,6 +263,14 @@ int store_checkpoint(struct store *s, struct err *err)
 		r = r2;
 	}
 	return r < 0 ? err_prefix(err, "checkpoint") : 0;
+}
+
+void store_count_checkpoints(struct store *s, uint64_t *ret_durable, uint64_t *ret_dropped)
+{
+	(void)pthread_mutex_lock(&s->lock);
+	*ret_durable = s->durable;
+	*ret_dropped = s->drops;
+	(void)pthread_mutex_unlock(&s->lock);
 }
 
 /* ---- the thread */

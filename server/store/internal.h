@@ -122,8 +122,10 @@ struct store {
 	size_t dropped_len, dropped_cap;
 	uint64_t unreadable; /* how many those are */
 	uint64_t losses;     /* counts damage and failed checkpoints */
-	uint64_t epoch;	     /* counts losses: what was found before may not be there after */
-	bool is_suspect;     /* chunks were lost: a node is there only if all its chunks are */
+	uint64_t durable,
+		drops;	 /* count checkpoints that made packs durable, and that dropped them */
+	uint64_t epoch;	 /* counts losses: what was found before may not be there after */
+	bool is_suspect; /* chunks were lost: a node is there only if all its chunks are */
 	bool is_suspect_saved;
 	bool must_compare;  /* the next start shall compare the packs with the index */
 	bool is_recovering; /* in store_open */

@@ -51,6 +51,9 @@ int store_lacks(struct store *s, enum pack_kind kind, const struct id *ids, size
 int store_put_pack(struct store *s, const struct id *expected, const void *data, size_t size,
 		   struct err *err) MUST_CHECK;
 
+/* How often, since it was opened, all that was taken in became durable, and how often all that was not yet was dropped: it is to be sent again. */
+void store_count_checkpoints(struct store *s, uint64_t *ret_durable, uint64_t *ret_dropped);
+
 /* -ENOENT: not there; -EBADMSG: there, but damaged (it is then no longer said to be there). */
 int store_get_node(struct store *s, const struct id *id, struct node *ret,
 		   struct err *err) MUST_CHECK;

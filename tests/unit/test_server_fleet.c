@@ -1,4 +1,5 @@
 /* The commit of a capture, ended by a crash after each of its steps, and two at once; what is told to whom after a restart. */
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <string.h>
@@ -353,8 +354,6 @@ static void spoil_manifests(bool is_spoilt)
 /* As if the time until the next try were over. */
 static bool comes_to_be(const char *id, unsigned version)
 {
-	CLEANUP_JSON json_t *job = NULL;
-
 	(void)pthread_mutex_lock(&fleet->lock);
 	for (struct job *j = fleet->jobs; j; j = j->next)
 		j->commit_ms = strcmp(j->row.id, id) == 0 ? 0 : j->commit_ms;
@@ -711,6 +710,58 @@ static void test_taken(void)
 	fleet_release(fleet, j);
 }
 
+static int no_sync(void *arg, enum file_op op, const char *file)
+{
+	(void)arg;
+	(void)file;
+	return op == FILE_SYNC ? -EIO : 0;
+}
+
+/* With a pack in it that was not there before; is what it covers durable? */
+static bool makes_checkpoint(const struct sample *x, unsigned *pack, bool fails)
+{
+	bool is_durable;
+
+	if (fixture_put(store, &x->packs[(*pack)++]) < 0)
+		abort();
+	store->files.fault = fails ? no_sync : NULL;
+	is_durable = store_checkpoint(store, &err) == 0;
+	store->files.fault = NULL;
+	return is_durable;
+}
+
+/* What the store has lost is sent again, as often as that happens. */
+static void test_taken_dropped(void)
+{
+	const uint64_t most = 2 * sample->geometry.size + TAKEN_SPARE;
+	struct sample *other = sample_new(4, &sample_small);
+	char id[JOB_ID_SIZE];
+	struct job *j = NULL;
+	unsigned pack = 0;
+
+	order(MACHINE_A, id);
+	if (fleet_acquire(fleet, MACHINE_A, id, JOB_CAPTURE, &j, &err) < 0)
+		abort();
+	for (int i = 0; i < 2; i++) {
+		fleet_note_taken(fleet, j, most - 1);
+		ok(!makes_checkpoint(other, &pack, true) &&
+			   fleet_check_taken(fleet, j, &err) == 0 && j->taken == 0,
+		   "what a checkpoint has dropped was not sent for nothing");
+	}
+	fleet_note_taken(fleet, j, 1);
+	ok(makes_checkpoint(other, &pack, false), "a checkpoint");
+	fleet_note_taken(fleet, j, most - 2);
+	ok(makes_checkpoint(other, &pack, false) && makes_checkpoint(other, &pack, false) &&
+		   fleet_check_taken(fleet, j, &err) == 0 &&
+		   !makes_checkpoint(other, &pack, true) && fleet_check_taken(fleet, j, &err) == 0,
+	   "what is durable was taken");
+	fleet_note_taken(fleet, j, 1);
+	ok(fleet_check_taken(fleet, j, &err) == API_TOO_LARGE && shows(id, "failed", 0),
+	   "and counts");
+	fleet_release(fleet, j);
+	sample_free(other);
+}
+
 static void test_recovery(void)
 {
 	size_t had = versions(), n = 0;
@@ -772,6 +823,7 @@ int main(void)
 	test_registrations();
 	test_own_jobs();
 	test_taken();
+	test_taken_dropped();
 	test_recovery();
 	test_settled_damaged();
 	close_all();
