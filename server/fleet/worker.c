@@ -190,27 +190,27 @@ static int do_verify(struct walk *w, struct err *err)
 /* ---- gc */
 
 struct roots {
-	struct id *ids;
+	struct gc_root *items;
 	size_t len, room;
 };
 
-static int add_root(struct roots *roots, const struct id *root)
+static int add_root(struct roots *roots, const struct gc_root *root)
 {
 	if (roots->len == roots->room) {
 		size_t room = roots->room ? 2 * roots->room : 64;
-		struct id *p = realloc(roots->ids, room * sizeof(*p));
+		struct gc_root *p = realloc(roots->items, room * sizeof(*p));
 
 		if (!p)
 			return -ENOMEM;
-		roots->ids = p;
+		roots->items = p;
 		roots->room = room;
 	}
-	roots->ids[roots->len++] = *root;
+	roots->items[roots->len++] = *root;
 	return 0;
 }
 
-/* Of a version, or of a manifest. */
-static int add_disks(struct roots *roots, const json_t *disks)
+/* Of a version, or of a manifest; each as `root` but for its id. */
+static int add_disks(struct roots *roots, struct gc_root *root, const json_t *disks)
 {
 	const json_t *d;
 	struct err err;
@@ -221,9 +221,7 @@ static int add_disks(struct roots *roots, const json_t *disks)
 		return -EBADMSG; /* whatever it needs must not be thrown away */
 	json_array_foreach((json_t *)disks, i, d)
 	{
-		struct id root;
-
-		r = json_get_id(d, "root", &root, &err) < 0 ? -EBADMSG : add_root(roots, &root);
+		r = json_get_id(d, "root", &root->id, &err) < 0 ? -EBADMSG : add_root(roots, root);
 		if (r < 0)
 			break;
 	}
@@ -233,16 +231,29 @@ static int add_disks(struct roots *roots, const json_t *disks)
 static int add_version(void *arg, const struct version_row *v)
 {
 	CLEANUP_JSON json_t *disks = json_loads(v->disks, 0, NULL);
+	struct gc_root root = {.may_lack = v->damaged || v->removing};
 
-	return add_disks(arg, disks);
+	(void)snprintf(root.of, sizeof(root.of), "image '%s', version %" PRIu32, v->image,
+		       v->version);
+	return add_disks(arg, &root, disks);
 }
 
 /* It counts, whatever became of the job's disks since. */
-static int add_settled(struct roots *roots, const char *text)
+static int add_settled(struct roots *roots, const struct job_row *row)
 {
-	CLEANUP_JSON json_t *manifest = json_loads(text, 0, NULL);
+	CLEANUP_JSON json_t *manifest = json_loads(row->manifest, 0, NULL);
+	struct gc_root root = {.may_lack = false};
 
-	return add_disks(roots, json_object_get(manifest, "disks"));
+	(void)snprintf(root.of, sizeof(root.of), "the version that job %s makes", row->id);
+	return add_disks(roots, &root, json_object_get(manifest, "disks"));
+}
+
+/* Looked at again before it is part of a version. */
+static int add_sealed_disk(struct roots *roots, const struct job_disk_row *d)
+{
+	const struct gc_root root = {.id = d->root, .may_lack = true};
+
+	return d->sealed ? add_root(roots, &root) : 0;
 }
 
 /* Disks that are complete, of captures that are not: the store knows them by itself until it is closed only (partial_seal). */
@@ -251,10 +262,10 @@ static int add_sealed(struct fleet *f, struct roots *roots)
 	LOCK_FLEET(f);
 
 	for (const struct job *j = f->jobs; j; j = j->next) {
-		int r = j->row.manifest ? add_settled(roots, j->row.manifest) : 0;
+		int r = j->row.manifest ? add_settled(roots, &j->row) : 0;
 
 		for (size_t n = 0; r == 0 && j->row.kind == JOB_CAPTURE && n < j->disks_len; n++)
-			r = j->disks[n].sealed ? add_root(roots, &j->disks[n].root) : 0;
+			r = add_sealed_disk(roots, &j->disks[n]);
 		if (r < 0)
 			return r;
 	}
@@ -263,7 +274,7 @@ static int add_sealed(struct fleet *f, struct roots *roots)
 
 /* Disks that are not complete need not be named: their partials speak for them.  Captures first, so that none slips through when it becomes a version
  * meanwhile. */
-static int collect_roots(void *arg, struct id **ret_roots, size_t *ret_len, struct err *err)
+static int collect_roots(void *arg, struct gc_root **ret_roots, size_t *ret_len, struct err *err)
 {
 	struct walk *w = arg;
 	struct roots roots = {0};
@@ -276,10 +287,10 @@ static int collect_roots(void *arg, struct id **ret_roots, size_t *ret_len, stru
 	else if (r == -ENOMEM)
 		(void)err_set(err, r, "The server is out of memory.");
 	if (r < 0) {
-		free(roots.ids);
+		free(roots.items);
 		return err->code;
 	}
-	*ret_roots = roots.ids;
+	*ret_roots = roots.items;
 	*ret_len = roots.len;
 	return 0;
 }
@@ -289,6 +300,8 @@ static int do_gc(struct walk *w, struct err *err)
 	struct gc_result result = {0};
 	int r = store_gc(w->fleet->config.store, collect_roots, walk_progress, w, &result, err);
 
+	if (r == -EUCLEAN)
+		err->code = API_STORE_DAMAGED;
 	if (r < 0)
 		return r;
 	LOCK_FLEET(w->fleet);

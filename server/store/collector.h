@@ -11,11 +11,14 @@ struct collector {
 	struct marks marks;
 	uint8_t *expanded; /* a bit for each object as in marks: nodes whose chunks were marked */
 	bool nodes_are_closed; /* from now on a node that is not marked is not there */
+	bool is_index_bad; /* an object lies where its pack, by the list of packs, has none of its kind */
 };
 
 /* Somebody was told, or is about to be, that this object is there: it stays.  False: too late, it goes. */
 static inline bool collector_keep(struct collector *c, enum pack_kind kind, const struct place *p)
 {
+	if (!marks_fit(&c->marks, kind, p))
+		c->is_index_bad = true;
 	if (!marks_covers(&c->marks, p))
 		return true;
 	if (kind == PACK_NODES && c->nodes_are_closed)

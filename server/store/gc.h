@@ -14,17 +14,26 @@ struct gc {
 	struct progress progress;
 	struct collector collector;
 	struct gc_result result;
-	struct id *roots; /* in use */
+	struct gc_root *roots; /* in use */
 	size_t roots_len;
+	const struct gc_root *root; /* whose nodes are marked now */
+	struct id lost_node;	    /* of a root that may lack nothing; or zero */
+	uint8_t *
+		needed; /* a bit for each object as in the marks: nodes that must have all their chunks */
 	struct id *fresh; /* nodes that no checkpoint covered at the beginning */
 	size_t fresh_len;
 	struct place *incomplete; /* nodes in use that lack a chunk */
 	size_t incomplete_len;
-	uint64_t losses; /* the store's, at the beginning */
+	uint64_t losses, bad_rows; /* the store's, at the beginning */
 	struct node *node;
 	struct place *places; /* UPKEEP_BATCH */
 };
 
+/* Is it known what is in use?  -EIO, -EUCLEAN */
+int gc_check_readable(struct gc *g, struct err *err) MUST_CHECK;
+int gc_check_index(struct gc *g, struct err *err) MUST_CHECK;
+/* Mark what is in use, and close the nodes: gc_mark.c. */
+int gc_mark(struct gc *g, store_roots_fn roots, void *arg, struct err *err) MUST_CHECK;
 /* The nodes are closed and all that is in use is marked: remove the rest. */
 int gc_sweep(struct gc *g, struct err *err) MUST_CHECK;
 /* Packs of which little is used: gc_rewrite.c. */

@@ -191,7 +191,7 @@ static bool is_in_use(struct gc *g, const struct id *root)
 	bool found = false;
 
 	for (size_t i = 0; i < g->roots_len && !found; i++)
-		found = id_equal(&g->roots[i], root);
+		found = id_equal(&g->roots[i].id, root);
 	(void)pthread_mutex_lock(&g->s->lock);
 	for (const struct sealed *x = g->s->sealed; x && !found; x = x->next)
 		found = id_equal(&x->root, root);

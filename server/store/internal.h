@@ -123,10 +123,12 @@ struct store {
 	uint64_t unreadable; /* how many those are */
 	uint64_t losses;     /* counts damage and failed checkpoints */
 	uint64_t durable,
-		drops;	 /* count checkpoints that made packs durable, and that dropped them */
-	uint64_t epoch;	 /* counts losses: what was found before may not be there after */
-	bool is_suspect; /* chunks were lost: a node is there only if all its chunks are */
+		drops;	   /* count checkpoints that made packs durable, and that dropped them */
+	uint64_t bad_rows; /* counts rows of objects whose sum was wrong */
+	uint64_t epoch;	   /* counts losses: what was found before may not be there after */
+	bool is_suspect;   /* chunks were lost: a node is there only if all its chunks are */
 	bool is_suspect_saved;
+	bool is_recent_bad; /* rows of what was recent at the start were such that the sum was wrong */
 	bool must_compare;  /* the next start shall compare the packs with the index */
 	bool is_recovering; /* in store_open */
 	bool is_making_index; /* then too: no index says which packs were durable, so none is given up */

@@ -31,6 +31,12 @@ static inline bool marks_covers(const struct marks *m, const struct place *p)
 {
 	return p->pack < m->len && p->slot < marks_count(m, p->pack);
 }
+/* Does the pack have a place for such an object?  Of one that came later that is not known. */
+static inline bool marks_fit(const struct marks *m, enum pack_kind kind, const struct place *p)
+{
+	return p->pack >= m->len || m->kinds[p->pack] == 0 ||
+	       (m->kinds[p->pack] == kind && p->slot < marks_count(m, p->pack));
+}
 /* Of a place that is covered. */
 static inline bool marks_has(const struct marks *m, uint32_t pack, uint32_t slot)
 {

@@ -145,6 +145,7 @@ static int find_in_db(struct store *s, enum pack_kind kind, const struct id *ids
 	db_reader_put(&s->db, reader);
 	if (is_bad) {
 		(void)pthread_mutex_lock(&s->lock);
+		s->bad_rows++;
 		objects_note_loss(s);
 		(void)pthread_mutex_unlock(&s->lock);
 	}

@@ -78,10 +78,12 @@ static int load_blob(void *arg, const void *data, size_t size, struct err *err)
 	(void)pthread_mutex_lock(&s->lock);
 	r = generation_reserve(&s->recent, size / RECORD_SIZE, s->seed, err);
 	while (r == 0 && read_record(&reader, &o, &is_bad)) {
-		if (is_bad)
+		if (is_bad) {
+			s->is_recent_bad = true;
 			objects_note_loss(s);
-		else if (objects_pack_is_alive(s, o.place.pack))
+		} else if (objects_pack_is_alive(s, o.place.pack)) {
 			generation_add(&s->recent, s->seed, &o);
+		}
 	}
 	(void)pthread_mutex_unlock(&s->lock);
 	return r;

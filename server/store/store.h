@@ -149,14 +149,21 @@ int store_verify(struct store *s, const struct id *root, store_progress_fn fn, v
 		 uint64_t *ret_damaged, char **ret_damage, struct err *err) MUST_CHECK;
 
 /* The roots in use, asked for once, after store_gc began to keep what is put or asked for: heap. */
-typedef int (*store_roots_fn)(void *arg, struct id **ret_roots, size_t *ret_len, struct err *err);
+struct gc_root {
+	struct id id;
+	bool may_lack; /* what is lost of it is known, or will be asked for again; of another one nothing may be */
+	char of[112]; /* what needs it, for a sentence */
+};
+typedef int (*store_roots_fn)(void *arg, struct gc_root **ret_roots, size_t *ret_len,
+			      struct err *err);
 
 /* One of store_verify and store_gc runs at a time; the other waits, and can be cancelled meanwhile.
  *
  * Remove what none of the roots names, nor any partial: whole packs where nothing in them is used; packs used by
  * less than half are written anew.  Safe against captures that run meanwhile (what was put or asked for since
  * the start of the call, or in a partial, stays), and against being killed.  Indexes not among the roots are removed.
- * -EBADMSG: a node that is in use was found damaged and is in quarantine now: nothing was removed; verify the images. */
+ * -EBADMSG: something in use is not there, or a node that is was found damaged and is in quarantine now: nothing was removed; verify the images.
+ * -EUCLEAN: rows of the object index are damaged, so what is in use is not known: nothing was removed; store_open with `rebuild`. */
 struct gc_result {
 	uint64_t packs_removed, packs_rewritten, objects_removed;
 	uint64_t bytes_freed;

@@ -26,7 +26,7 @@ static uint64_t next_random(uint64_t *state)
 	return *state >> 33;
 }
 
-static int no_roots(void *arg, struct id **ret, size_t *ret_len, struct err *err)
+static int no_roots(void *arg, struct gc_root **ret, size_t *ret_len, struct err *err)
 {
 	(void)arg;
 	(void)err;

@@ -260,7 +260,7 @@ static void test_suspicion(const struct sample *x)
 	sample_free(other);
 }
 
-static int no_roots(void *arg, struct id **ret, size_t *ret_len, struct err *err)
+static int no_roots(void *arg, struct gc_root **ret, size_t *ret_len, struct err *err)
 {
 	(void)arg;
 	(void)err;
@@ -397,6 +397,118 @@ static void test_rows(const struct sample *x)
 		1);
 }
 
+/* ---- gc does not make final what can be mended */
+
+struct root {
+	const struct sample *x;
+	bool may_lack;
+};
+
+static int one_root(void *arg, struct gc_root **ret, size_t *ret_len, struct err *err)
+{
+	const struct root *r = arg;
+
+	(void)err;
+	*ret = calloc(1, sizeof(**ret));
+	if (!*ret)
+		abort();
+	**ret = (struct gc_root){r->x->root, r->may_lack, "image 'web', version 3"};
+	*ret_len = 1;
+	return 0;
+}
+
+static int gc_of(struct store *s, const struct sample *x, bool may_lack, struct err *ret_err)
+{
+	struct root root = {x, may_lack};
+	struct gc_result got;
+	int r = store_gc(s, one_root, NULL, &root, &got, ret_err);
+
+	if (r < 0)
+		printf("# %s\n", ret_err->msg);
+	return r;
+}
+
+/* A row in the tables says what is not true, and nobody but gc looks at it. */
+static void test_gc_row(const struct sample *x, const char *sql, int want)
+{
+	struct store *s = open_with(x);
+	struct err err = {0};
+	int r;
+
+	partial_remove(s, "x");
+	if (strstr(sql, "recent") == NULL && gc_of(s, x, false, &err) < 0)
+		abort(); /* which merges them into the tables */
+	store_close(s);
+	run_sql(sql);
+	printf("# %s\n", sql);
+	s = fixture_open(false);
+	r = gc_of(s, x, false, &err);
+	ok(r == want && strstr(err.msg, "nothing was removed") &&
+		   strstr(err.msg, "--rebuild-index"),
+	   "gc stops at it");
+	ok(want != -EBADMSG || strstr(err.msg, "image 'web', version 3"), "and says whose it is");
+	store_close(s);
+	s = fixture_open(true);
+	ok(fixture_lacks(s, x) == 0 && fixture_get_nodes(s, x) == 0 &&
+		   fixture_get(s, x, 0, x->chunks_len, NULL) == 0,
+	   "an index that is made anew finds all of it");
+	ok(gc_of(s, x, false, &err) == 0 && fixture_lacks(s, x) == 0, "and gc goes on");
+	store_close(s);
+}
+
+static void test_gc_rows(const struct sample *x)
+{
+	static const char *const changes[] = {"pack=pack+1", "slot=slot+1", "length=length+4096",
+					      "sum=sum+1"};
+	char sql[200];
+
+	for (int node = 0; node < 2; node++) {
+		const char *table = node ? "nodes" : "chunks";
+
+		for (size_t i = 0; i < sizeof(changes) / sizeof(changes[0]); i++) {
+			(void)snprintf(sql, sizeof(sql),
+				       "UPDATE %s SET %s WHERE id=(SELECT id FROM %s LIMIT 1)",
+				       table, changes[i], table);
+			test_gc_row(x, sql, -EUCLEAN);
+		}
+		(void)snprintf(sql, sizeof(sql),
+			       "DELETE FROM %s WHERE id=(SELECT id FROM %s LIMIT 1)", table, table);
+		test_gc_row(x, sql, -EBADMSG);
+	}
+	test_gc_row(x, "UPDATE packs SET count=count-1 WHERE num=(SELECT min(num) FROM packs)",
+		    -EUCLEAN);
+	test_gc_row(x, "UPDATE packs SET kind=3-kind WHERE num=(SELECT max(num) FROM packs)",
+		    -EUCLEAN);
+	test_gc_row(
+		x,
+		"UPDATE recent SET objects=CAST(substr(objects,1,37)||x'09'||substr(objects,39) AS "
+		"BLOB) WHERE seq=(SELECT min(seq) FROM recent)",
+		-EUCLEAN);
+}
+
+/* A pack that is really gone: known or not. */
+static void test_gc_lost(const struct sample *x, size_t n)
+{
+	struct store *s = open_with(x);
+	struct err err = {0};
+	char *text = NULL;
+
+	partial_remove(s, "x");
+	damage(x, n, MISSING);
+	if (verify(s, x, &text) == 0)
+		abort();
+	free(text);
+	ok(gc_of(s, x, false, &err) == -EBADMSG && strstr(err.msg, "image 'web', version 3"),
+	   n == 0 ? "chunks that are lost end gc" : "and so do nodes");
+	ok(fixture_count_lacking(s, PACK_CHUNKS, x->chunks, x->chunks_len) ==
+		   (n == 0 ? x->packs[0].count : 0),
+	   "which removes nothing");
+	ok(gc_of(s, x, true, &err) == 0, "of an image that is known to be damaged they do not");
+	ok(heals(s, x) && gc_of(s, x, false, &err) == 0 && fixture_lacks(s, x) == 0,
+	   "sent again, all is well");
+	store_close(s);
+}
+
 static void test_damage(const struct sample *x, enum damage how)
 {
 	test_verify(x, 0, how);
@@ -424,6 +536,9 @@ int main(void)
 	test_index(x);
 	test_damaged_db(x);
 	test_rows(x);
+	test_gc_rows(x);
+	test_gc_lost(x, 0);
+	test_gc_lost(x, x->chunk_packs);
 	fixture_end();
 	sample_free(x);
 	sample_free(stored);

@@ -67,7 +67,7 @@ static struct store *open_faulty(struct fault *f)
 	return s;
 }
 
-static int no_roots(void *arg, struct id **ret, size_t *ret_len, struct err *err)
+static int no_roots(void *arg, struct gc_root **ret, size_t *ret_len, struct err *err)
 {
 	(void)arg;
 	(void)err;
@@ -244,15 +244,15 @@ static int get_own(struct store *s, const struct sample *x)
 	return fixture_get(s, x, first, first + x->packs[OWN].count, NULL);
 }
 
-static int root_of(void *arg, struct id **ret, size_t *ret_len, struct err *err)
+static int root_of(void *arg, struct gc_root **ret, size_t *ret_len, struct err *err)
 {
 	const struct sample *x = arg;
 
 	(void)err;
-	*ret = malloc(sizeof(**ret));
+	*ret = calloc(1, sizeof(**ret));
 	if (!*ret)
 		abort();
-	**ret = x->root;
+	(*ret)->id = x->root;
 	*ret_len = 1;
 	return 0;
 }
@@ -265,7 +265,7 @@ struct late {
 	int r;
 };
 
-static int root_late(void *arg, struct id **ret, size_t *ret_len, struct err *err)
+static int root_late(void *arg, struct gc_root **ret, size_t *ret_len, struct err *err)
 {
 	struct late *l = arg;
 
@@ -456,7 +456,7 @@ struct other {
 	int r;
 };
 
-static int root_of_other(void *arg, struct id **ret, size_t *ret_len, struct err *err)
+static int root_of_other(void *arg, struct gc_root **ret, size_t *ret_len, struct err *err)
 {
 	const struct other *o = arg;
 

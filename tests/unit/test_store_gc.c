@@ -12,15 +12,17 @@
 struct roots {
 	struct id ids[8];
 	size_t len;
+	bool may_lack;
 };
 
-static int give_roots(void *arg, struct id **ret, size_t *ret_len, struct err *err)
+static int give_roots(void *arg, struct gc_root **ret, size_t *ret_len, struct err *err)
 {
 	const struct roots *r = arg;
 
 	(void)err;
-	*ret = malloc(sizeof(r->ids));
-	memcpy(*ret, r->ids, sizeof(r->ids));
+	*ret = calloc(r->len + 1, sizeof(**ret));
+	for (size_t i = 0; i < r->len; i++)
+		(*ret)[i] = (struct gc_root){r->ids[i], r->may_lack, "the image"};
 	*ret_len = r->len;
 	return 0;
 }
@@ -150,7 +152,7 @@ struct meanwhile {
 	bool is_good;
 };
 
-static int roots_meanwhile(void *arg, struct id **ret, size_t *ret_len, struct err *err)
+static int roots_meanwhile(void *arg, struct gc_root **ret, size_t *ret_len, struct err *err)
 {
 	struct meanwhile *m = arg;
 	struct partial *p = NULL;
@@ -254,7 +256,7 @@ static bool cancel_gc(void *arg, uint64_t done, uint64_t total)
 	return cancel_at(&((struct cancelling *)arg)->left, done, total);
 }
 
-static int roots_cancelling(void *arg, struct id **ret, size_t *ret_len, struct err *err)
+static int roots_cancelling(void *arg, struct gc_root **ret, size_t *ret_len, struct err *err)
 {
 	return give_roots(&((struct cancelling *)arg)->roots, ret, ret_len, err);
 }
