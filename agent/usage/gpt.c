@@ -106,7 +106,7 @@ static bool are_same(const struct gpt *a, const struct gpt *b)
 /* Types that decide by themselves; in the byte order of the disk. */
 static const struct {
 	uint8_t guid[16];
-	bool is_boot;
+	bool is_boot, is_raid;
 	const char *raw_why; /* of the partition */
 	const char *doubt;   /* of the whole disk */
 } types[] = {
@@ -116,6 +116,9 @@ static const struct {
 	{{0x1a, 0x2e, 0x1a, 0x9e, 0x12, 0xc6, 0x16, 0x43, 0xaa, 0x26, 0x8b, 0x49, 0x52, 0x1e, 0x5a,
 	  0x8b},
 	 .is_boot = true}, /* PReP */
+	{{0x0f, 0x88, 0x9d, 0xa1, 0xfc, 0x05, 0x3b, 0x4d, 0xa0, 0x06, 0x74, 0x3f, 0x0f, 0x84, 0x91,
+	  0x1e},
+	 .is_raid = true},
 	{{0x8f, 0xaf, 0x5c, 0xe7, 0x80, 0xf6, 0xee, 0x4c, 0xaf, 0xa3, 0xb0, 0x01, 0xe5, 0x6e, 0xfc,
 	  0x2d},
 	 .raw_why = "it belongs to Windows Storage Spaces"},
@@ -145,6 +148,7 @@ static int add_entry(struct table *t, const struct gpt *g, uint32_t i, uint32_t 
 		if (types[k].doubt)
 			return doubt(err, "%s", types[k].doubt);
 		e.is_boot = types[k].is_boot;
+		e.is_raid = types[k].is_raid;
 		e.raw_why = types[k].raw_why;
 	}
 	e.offset = first * sector_size;

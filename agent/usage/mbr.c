@@ -11,6 +11,7 @@
 
 #define TYPE_PREP    0x41u
 #define TYPE_DYNAMIC 0x42u
+#define TYPE_RAID    0xfdu
 #define LOGICAL_MAX  256u
 #define CODE_SIZE    446u /* boot code, identifier of the disk */
 
@@ -29,6 +30,7 @@ static int add_primary(struct table *t, const uint8_t *mbr, unsigned i, uint32_t
 		.size = (uint64_t)m.sectors * sector_size,
 		.is_extended = is_extended(m.type),
 		.is_boot = m.type == TYPE_PREP,
+		.is_raid = m.type == TYPE_RAID,
 	};
 
 	if (m.type == 0 && m.sectors == 0)
@@ -66,6 +68,7 @@ static int add_logical(struct volume *v, struct table *t, const struct table_ent
 		return doubt(err, "a link in the chain of logical partitions is damaged");
 	e.offset = at + (uint64_t)m.lba * sector_size;
 	e.size = (uint64_t)m.sectors * sector_size;
+	e.is_raid = m.type == TYPE_RAID;
 	if (m.type != 0) {
 		if (m.lba == 0 || is_extended(m.type))
 			return doubt(err, "logical partition %u cannot be", e.number);
@@ -147,6 +150,20 @@ static int check_places(const struct table *t, const struct table_entry *extende
 	return 0;
 }
 
+/* The first disk of a stripe set shows the table of the whole set.  To read the set's partitions from one of its disks would be to believe headers whose
+ * content is elsewhere; so none of such a table is believed. */
+static int check_ends(const struct table *t, const struct volume *v, struct err *err)
+{
+	for (size_t i = 0; i < t->len; i++) {
+		if (end_of(&t->entries[i]) > volume_size(v))
+			return doubt(err,
+				     "partition %u reaches past the end of the disk: the partition "
+				     "table may be that of an array, or of a larger disk",
+				     t->entries[i].number);
+	}
+	return 0;
+}
+
 static int find_extended(const struct table *t, struct table_entry *ret, bool *ret_has,
 			 struct err *err)
 {
@@ -179,6 +196,8 @@ int mbr_read(struct volume *v, const uint8_t *mbr, struct table *ret, struct err
 	assert(t.entries); /* an MBR without partitions is none, see table_read */
 	qsort(t.entries, t.len, sizeof(*t.entries), compare);
 	r = check_places(&t, &extended, err);
+	if (r == 0)
+		r = check_ends(&t, v, err);
 	if (r < 0)
 		return r;
 	if (bytes_are_zero(mbr, CODE_SIZE)) {
@@ -186,14 +205,6 @@ int mbr_read(struct volume *v, const uint8_t *mbr, struct table *ret, struct err
 		(void)snprintf(t.why, sizeof(t.why),
 			       "it has neither boot code nor an identifier, like a link in the "
 			       "chain of logical partitions");
-	}
-	for (size_t i = 0; t.is_sane && i < t.len; i++) {
-		if (end_of(&t.entries[i]) <= volume_size(v))
-			continue;
-		t.is_sane = false;
-		(void)snprintf(t.why, sizeof(t.why),
-			       "partition %u reaches past the end of the disk",
-			       t.entries[i].number);
 	}
 	*ret = t;
 	t = (struct table){0};

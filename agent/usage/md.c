@@ -135,9 +135,11 @@ static bool read_090(struct view *s, uint64_t place, struct md_member *m)
 	return true;
 }
 
-/* The superblock (0.90) of a partition at the end of a disk may be in the same place as the disk's own would be.  1 if a partition has that place:
- * those of a table that is the array's content end before it. */
-static int is_in_partition(struct volume *v, uint64_t place, struct err *err)
+/* The superblock (0.90) of a partition at the end of a disk may be in the same place as the disk's own would be.  1 if it is a partition's: its own place
+ * is there, and the array is a mirror or the table says that the partition is a member of one.  That it only covers the place is not enough: the first disk
+ * of a stripe set shows the table of the set, in whose addresses any partition may. */
+static int is_in_partition(struct volume *v, uint64_t place, const struct md_member *m,
+			   struct err *err)
 {
 	CLEANUP(table_done) struct table t = {0};
 	int r = table_read(v, &t, err);
@@ -146,8 +148,10 @@ static int is_in_partition(struct volume *v, uint64_t place, struct err *err)
 		return r == -EUCLEAN ? 0 : r;
 	for (size_t i = 0; i < t.len; i++) {
 		const struct table_entry *e = &t.entries[i];
+		uint64_t own;
 
-		if (!e->is_extended && e->offset <= place && place - e->offset < e->size)
+		if (!e->is_extended && get_place(e->size, 90, &own) && e->offset + own == place &&
+		    (m->level == LEVEL_RAID1 || e->is_raid))
 			return 1;
 	}
 	return 0;
@@ -173,7 +177,7 @@ static int find(struct volume *v, struct md_member *ret, uint64_t *ret_place, st
 			return r;
 		if (versions[i] == 90 ? !read_090(&s, place, &m) : !read_1(&s, place, &m))
 			continue;
-		r = versions[i] == 90 && m.size != place ? is_in_partition(v, place, err) : 0;
+		r = versions[i] == 90 && m.size != place ? is_in_partition(v, place, &m, err) : 0;
 		if (r < 0)
 			return r;
 		if (r > 0)

@@ -76,20 +76,17 @@ bool place_may_have_table(const struct place *p)
 	return p->kind == PLACE_DISK || p->kind == PLACE_VOLUME;
 }
 
-/* A part of what `parent` is, clipped to it; without a volume when nothing is left. */
+/* A part of what `parent` is. */
 static struct place *add_part(struct scan *s, enum place_kind kind, struct place *parent,
 			      const struct table_entry *e, struct err *err)
 {
-	uint64_t whole = volume_size(parent->volume);
-	uint64_t left = e->offset < whole ? whole - e->offset : 0;
 	struct volume *v = NULL;
 	struct place *p;
 	char name[32];
 
 	(void)snprintf(name, sizeof(name), "partition %u", e->number);
-	if (left > 0 && e->size > 0 && !e->is_extended &&
-	    volume_new_slice(name, parent->volume, e->offset, e->size < left ? e->size : left, &v,
-			     err) < 0) {
+	if (!e->is_extended &&
+	    volume_new_slice(name, parent->volume, e->offset, e->size, &v, err) < 0) {
 		s->is_failed = true;
 		return NULL;
 	}
@@ -108,7 +105,6 @@ static struct place *add_part(struct scan *s, enum place_kind kind, struct place
 static int add_partition(struct scan *s, struct place *disk, const struct table *t,
 			 const struct table_entry *e, struct err *err)
 {
-	uint64_t whole = volume_size(disk->volume);
 	struct place *p = add_part(s, PLACE_PARTITION, disk, e, err);
 
 	if (!p)
@@ -123,12 +119,6 @@ static int add_partition(struct scan *s, struct place *disk, const struct table 
 			p->part.used += t->own[i].length;
 		p->part.copied = p->part.used;
 		part_set_why(&p->part, "it holds the table of the logical partitions");
-	} else if (!p->volume) {
-		p->part.how = USAGE_NONE;
-		part_set_why(&p->part, "it lies outside the disk");
-	} else if (e->size > whole - e->offset) {
-		(void)snprintf(p->raw_why, sizeof(p->raw_why),
-			       "it reaches past the end of the disk");
 	}
 	return 0;
 }
@@ -180,7 +170,6 @@ static int add_tail(struct scan *s, struct place *disk, uint64_t offset, const c
 static int add_areas(struct scan *s, struct place *disk, const struct table *t, struct err *err)
 {
 	const char *doubtful = t->is_sane ? NULL : t->why;
-	uint64_t whole = volume_size(disk->volume);
 	uint64_t end = 0;
 	int r = 0;
 
@@ -189,7 +178,7 @@ static int add_areas(struct scan *s, struct place *disk, const struct table *t, 
 		const char *why = doubtful;
 		uint64_t gap;
 
-		if (e->is_extended || e->offset >= whole)
+		if (e->is_extended)
 			continue;
 		gap = e->offset - end;
 		if (end == 0) {
@@ -198,9 +187,11 @@ static int add_areas(struct scan *s, struct place *disk, const struct table *t, 
 			why = "a small space between partitions";
 		}
 		r = add_area(s, disk, end, e->offset, why, err);
-		end = e->size < whole - e->offset ? e->offset + e->size : whole;
+		end = e->offset + e->size;
 	}
 	if (r == 0 && end == 0) {
+		uint64_t whole = volume_size(disk->volume);
+
 		end = USAGE_GAP_MAX < whole ? USAGE_GAP_MAX : whole;
 		r = add_area(s, disk, 0, end, "table and boot code", err);
 	}
@@ -233,7 +224,7 @@ static bool has_raw(const struct scan *s, const struct place *disk)
 		const struct place *p = s->places[i];
 
 		if (p->parent == disk && p->kind == PLACE_PARTITION && !p->is_boot &&
-		    (p->part.how == USAGE_RAW || p->part.how == USAGE_NONE))
+		    p->part.how == USAGE_RAW)
 			return true;
 	}
 	return false;

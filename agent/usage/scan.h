@@ -17,8 +17,7 @@ enum place_kind { PLACE_DISK, PLACE_PARTITION, PLACE_AREA, PLACE_VOLUME };
 /* A space with content: a disk, a partition, a volume. */
 struct place {
 	enum place_kind kind;
-	struct volume *
-		volume; /* owned; NULL for areas, and for partitions of which nothing is on the disk */
+	struct volume *volume; /* owned; NULL for extended partitions */
 	struct place *
 		parent; /* the place whose table names it; NULL for disks, arrays and logical volumes */
 	unsigned depth;

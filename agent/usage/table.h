@@ -7,9 +7,10 @@
 
 struct table_entry {
 	uint32_t number;
-	uint64_t offset, size; /* bytes; may reach past the end of the disk */
+	uint64_t offset, size; /* bytes; inside the disk, not none */
 	bool is_extended;      /* of MBR: the one that holds the logical ones */
 	bool is_boot;	       /* BIOS boot, PReP: code without a filesystem */
+	bool is_raid;	       /* by its type a member of a Linux array */
 	const char *raw_why;   /* static: the type says that it is not to be looked into */
 };
 

@@ -38,7 +38,7 @@ enum usage_how {
 	USAGE_RAW,    /* whole */
 	USAGE_MAP,    /* by its own map */
 	USAGE_HEADER, /* only a header */
-	USAGE_NONE,   /* nothing: it lies outside the disk */
+	USAGE_NONE,   /* nothing: no partition is there */
 };
 
 /* A partition, a volume, or a space outside all partitions, and what was decided about it. */

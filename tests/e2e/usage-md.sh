@@ -127,6 +127,36 @@ dd if="$TAP_TMP/part" of="$A" bs=1M seek=1 conv=notrunc status=none
 map "$A"
 is "$(get .table) $(parts) $(volumes)" 'dos linux_raid_member map md/00112233-4455-6677-8899-aabbccddeeff ext4 map' '0.90 on the last partition: the partition is the member'
 
+super --metadata 0.90 --devices 3 --level 5 --size 40000 "$TAP_TMP/part" >/dev/null
+dd if="$TAP_TMP/part" of="$A" bs=1M seek=1 conv=notrunc status=none
+map "$A"
+is "$(get .table) $(parts)" 'dos linux_raid_member raw' '0.90 on the last partition, of another level: the table says that it is a member'
+sfdisk -q --part-type "$A" 1 83
+map "$A"
+all_raw 'RAID 5' '... and when the table does not say so: the whole disk'
+
+# --- a stripe set of whole disks: the first of them shows the table of the set, in whose addresses a partition covers the superblock's place
+truncate -s 30M "$TAP_TMP/swap"
+mkswap "$TAP_TMP/swap" >/dev/null 2>&1
+for sectors in 131009 61441; do # of the second partition: up to the end of the set, or of the disk
+	rm -f "$TAP_TMP/set"
+	truncate -s 127M "$TAP_TMP/set"
+	sfdisk -q "$TAP_TMP/set" <<<"label: dos
+start=63, size=61440, type=82
+start=69631, size=$sectors, type=83"
+	dd if="$TAP_TMP/swap" of="$TAP_TMP/set" bs=512 seek=63 conv=notrunc status=none
+	role=0
+	for image in "$A" "$B"; do
+		perl -e 'my ($from, $to, $n) = @ARGV; open my $f, "<:raw", $from or die; open my $t, ">:raw", $to or die;
+			while (read $f, my $chunk, 65536) { print $t $chunk if $n++ % 2 == 0; }
+			truncate $t, 64 << 20 or die; close $t or die;' "$TAP_TMP/set" "$image" $role
+		super --metadata 0.90 --level 0 --size 0 --role $role "$image" >/dev/null
+		role=$((role + 1))
+	done
+	map "$A" "$B"
+	all_raw 'RAID 0' "0.90, RAID 0 of disks with a table on it, the second partition of $sectors sectors"
+done
+
 # --- a table in the array, as on machines whose whole disks are mirrored
 truncate -s 60M "$TAP_TMP/disk"
 sfdisk -q "$TAP_TMP/disk" <<<'label: dos
