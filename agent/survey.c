@@ -5,6 +5,9 @@
  * (a developer's machine) something may write to the disk meanwhile.  Then the image is torn as any image of a disk in use is, and besides
  * lacks what was written to places that were free when the map was made; the counters before and after tell (work_capture.c).
  *
+ * Two read each partition table: the map's reader, and libblkid for the inventory.  Where libblkid has a partition that the map does not know of, and has not
+ * in use anyway, the map is not believed, and the disk is copied whole.
+ *
  * The map is an optimisation: while it is made, reads of a failing disk have a limit (guard.h), beyond which they all fail, which makes raw
  * whatever was still to be looked at.  The capture itself then tries with patience. */
 #include "agent/survey.h"
@@ -127,6 +130,8 @@ static void say_all(struct job *job, const struct survey_disk *disks, const stru
 	for (size_t i = 0; i < len; i++) {
 		const struct usage_map *m = &maps[i];
 
+		if (m->size == 0) /* not believed */
+			continue;
 		job_say(job, "disk '%s': %s of %s are in use; the rest is free and not read",
 			disks[i].disk->id, console_amount(disks[i].used_bytes, used),
 			console_amount(m->size, size));
@@ -171,16 +176,66 @@ static int make_maps(struct job *job, const struct survey_disk *disks, size_t le
 	return r;
 }
 
-static int report_maps(struct survey_disk *disks, const struct usage_map *maps, size_t len,
-		       struct err *err)
+static int whole_disk(struct job *job, struct survey_disk *d, const char *why, struct err *err)
 {
-	size_t parts = 0;
+	if (used_init_whole(&d->used, blk_size(d->blk)) == 0)
+		d->report = report_whole(why);
+	if (!d->report)
+		return err_set(err, -ENOMEM, "out of memory");
+	d->used_bytes = blk_size(d->blk);
+	job_say(job, "disk '%s': all of it is copied: %s", d->disk->id, why);
+	return 0;
+}
 
-	for (size_t i = 0; i < len; i++) {
-		disks[i].report = report_map(&maps[i], disks[i].disk->path, &parts);
-		if (!disks[i].report)
-			return err_set(err, -ENOMEM, "out of memory");
+static bool map_has(const struct usage_map *m, const struct partition *p)
+{
+	for (size_t i = 0; i < m->partitions_len; i++) {
+		if (m->partitions[i].offset == p->offset && m->partitions[i].size == p->size)
+			return true;
 	}
+	return false;
+}
+
+/* A partition that libblkid has and the map has not, not even as bytes in use; or NULL.  Without a table on the disk itself libblkid's may be that of an array
+ * that it is a member of. */
+static const struct partition *find_missed(const struct disk *d, const struct usage_map *m)
+{
+	const struct used used = {m->extents, m->extents_len};
+
+	for (size_t i = 0; strcmp(m->table, "none") != 0 && i < d->contents.partitions_len; i++) {
+		const struct partition *p = &d->contents.partitions[i];
+		uint64_t size = p->offset < m->size ? m->size - p->offset : 0;
+
+		if (size > p->size)
+			size = p->size;
+		if (!p->is_extended && !map_has(m, p) &&
+		    used_within(&used, p->offset, size) != size)
+			return p;
+	}
+	return NULL;
+}
+
+/* Of a map that is not believed nothing is left. */
+static int take_map(struct job *job, struct survey_disk *d, struct usage_map *m, size_t *parts,
+		    struct err *err)
+{
+	const struct partition *missed = find_missed(d->disk, m);
+	char why[JOB_LINE_SIZE];
+
+	if (missed) {
+		(void)snprintf(why, sizeof(why),
+			       "libblkid finds a partition at byte %" PRIu64
+			       " (number %u) of which the map knows nothing",
+			       missed->offset, missed->number);
+		usage_map_done(m);
+		return whole_disk(job, d, why, err);
+	}
+	d->report = report_map(m, d->disk->path, parts);
+	if (!d->report)
+		return err_set(err, -ENOMEM, "out of memory");
+	used_take(&d->used, m->extents, m->extents_len);
+	m->extents = NULL;
+	d->used_bytes = used_bytes(&d->used);
 	return 0;
 }
 
@@ -188,18 +243,14 @@ static int by_map(struct job *job, struct survey_disk *disks, size_t len,
 		  const struct survey_options *o, struct err *err)
 {
 	CLEANUP_FREE struct usage_map *maps = calloc(len, sizeof(*maps));
+	size_t parts = 0;
 	int r;
 
 	if (!maps)
 		return err_set(err, -ENOMEM, "out of memory");
 	r = make_maps(job, disks, len, o, maps, err);
-	if (r == 0)
-		r = report_maps(disks, maps, len, err);
-	for (size_t i = 0; r == 0 && i < len; i++) {
-		used_take(&disks[i].used, maps[i].extents, maps[i].extents_len);
-		maps[i].extents = NULL;
-		disks[i].used_bytes = used_bytes(&disks[i].used);
-	}
+	for (size_t i = 0; r == 0 && i < len; i++)
+		r = take_map(job, &disks[i], &maps[i], &parts, err);
 	if (r == 0 && !job_is_stopped(job))
 		say_all(job, disks, maps, len);
 	for (size_t i = 0; i < len; i++)
@@ -211,12 +262,10 @@ static int whole(struct job *job, struct survey_disk *disks, size_t len, const c
 		 struct err *err)
 {
 	for (size_t i = 0; i < len; i++) {
-		if (used_init_whole(&disks[i].used, blk_size(disks[i].blk)) == 0)
-			disks[i].report = report_whole(why);
-		if (!disks[i].report)
-			return job_blame(job, "internal", err_set(err, -ENOMEM, "out of memory"));
-		disks[i].used_bytes = blk_size(disks[i].blk);
-		job_say(job, "disk '%s': all of it is copied: %s", disks[i].disk->id, why);
+		int r = whole_disk(job, &disks[i], why, err);
+
+		if (r < 0)
+			return job_blame(job, "internal", r);
 	}
 	return 0;
 }

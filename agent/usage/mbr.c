@@ -1,5 +1,6 @@
 /* mbr.c - the partition table of the PC's BIOS, with logical partitions as Linux and Windows read them: each in its own small table (EBR) whose
- * first entry is relative to that EBR and whose second names the next EBR relative to the extended partition. */
+ * first entry is relative to that EBR and whose second names the next EBR relative to the extended partition.  Linux takes partitions from the third and
+ * fourth too, where no tool puts any: they have to be empty. */
 #include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -20,6 +21,11 @@ static bool is_extended(uint8_t type)
 	return type == 0x05 || type == 0x0f || type == 0x85;
 }
 
+static bool is_empty(const struct mbr_entry *e)
+{
+	return e->type == 0 && e->sectors == 0;
+}
+
 static int add_primary(struct table *t, const uint8_t *mbr, unsigned i, uint32_t sector_size,
 		       struct err *err)
 {
@@ -33,7 +39,7 @@ static int add_primary(struct table *t, const uint8_t *mbr, unsigned i, uint32_t
 		.is_raid = m.type == TYPE_RAID,
 	};
 
-	if (m.type == 0 && m.sectors == 0)
+	if (is_empty(&m))
 		return 0;
 	if (m.type == 0 || m.sectors == 0)
 		return doubt(err, "entry %u of the partition table is half empty", i + 1);
@@ -51,7 +57,7 @@ static int add_logical(struct volume *v, struct table *t, const struct table_ent
 	uint32_t sector_size = v->blk.sector_size;
 	uint64_t at = extended->offset + *ebr * sector_size;
 	struct table_entry e = {.number = 5};
-	struct mbr_entry m, next;
+	struct mbr_entry m, next, third, fourth;
 	uint8_t sector[512];
 	int r = volume_read(v, sector, sizeof(sector), at, err);
 
@@ -63,6 +69,10 @@ static int add_logical(struct volume *v, struct table *t, const struct table_ent
 		e.number += t->entries[i].number >= 5;
 	m = mbr_entry(sector, 0);
 	next = mbr_entry(sector, 1);
+	third = mbr_entry(sector, 2);
+	fourth = mbr_entry(sector, 3);
+	if (!is_empty(&third) || !is_empty(&fourth))
+		return doubt(err, "a link in the chain of logical partitions names several");
 	if ((m.type == 0) != (m.sectors == 0) || (next.type == 0) != (next.sectors == 0) ||
 	    (next.type != 0 && !is_extended(next.type)))
 		return doubt(err, "a link in the chain of logical partitions is damaged");

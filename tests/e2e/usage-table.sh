@@ -186,6 +186,10 @@ poke $((299 * M + 462)) '\x00\x00\x00\x00\x05\x00\x00\x00\x00\x00\x00\x00\x00\x1
 map "$IMG"
 disk_raw 'overlap|contains part of the table|does not end' 'dos, chain that returns'
 dos
+poke $((299 * M + 478)) '\x00\x00\x00\x00\x83\x00\x00\x00\x00\x00\x04\x00\x00\x00\x02\x00'
+map "$IMG"
+disk_raw 'link in the chain of logical partitions names several' 'dos, a logical partition in the third entry of a link'
+dos
 poke 454 '\x00\x00\x01\x00'
 poke 458 '\x00\x00\x10\x00'
 map "$IMG"

@@ -182,6 +182,35 @@ static void test_bad_disk(void)
 	teardown(&f);
 }
 
+/* What libblkid says of the disk's table, beside what the map's own reader does. */
+static void test_missed_partition(void)
+{
+	static struct partition parts[] = {
+		{.number = 1, .offset = SWAP_AT, .size = 32 * MIB},
+		{.number = 2, .offset = DATA_AT, .size = 31 * MIB},
+		{.number = 3, .offset = SWAP_AT, .size = 63 * MIB, .is_extended = true},
+		{.number = 5, .offset = DATA_AT + MIB, .size = 4 * MIB},
+		{.number = 6, .offset = SWAP_AT + 8 * MIB, .size = 4 * MIB},
+	};
+	struct fixture f;
+
+	setup(&f, &(struct blk_fault_plan){0});
+	f.known.contents = (struct contents){.partitions = parts, .partitions_len = 4};
+	ok(survey_disks(&f.job, &f.disk, 1, &by_map, &f.err) == 0 && f.disk.used_bytes < 33 * MIB,
+	   "partitions that the map has, a container, and one in what is in use anyway");
+	teardown(&f);
+
+	setup(&f, &(struct blk_fault_plan){0});
+	f.known.contents = (struct contents){.partitions = parts, .partitions_len = 5};
+	ok(survey_disks(&f.job, &f.disk, 1, &by_map, &f.err) == 0 && is_whole(&f),
+	   "one that it has not makes the disk whole");
+	ok(strcmp(text_of(f.disk.report, "how"), "raw") == 0 &&
+		   is_said(&f, "disk 'wwn:1': all of it is copied: libblkid finds a partition at "
+			       "byte 9437184 (number 6)"),
+	   "which is reported and said");
+	teardown(&f);
+}
+
 static void test_stopped(void)
 {
 	struct fixture f;
@@ -216,6 +245,7 @@ int main(void)
 	test_all_blocks();
 	test_no_map();
 	test_bad_disk();
+	test_missed_partition();
 	test_stopped();
 	return done();
 }
