@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "agent/usage/lvm_group.h"
+#include "common/bytes.h"
 
 static void group_done(struct lvm_group *g)
 {
@@ -258,6 +259,25 @@ static void assemble(struct scan *s, struct place *p)
 	}
 }
 
+/* One that is not in a group, whose label may be all that is left of it: pvcreate clears what is in front of the label. */
+static void settle_orphan(struct place *p, const struct lvm_pv *pv)
+{
+	uint8_t sector[LVM_SECTOR];
+	struct err err;
+
+	if (!pv->has_area || pv->is_used) {
+		place_set_raw(p, "the metadata of its LVM group are on disks that are not there");
+	} else if (volume_read(p->volume, sector, sizeof(sector), 0, &err) < 0) {
+		place_set_raw(p, "%s", err.msg);
+	} else if (!bytes_are_zero(sector, sizeof(sector))) {
+		place_set_raw(p, "there is something in front of the label of an LVM physical "
+				 "volume of no group");
+	} else {
+		p->part.how = USAGE_HEADER;
+		part_set_why(&p->part, "LVM physical volume of no group");
+	}
+}
+
 void lvm_assemble(struct scan *s)
 {
 	for (size_t i = 0; i < s->places_len; i++) {
@@ -273,12 +293,6 @@ void lvm_assemble(struct scan *s)
 		if (!pv || pv->is_done)
 			continue;
 		pv->is_done = true;
-		if (!pv->has_area || pv->is_used) {
-			place_set_raw(p, "the metadata of its LVM group are on disks that are not "
-					 "there");
-			continue;
-		}
-		p->part.how = USAGE_HEADER;
-		part_set_why(&p->part, "LVM physical volume of no group");
+		settle_orphan(p, pv);
 	}
 }

@@ -353,6 +353,10 @@ lv pvcreate -y "${loops[0]}" >/dev/null
 detach
 map "$A"
 is "$(get '.partitions[0] | "\(.how) \(.why)"')" 'header LVM physical volume of no group' 'a physical volume of no group'
+printf '\353' | dd of="$A" bs=1 conv=notrunc status=none
+map "$A"
+like "$(get '.partitions[0] | "\(.how) \(.why)"')" '^raw there is something in front of the label of an LVM physical volume' '... that something was written over'
+is "$(get '.copied')" $((100 << 20)) '... is copied whole'
 image "$A" 100M
 image "$B" 100M
 attach "$A" "$B"

@@ -251,10 +251,40 @@ for s in S1SUSPEND S2SUSPEND ULSUSPEND; do
 	map "$IMG"
 	is_raw 'image of a hibernated system' "swap with $s"
 done
-poke $((65536 - 10)) 'SWAPSPACE2'
-poke 4086 '\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00'
+truncate -s 0 "$IMG"
+truncate -s 16M "$IMG"
+mkswap -p 65536 "$IMG" >/dev/null 2>&1
 map "$IMG"
 is "$(get '.partitions[0] | "\(.content) \(.how) \(.copied)"')" 'swap header 65536' 'swap of 64 KiB pages'
+
+# swap POKE...: OFFSET BYTES that are not as mkswap writes them
+swap()
+{
+	truncate -s 0 "$IMG"
+	truncate -s 16M "$IMG"
+	mkswap "$IMG" >/dev/null 2>&1
+	poke "$@"
+	map "$IMG"
+}
+swap 1023 X
+is_raw 'something in front of the header of a swap' 'what is left of a swap in front of which there is something'
+swap 0 '\xeb'
+is_raw 'something in front of the header of a swap' '... and at the very start'
+swap 1024 '\x00\x00\x00\x01'
+is_raw 'swap space is not of version 1' 'swap of a machine of the other byte order'
+swap 1028 '\x00\x10\x00\x00'
+is_raw 'contradicts itself, or is that of a larger one' 'swap that is larger than its space'
+swap 1028 '\x00\x00\x00\x00'
+is_raw 'contradicts itself' 'swap of no pages'
+swap 1032 '\x7e\x02\x00\x00'
+is_raw 'contradicts itself' 'swap with more bad pages than it can list'
+swap 1032 '\x7d\x02\x00\x00'
+is "$(get '.copied')" 4096 'swap with as many as it can'
+truncate -s 0 "$IMG"
+truncate -s 16M "$IMG"
+mkswap "$IMG" 8192 >/dev/null 2>&1
+map "$IMG"
+is "$(get '.partitions[0] | "\(.how) \(.used)"') $(get '.extents | tostring')" "header $((4096 + 8 * M)) [[0,4096],[$((8 * M)),$((8 * M))]]" 'swap of half of its space: the other half is somebody'\''s'
 
 # --- content that is only named
 while read -r name size at bytes; do
@@ -310,6 +340,23 @@ done <<-'END'
 	xfs 0 XFSB
 	isw_raid_member 67107840 Intel\x20Raid\x20ISM\x20Cfg\x20Sig.\x20
 END
+
+# --- a partition whose content is a disk of its own, and what was there before
+for stale in none swap ext4; do
+	table 200M <<<'label: gpt
+start=1MiB, size=64MiB'
+	[ $stale = none ] || put "$TAP_TMP/$stale" $M
+	printf 'label: dos\nstart=2048, size=100000\n' >"$TAP_TMP/script"
+	truncate -s 0 "$TAP_TMP/inner"
+	truncate -s 64M "$TAP_TMP/inner"
+	sfdisk -q "$TAP_TMP/inner" <"$TAP_TMP/script"
+	dd if="$TAP_TMP/inner" of="$IMG" bs=512 seek=2048 count=1 conv=notrunc status=none
+	map "$IMG"
+	case $stale in
+	none) is_raw 'there is a partition table on it' 'a partition table on a partition' ;;
+	*) is_raw "there are a partition table and signatures of $stale on it" "... over what is left of $stale" ;;
+	esac
+done
 
 # --- the command line
 nok 'no disk: refused' "$AGENT" map
