@@ -34,6 +34,13 @@ int formats_find(struct volume *v, struct usage_part *ret_part, const struct for
 
 	part.content = "unknown";
 	if (md_hides_content(v)) {
+		/* What an array keeps at its own end is before its superblock. */
+		n = signatures_find(v, true, names, err);
+		if (n > 0)
+			return doubt(err, "there are signatures of linux_raid_member and %s on it",
+				     names[0]);
+		if (n < 0)
+			return n;
 		*ret_format = &format_md;
 		return format_md.probe(v, ret_part, err) < 0 ? err->code : 0;
 	}
@@ -49,7 +56,7 @@ int formats_find(struct volume *v, struct usage_part *ret_part, const struct for
 		part = found;
 		format = formats[i];
 	}
-	n = signatures_find(v, names, err);
+	n = signatures_find(v, false, names, err);
 	if (n < 0)
 		return n;
 	for (int i = 0; i < n; i++) {

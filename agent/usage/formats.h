@@ -10,6 +10,8 @@ int formats_find(struct volume *v, struct usage_part *ret_part, const struct for
 
 #define SIGNATURES_MAX 8u
 
-/* The names of content that is only known by its signature, at most SIGNATURES_MAX; static strings.  Returns how many, or a negative errno. */
-int signatures_find(struct volume *v, const char **ret_names, struct err *err) MUST_CHECK;
+/* The names of content that is only known by its signature, at most SIGNATURES_MAX; static strings.  `is_at_end`: only by one that is counted from the end,
+ * as firmware has for its RAID sets.  Returns how many, or a negative errno. */
+int signatures_find(struct volume *v, bool is_at_end, const char **ret_names,
+		    struct err *err) MUST_CHECK;
 #endif

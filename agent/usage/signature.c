@@ -113,14 +113,15 @@ static int matches(struct volume *v, const struct signature *s, struct err *err)
 	return r < 0 ? r : memcmp(bytes, s->bytes, s->size) == 0;
 }
 
-int signatures_find(struct volume *v, const char **ret_names, struct err *err)
+int signatures_find(struct volume *v, bool is_at_end, const char **ret_names, struct err *err)
 {
 	int n = 0;
 
 	for (size_t i = 0; i < sizeof(signatures) / sizeof(signatures[0]); i++) {
 		const struct signature *s = &signatures[i];
 		bool is_known = n > 0 && strcmp(ret_names[n - 1], s->name) == 0;
-		int r = n == SIGNATURES_MAX || is_known ? 0 : matches(v, s, err);
+		bool is_out = n == SIGNATURES_MAX || is_known || (is_at_end && s->at >= 0);
+		int r = is_out ? 0 : matches(v, s, err);
 
 		if (r < 0)
 			return r;

@@ -115,6 +115,17 @@ super --metadata 0.90 --level 5 --size 40000 "$A" >/dev/null
 map "$A"
 all_raw 'RAID 5' '0.90, RAID 5 that does not use its members whole'
 
+# --- what firmware keeps of a set of its own, behind a superblock that was left there
+for version in 0.90 1.0; do
+	for signature in "-1024 Intel Raid ISM Cfg Sig. " "-1024 NVIDIA" "-32256 Promise Technology, Inc." $'-512 \xde\x11\xde\x11'; do
+		members $version
+		printf %s "${signature#* }" | dd of="$A" bs=1 seek=$(((64 << 20) + ${signature%% *})) conv=notrunc status=none
+		map "$A" "$B"
+		like "$(get '.[0].partitions[0] | .how + ": " + .why')" '^raw: there are signatures of linux_raid_member and [a-z_]*_raid_member' "$version, and a signature of firmware's RAID (${signature%% *})"
+		is "$(jq '.[0].copied == .[0].size' "$MAP")" true '... copied whole'
+	done
+done
+
 # --- a partition up to the end of the disk: its superblock (0.90) is where the disk's would be
 truncate -s 0 "$A"
 truncate -s 64M "$A"
