@@ -71,11 +71,6 @@ struct place *scan_add(struct scan *s, enum place_kind kind, struct volume *take
 	return p;
 }
 
-bool place_may_have_table(const struct place *p)
-{
-	return p->kind == PLACE_DISK || p->kind == PLACE_VOLUME;
-}
-
 /* A part of what `parent` is. */
 static struct place *add_part(struct scan *s, enum place_kind kind, struct place *parent,
 			      const struct table_entry *e, struct err *err)
@@ -317,14 +312,16 @@ static void look(struct scan *s, struct place *p)
 		return;
 	}
 	r = formats_find(p->volume, &p->part, &format, &err);
-	if (r == 0 && place_may_have_table(p) &&
-	    !(format == &format_md && md_hides_content(p->volume)))
+	if (r == 0 && !(format == &format_md && md_hides_content(p->volume)))
 		r = table_read(p->volume, &table, &err);
 	if (r < 0) {
 		place_set_raw(p, "%s", err.msg);
 	} else if (r > 0 && strcmp(p->part.content, "unknown") != 0) {
 		place_set_raw(p, "there are a partition table and signatures of %s on it",
 			      p->part.content);
+	} else if (r > 0 && p->kind == PLACE_PARTITION) {
+		place_set_raw(
+			p, "there is a partition table on it, as on the disk of a virtual machine");
 	} else if (r > 0) {
 		look_table(s, p, &table);
 	} else {

@@ -66,7 +66,6 @@ void scan_look(struct scan *s);
 /* After all has been looked into: is unpartitioned space free?  A table without checksum (MBR) that was damaged would have partitions in the wrong place; so it
  * is believed about the space between them only when all of them were understood. */
 void scan_settle_areas(struct scan *s);
-bool place_may_have_table(const struct place *p);
 
 /* (owners.c) usage_owners, when all has been looked into. */
 struct owner;
