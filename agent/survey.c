@@ -201,8 +201,9 @@ static bool map_has(const struct usage_map *m, const struct partition *p)
 static const struct partition *find_missed(const struct disk *d, const struct usage_map *m)
 {
 	const struct used used = {m->extents, m->extents_len};
+	bool has_table = m->table && strcmp(m->table, "none") != 0;
 
-	for (size_t i = 0; strcmp(m->table, "none") != 0 && i < d->contents.partitions_len; i++) {
+	for (size_t i = 0; has_table && i < d->contents.partitions_len; i++) {
 		const struct partition *p = &d->contents.partitions[i];
 		uint64_t size = p->offset < m->size ? m->size - p->offset : 0;
 

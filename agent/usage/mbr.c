@@ -165,11 +165,12 @@ static int check_places(const struct table *t, const struct table_entry *extende
 static int check_ends(const struct table *t, const struct volume *v, struct err *err)
 {
 	for (size_t i = 0; i < t->len; i++) {
-		if (end_of(&t->entries[i]) > volume_size(v))
+		if (end_of(&t->entries[i]) > volume_size(v)) {
 			return doubt(err,
 				     "partition %u reaches past the end of the disk: the partition "
 				     "table may be that of an array, or of a larger disk",
 				     t->entries[i].number);
+		}
 	}
 	return 0;
 }
