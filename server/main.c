@@ -223,7 +223,6 @@ static void log_store_start(const struct store_start *st)
 static int open_storage(struct server *s, struct err *err)
 {
 	CLEANUP_FREE char *path = NULL;
-	size_t recovered = 0;
 	bool is_new;
 	int r;
 
@@ -236,10 +235,6 @@ static int open_storage(struct server *s, struct err *err)
 		log_store_start(store_start(s->store));
 	if (r == 0)
 		r = state_open(path, &s->state, &is_new, err);
-	if (r == 0 && (is_new || s->config->rebuild_index))
-		r = fleet_recover_images(s->state, s->store, &recovered, err);
-	if (r == 0 && recovered > 0)
-		log_event(LOG_INFO, "images_recovered", "versions=%zu", recovered);
 	return r;
 }
 

@@ -224,8 +224,10 @@ int fleet_open(const struct fleet_config *config, struct fleet **ret, struct err
 		r = jobs_load(f, err);
 	if (r == 0) {
 		jobs_remove_leftovers(f);
-		r = images_finish_removals(f, err);
+		r = images_recover(f, err);
 	}
+	if (r == 0)
+		r = images_finish_removals(f, err);
 	if (r == 0)
 		r = start_threads(f, err);
 	if (r < 0) {

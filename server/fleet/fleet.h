@@ -167,7 +167,4 @@ int fleet_show_image(struct fleet *f, const char *image, json_t **ret, struct er
 /* `version` 0: the image with all its versions.  API_CONFLICT while a job uses it. */
 int fleet_remove_image(struct fleet *f, const char *image, uint32_t version,
 		       struct err *err) MUST_CHECK;
-/* Take in the versions that the store's manifests tell of and the state does not; counts them. */
-int fleet_recover_images(struct state *state, struct store *store, size_t *ret_count,
-			 struct err *err) MUST_CHECK;
 #endif

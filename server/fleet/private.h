@@ -222,6 +222,12 @@ int plan_restore(const json_t *inventory, const json_t *sources, const json_t *p
 /* The row for a manifest whose id is `id`.  -EPROTO: it is no manifest. */
 int version_from_manifest(const json_t *m, const struct id *id, struct version_row *ret,
 			  struct err *err) MUST_CHECK;
+/* Take in the versions that the store's manifests tell of and the state does not: it is new, or older than the store. */
+int images_recover(struct fleet *f, struct err *err) MUST_CHECK;
+/* The manifests of no version, nor of one that is being made.  Without the lock. */
+typedef int (*images_manifest_fn)(void *arg, const struct id *id, struct err *err);
+int images_each_unlisted(struct fleet *f, images_manifest_fn fn, void *arg,
+			 struct err *err) MUST_CHECK;
 /* Removals that were under way when the server ended. */
 int images_finish_removals(struct fleet *f, struct err *err) MUST_CHECK;
 

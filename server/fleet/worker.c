@@ -272,23 +272,65 @@ static int add_sealed(struct fleet *f, struct roots *roots)
 	return 0;
 }
 
+struct unlisted {
+	struct fleet *fleet;
+	struct roots *roots;
+};
+
+/* Of a version that the state does not know: it may be older than the store. */
+static int add_unlisted(void *arg, const struct id *id, struct err *err)
+{
+	struct unlisted *u = arg;
+	CLEANUP_FREE char *data = NULL;
+	CLEANUP_JSON json_t *manifest = NULL;
+	struct gc_root root = {.may_lack = true};
+	char text[ID_TEXT_SIZE];
+	size_t size;
+	int r = store_get_manifest(u->fleet->config.store, id, &data, &size, err);
+
+	if (r == -ENOENT || r == -EBADMSG)
+		return 0; /* nobody can say any more what it needs */
+	if (r < 0)
+		return r;
+	manifest = json_loadb(data, size, 0, NULL);
+	id_to_text(id, text);
+	(void)snprintf(root.of, sizeof(root.of), "manifest %s", text);
+	r = add_disks(u->roots, &root, json_object_get(manifest, "disks"));
+	if (r == -EBADMSG) {
+		return err_set(err, API_STORE_DAMAGED,
+			       "nothing was removed: 'manifests/%s.json', of an image that is not "
+			       "in the list, cannot be understood, so what it needs is not known; "
+			       "if it is not needed move it away",
+			       text);
+	}
+	return r < 0 ? err_set(err, r, "The server is out of memory.") : 0;
+}
+
 /* Disks that are not complete need not be named: their partials speak for them.  Captures first, so that none slips through when it becomes a version
  * meanwhile. */
-static int collect_roots(void *arg, struct gc_root **ret_roots, size_t *ret_len, struct err *err)
+static int collect_known(struct fleet *f, struct roots *roots, struct err *err)
 {
-	struct walk *w = arg;
-	struct roots roots = {0};
-	int r = add_sealed(w->fleet, &roots);
+	int r = add_sealed(f, roots);
 
 	if (r == 0)
-		r = state_each_version(w->fleet->config.state, NULL, add_version, &roots, err);
+		r = state_each_version(f->config.state, NULL, add_version, roots, err);
 	if (r == -EBADMSG)
-		(void)err_set(err, API_STORE_DAMAGED, "A version's list of disks is damaged.");
-	else if (r == -ENOMEM)
-		(void)err_set(err, r, "The server is out of memory.");
+		return err_set(err, API_STORE_DAMAGED, "A version's list of disks is damaged.");
+	return r == -ENOMEM ? err_set(err, r, "The server is out of memory.") : r;
+}
+
+static int collect_roots(void *arg, struct gc_root **ret_roots, size_t *ret_len, struct err *err)
+{
+	const struct walk *w = arg;
+	struct roots roots = {0};
+	struct unlisted unlisted = {w->fleet, &roots};
+	int r = collect_known(w->fleet, &roots, err);
+
+	if (r == 0)
+		r = images_each_unlisted(w->fleet, add_unlisted, &unlisted, err);
 	if (r < 0) {
 		free(roots.items);
-		return err->code;
+		return r;
 	}
 	*ret_roots = roots.items;
 	*ret_len = roots.len;

@@ -129,8 +129,8 @@ int store_put_manifest(struct store *s, const void *data, size_t size, struct id
 int store_get_manifest(struct store *s, const struct id *id, char **ret, size_t *ret_size,
 		       struct err *err) MUST_CHECK;
 int store_remove_manifest(struct store *s, const struct id *id, struct err *err) MUST_CHECK;
-/* All of them (at a start, to find images again).  `fn` < 0 ends it. */
-typedef int (*store_manifest_fn)(void *arg, const struct id *id, const char *data, size_t size);
+/* The ids of all of them, damaged or not.  `fn` < 0 ends it. */
+typedef int (*store_manifest_fn)(void *arg, const struct id *id, struct err *err);
 int store_each_manifest(struct store *s, store_manifest_fn fn, void *arg,
 			struct err *err) MUST_CHECK;
 

@@ -147,11 +147,10 @@ static size_t versions(void)
 	return json_array_size(json_object_get(image, "versions"));
 }
 
-static int count(void *arg, const struct id *id, const char *data, size_t size)
+static int count(void *arg, const struct id *id, struct err *ret_err)
 {
 	(void)id;
-	(void)data;
-	(void)size;
+	(void)ret_err;
 	++*(size_t *)arg;
 	return 0;
 }
@@ -764,16 +763,89 @@ static void test_taken_dropped(void)
 
 static void test_recovery(void)
 {
-	size_t had = versions(), n = 0;
+	size_t had = versions();
 
 	close_all();
 	if (unlink(path) < 0)
 		abort();
 	open_all();
-	ok(fleet_recover_images(state, store, &n, &err) == 0 && n == had && versions() == had,
-	   "without its database the images are found again");
-	n = 99;
-	ok(fleet_recover_images(state, store, &n, &err) == 0 && n == 0, "once");
+	ok(versions() == had, "without its database the images are found again");
+	restart();
+	ok(versions() == had, "once");
+}
+
+static void copy(const char *from, const char *to)
+{
+	char data[65536];
+	FILE *in = fopen(from, "rbe"), *out = fopen(to, "wbe");
+	size_t n;
+
+	if (!in || !out)
+		abort();
+	while ((n = fread(data, 1, sizeof(data), in)) > 0)
+		if (fwrite(data, 1, n, out) != n)
+			abort();
+	if (ferror(in) || fclose(in) != 0 || fclose(out) != 0)
+		abort();
+}
+
+static bool flip_manifest(const struct id *id)
+{
+	char file[256], text[ID_TEXT_SIZE];
+	FILE *f;
+
+	id_to_text(id, text);
+	(void)snprintf(file, sizeof(file), "%s/store/manifests/%s.json", fixture_data, text);
+	f = fopen(file, "r+be");
+	return f && fputc('x', f) == 'x' && fclose(f) == 0;
+}
+
+/* What was committed since a backup of the state is found again: none of it is removed, and no number is given out twice. */
+static void test_older_state(void)
+{
+	const char junk[] = "{\"hoist\":2}";
+	struct sample *first = sample;
+	size_t had = versions();
+	char id[JOB_ID_SIZE], backup[160];
+	struct id other;
+
+	(void)snprintf(backup, sizeof(backup), "%s/backup.db", fixture_dir);
+	close_all();
+	copy(path, backup);
+	open_all();
+	sample = sample_new(40, &sample_small); /* of no version before */
+	if (!fixture_put_all(store, sample))
+		abort();
+	order(MACHINE_A, id);
+	capture(MACHINE_A, id);
+	ok(fleet_job_done(fleet, MACHINE_A, id, NULL, &err) == 0 && versions() == had + 1,
+	   "a capture after the backup");
+	close_all();
+	copy(backup, path);
+	open_all();
+	ok(versions() == had + 1, "is there though the state was put back");
+	ok(does("gc") && fixture_lacks(store, sample) == 0, "and gc leaves it");
+	order(MACHINE_A, id);
+	capture(MACHINE_A, id);
+	ok(fleet_job_done(fleet, MACHINE_A, id, NULL, &err) == 0 && shows(id, "done", (int)had + 2),
+	   "its number is not given out again");
+	if (state_begin_removal(state, "web", (uint32_t)had + 1, &err) < 0 ||
+	    state_remove_version(state, "web", (uint32_t)had + 1, &err) < 0 ||
+	    state_begin_removal(state, "web", (uint32_t)had + 2, &err) < 0 ||
+	    state_remove_version(state, "web", (uint32_t)had + 2, &err) < 0)
+		abort();
+	ok(does("gc") && fixture_lacks(store, sample) == 0,
+	   "nor does gc remove what a manifest names that is in no list");
+	if (store_put_manifest(store, junk, sizeof(junk) - 1, &other, &err) < 0)
+		abort();
+	ok(!does("gc"), "or may name");
+	restart();
+	ok(versions() == had + 2, "which does not keep the server from starting");
+	if (!flip_manifest(&other))
+		abort();
+	ok(does("gc"), "one that is damaged says nothing");
+	sample_free(sample);
+	sample = first;
 }
 
 /* What was settled is not what it was. */
@@ -817,6 +889,7 @@ int main(void)
 	test_two();
 	test_sealed_before();
 	test_settled_before();
+	test_older_state();
 	test_roots();
 	test_lost_index();
 	test_removed_machine();

@@ -186,13 +186,14 @@ struct seen {
 	struct id last;
 };
 
-static int see_manifest(void *arg, const struct id *id, const char *data, size_t size)
+static int see_manifest(void *arg, const struct id *id, struct err *err)
 {
 	struct seen *seen = arg;
 
+	(void)err;
 	seen->n++;
 	seen->last = *id;
-	return strlen(data) == size ? 0 : -EINVAL;
+	return 0;
 }
 
 static void test_manifests(struct store *s)
