@@ -56,6 +56,13 @@ static int read_stripe(struct lvm_group *g, const struct lvm_node *name, uint64_
 	return add_claim(g, &c, err);
 }
 
+/* The text says what it likes about a physical volume that is not there. */
+static int too_large(const struct lvm_group *g, struct err *err)
+{
+	return doubt(err, "a logical volume of group '%s' has more bytes than can be counted",
+		     g->name);
+}
+
 static int read_segment(struct lvm_group *g, const struct lvm_node *n, struct segment *ret,
 			struct err *err)
 {
@@ -65,6 +72,7 @@ static int read_segment(struct lvm_group *g, const struct lvm_node *n, struct se
 	uint64_t extents = 0;
 	uint64_t stripes = 0;
 	uint64_t stripe_size = 0;
+	struct segment segment;
 	int r = lvm_get_number(g->t, n, "start_extent", UINT32_MAX, &start, err);
 
 	if (r == 0)
@@ -79,12 +87,13 @@ static int read_segment(struct lvm_group *g, const struct lvm_node *n, struct se
 	if (extents == 0 || stripes == 0 || extents % stripes != 0 ||
 	    (stripes > 1 && (stripe_size == 0 || g->extent_size % stripe_size != 0)))
 		return doubt(err, "a segment of group '%s' cannot be understood", g->name);
-	*ret = (struct segment){start * g->extent_size,
-				extents * g->extent_size,
-				stripe_size,
-				(uint32_t)stripes,
-				1,
-				calloc(stripes, sizeof(struct area))};
+	segment = (struct segment){
+		.stripe_size = stripe_size, .stripes = (uint32_t)stripes, .mirrors = 1};
+	if (__builtin_mul_overflow(start, g->extent_size, &segment.at) ||
+	    __builtin_mul_overflow(extents, g->extent_size, &segment.length))
+		return too_large(g, err);
+	*ret = segment;
+	ret->areas = calloc(stripes, sizeof(struct area));
 	if (!ret->areas)
 		return err_set(err, -ENOMEM, "out of memory");
 	for (uint64_t i = 0; r == 0 && i < stripes; i++) {
@@ -263,7 +272,8 @@ static int read_segments(struct lvm_group *g, const struct lvm_node *lv, struct 
 		if (items[ret->len - 1].at != end && !*ret_why)
 			*ret_why = "its segments are not in order";
 		items[ret->len - 1].at = end;
-		end += items[ret->len - 1].length;
+		if (__builtin_add_overflow(end, items[ret->len - 1].length, &end))
+			return too_large(g, err);
 		for (uint32_t i = 0; i < items[ret->len - 1].stripes && !*ret_why; i++) {
 			if (!items[ret->len - 1].areas[i].on)
 				*ret_why = "part of it is on a disk that is not there";
