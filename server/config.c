@@ -147,7 +147,8 @@ static const struct setting settings[] = {
 	 .max = 86400,
 	 .preset = "60",
 	 .value = "SECONDS",
-	 .help = "Call a machine away when it was not heard for so long"},
+	 .help = "Call a machine away when it was not heard for so long; a diskless one that was "
+		 "restarted waits as long until its token lets it in again"},
 	{.key = "poll",
 	 .type = SETTING_U64,
 	 AT(poll_s),
