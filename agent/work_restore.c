@@ -137,7 +137,9 @@ static void fix_up(struct work *w, struct target_disk *t, uint64_t source_size)
 		return;
 	if (fixup_gpt(t->disk->path, file_sector_size(t->disk), source_size, &f, &err) < 0) {
 		job_say(w->job,
-			"warning: %s. The system will still find its partitions by the primary table",
+			"warning: %s. The target holds the image as it was, and its partitions are "
+			"found by the primary table. On the migrated system 'sgdisk --verify' shows "
+			"whether that is sound, and 'sgdisk --move-second-header' moves the backup",
 			err.msg);
 		t->gpt = "failed";
 	} else if (f.result == GPT_MOVED) {

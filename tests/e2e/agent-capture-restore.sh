@@ -121,6 +121,22 @@ ok "its capture is ordered" order '{"kind":"capture","machine":"many","image":"m
 ok "it ends" job_wait 120
 is "$(field .state) $(field '.report.disks[0].root')" "done $root" "well, as the same disk" || diag "$BODY"
 
+# A GPT whose check sum is wrong is not moved.
+truncate -s 4M odd.img
+sgdisk -n1:2048:+1M odd.img >odd.sgdisk
+printf 'xxxx' | dd of=odd.img bs=1 seek=$((512 + 16)) conv=notrunc status=none
+truncate -s 6M t-odd.img
+start_agent odd --disk odd.img
+start_agent t-odd --disk t-odd.img
+ok "two machines appear" wait_for 30 machine_is_idle odd
+ok "both" wait_for 30 machine_is_idle t-odd
+ok "the first is captured" order '{"kind":"capture","machine":"odd","image":"odd"}'
+ok "to its end" job_wait 120
+ok "and restored to the second, which has a larger disk" order '{"kind":"restore","machine":"t-odd","image":"odd","end":"stay"}'
+ok "to its end" job_wait 120
+is "$(field .state) $(field '.report.disks[0].gpt')" "done failed" "well, but for the GPT's place" || diag "$BODY"
+like "$(field '.log | join(" ")')" "its check sum is wrong.*On the migrated system 'sgdisk --verify'.*'sgdisk --move-second-header' moves the backup$" "which it warns of, and says what to do"
+
 stop_agent src
 is "$AGENT_STATUS" 0 "an agent that is told to end does so"
 done_testing
