@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # One machine with a disk on every bus and a card of every kind that QEMU has: all of them get their drivers.  A USB disk
 # that is plugged in later and a link that comes up later are noticed.  It has no screen, registers with the server with all of those disks, and ejects its
-# CD.
+# CD.  One of the disks hangs on two controllers: it is one disk with two paths, and an image is restored onto it.
 # shellcheck disable=SC2016 # the machine expands what is typed
 . "$(dirname "$0")/../lib/tap.sh"
 . "$(dirname "$0")/../lib/lan.sh"
@@ -26,6 +26,8 @@ for i in "${!buses[@]}"; do
 done
 truncate -s 32M "$TAP_TMP/sd.img"
 truncate -s 10M "$TAP_TMP/late.img"
+truncate -s 21M "$TAP_TMP/shared.img"
+head -c 5000000 /dev/urandom | dd of="$TAP_TMP/ide.img" conv=notrunc status=none
 # On a second bus: the first has not enough slots.
 wired=(e1000e rtl8139 virtio-net-pci vmxnet3) # to the LAN, later one by one
 cards=(ne2k_pci pcnet tulip i82550 i82551)
@@ -38,6 +40,10 @@ for i in "${!wired[@]}"; do
 	options+=(-netdev "tap,id=wire$i,ifname=zoo$i,script=no,downscript=no" -device "${wired[i]},bus=bridge,netdev=wire$i,mac=$(mac_of "$i")")
 done
 link() { vm_qmp zoo set_link "{\"name\":\"$1\",\"up\":$2}" >/dev/null; }
+for path in 0 1; do
+	options+=(-device "virtio-scsi-pci,id=hba$path" -drive "id=path$path,if=none,format=raw,cache=unsafe,file.locking=off,file=$TAP_TMP/shared.img"
+		-device "scsi-hd,bus=hba$path.0,drive=path$path,wwn=0x5000c5000000beef,serial=TWOWAYS,share-rw=on")
+done
 options+=(-device 'sdhci-pci,bus=bridge' -device 'sd-card,drive=sd' -drive "id=sd,if=none,format=raw,file=$TAP_TMP/sd.img")
 
 ok "started with ${#buses[@]} kinds of disks and $((${#cards[@]} + ${#wired[@]})) more cards" vm_start zoo lan --iso "$iso" "${options[@]}"
@@ -49,8 +55,16 @@ ok "hardware has settled" vm_wait zoo 400 'hoist: starting the agent'
 
 zoo=$(machine_wait lan 240 '.state == "idle"')
 isnt "$zoo" '' "it registers"
-is "$(hoist lan machine show "$zoo" --json | jq -c '[(.inventory.disks // .disks)[].size / 1048576] | sort')" "[11,12,13,14,15,16,17,18,19,20,32]" \
-	"with every one of its disks"
+disks() { hoist lan machine show "$zoo" --json | jq -c "[(.inventory.disks // .disks)[] $1"; }
+is "$(disks '.size / 1048576] | sort')" "[11,12,13,14,15,16,17,18,19,20,21,32]" "with every one of its disks"
+is "$(disks '| select(.size == 21 * 1048576) | [.id, .kind, (.paths | length)]]')" '[["wwn:naa.5000c5000000beef","multipath",2]]' \
+	"the one that hangs on two controllers is one, with two paths"
+is "$(disks '| select(.kind == "multipath" or .paths != []) | .size / 1048576]')" '[21]' "no other has any"
+ok "it says so" vm_wait zoo 10 '2 paths lead to the disk wwn:naa.5000c5000000beef: they are used as one'
+small=$(disks '| select(.size == 11 * 1048576) | .id][0]' | jq -r .)
+ok "another is captured" hoist lan capture "$zoo" --disk "$small" --image small --wait
+ok "and restored onto the one with two paths" hoist lan restore small "$zoo" --disk "$small=wwn:naa.5000c5000000beef" --end stay --wait
+ok "where it is the same" cmp -n $((11 << 20)) "$TAP_TMP/ide.img" "$TAP_TMP/shared.img"
 tray_is_open() { vm_qmp zoo query-block | jq -e '[.. | objects | select(.tray_open == true)] | length > 0' >/dev/null; }
 ok "the CD is out" wait_for 60 tray_is_open
 ok "which it says" vm_wait zoo 60 'all of the live image is in memory: the CD was ejected'
