@@ -223,6 +223,17 @@ static void rest(struct orders *o)
 		(void)usleep(100000);
 }
 
+/* A disk that came late is to be found in the list. */
+static void look_at_news(struct orders *o)
+{
+	struct err err;
+
+	if (!o->setup.has_news || !o->setup.has_news(o->setup.ctx))
+		return;
+	if (o->setup.look_again(o->setup.ctx, &err) == 0)
+		session_expire(o->setup.session);
+}
+
 int orders_serve(struct orders *o, int *ret_status, struct err *err)
 {
 	while (!is_stopped(o)) {
@@ -238,8 +249,10 @@ int orders_serve(struct orders *o, int *ret_status, struct err *err)
 			rest(o); /* a server gone mad */
 			continue;
 		}
-		if (!has)
+		if (!has) {
+			look_at_news(o);
 			continue;
+		}
 		r = do_order(o, &order, &kind, &lost, err);
 		if (r == 0 && kind == OUTCOME_DONE)
 			end_machine(order.end, o->setup.config->image, o->setup.console);

@@ -18,6 +18,8 @@ struct orders_setup {
 	struct link *link;
 	/* After a job a disk may look different: the next registration tells of it. */
 	int (*look_again)(void *ctx, struct err *err);
+	/* Asked between two orders: has something come or gone since it was last looked at?  NULL: never. */
+	bool (*has_news)(void *ctx);
 	void *ctx;
 };
 

@@ -42,6 +42,7 @@ struct agent {
 	atomic_bool quit;
 	char pin[PIN_TEXT_SIZE]; /* of the settings, or "" */
 	bool is_paired;		 /* the server is one that this machine was paired with */
+	uint64_t disks_seen;	 /* when the list of disks was made */
 	atomic_bool is_unknown;	 /* and it does not know this machine any more */
 	pthread_mutex_t lock;	 /* over what follows */
 	struct link *link;
@@ -158,6 +159,29 @@ static int join_paths(struct agent *a, const struct inventory_options *o, struct
 	return inventory_collect(o, i, err);
 }
 
+/* The names of all block devices but those that we make ourselves, as a number: it differs when one has come or gone. */
+static uint64_t disks_seen(void)
+{
+	CLEANUP(sysroot_done) struct sysroot r = {.fd = -1};
+	CLEANUP_NAMES struct name_list l = {0};
+	uint64_t sum = 14695981039346656037u; /* FNV-1a */
+	struct err err;
+
+	if (sysroot_open(NULL, &r, &err) < 0)
+		return 0;
+	sysroot_list(&r, &l, "sys/block");
+	for (size_t i = 0; i < l.len; i++) {
+		if (strncmp(l.names[i], "dm-", 3) == 0 || strncmp(l.names[i], "loop", 4) == 0)
+			continue;
+		for (const char *p = l.names[i];; p++) {
+			sum = (sum ^ (uint8_t)*p) * 1099511628211u;
+			if (!*p)
+				break;
+		}
+	}
+	return sum;
+}
+
 static int look_around(struct agent *a, struct inventory **ret, struct err *err)
 {
 	struct inventory_options o = {
@@ -166,6 +190,7 @@ static int look_around(struct agent *a, struct inventory **ret, struct err *err)
 		.disks_len = a->config.disks.len,
 	};
 	struct inventory *i = calloc(1, sizeof(*i));
+	uint64_t seen = disks_seen();
 	struct err unlocked;
 	int r = i ? inventory_collect(&o, i, err) : err_set(err, -ENOMEM, "out of memory");
 
@@ -177,6 +202,7 @@ static int look_around(struct agent *a, struct inventory **ret, struct err *err)
 		free(i);
 		return r;
 	}
+	a->disks_seen = seen;
 	*ret = i;
 	return 0;
 }
@@ -186,6 +212,14 @@ static void inventory_freep(struct inventory **i)
 	if (*i)
 		inventory_done(*i);
 	free(*i);
+}
+
+/* In the live image: there nobody else makes and removes devices. */
+static bool has_news(void *ctx)
+{
+	const struct agent *a = ctx;
+
+	return a->config.image && disks_seen() != a->disks_seen;
 }
 
 /* For the next registration. */
@@ -450,6 +484,7 @@ static int open_session(struct agent *a, const struct inventory *i,
 	struct orders_setup todo = {.config = &a->config,
 				    .console = a->console,
 				    .look_again = refresh_inventory,
+				    .has_news = has_news,
 				    .ctx = a};
 	struct orders *o;
 	json_t *json;
