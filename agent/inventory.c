@@ -97,8 +97,7 @@ int inventory_collect(const struct inventory_options *o, struct inventory *ret, 
 		return n;
 	}
 	warn_of_firmware_raid(ret);
-	if (!has_iscsi_disk(&ret->disks))
-		ibft_read(&r, &ret->warnings);
+	ibft_read(&r, has_iscsi_disk(&ret->disks), &ret->warnings);
 	return 0;
 }
 

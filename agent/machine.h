@@ -87,10 +87,13 @@ void nic_list_done(struct nic_list *l);
 size_t pci_read(const struct sysroot *r, struct unclaimed ret[static UNCLAIMED_MAX],
 		struct warnings *w);
 
-/* ibft.c: a warning when the firmware's table names a disk to start from that nobody here can reach. */
-void ibft_read(const struct sysroot *r, struct warnings *w);
-/* The name of the first valid target in it; false and "" when there is none. */
+/* ibft.c: a warning for each disk to start from that the firmware's table names and nobody here is logged in to, with the reason. */
+void ibft_read(const struct sysroot *r, bool has_iscsi_disk, struct warnings *w);
+/* The name of the first valid target in the table as ACPI has it; false and "" when there is none. */
 bool ibft_target(const uint8_t *table, size_t size, char ret[static TEXT_SIZE]);
+/* What the table says of the network, as lines for netconf_add(), which finds out whether they are right; none where DHCP on every card is all. */
+typedef void ibft_line_fn(void *ctx, const char *key, const char *value);
+void ibft_network(const struct sysroot *r, ibft_line_fn *line, void *ctx);
 
 /* pci_names.c: pci.ids, read when it is first asked for. */
 struct pci_names {

@@ -49,8 +49,8 @@ static int parse_method(const char *text, struct netconf_ip *ip, struct err *err
 	if (strcmp(text, "ibft") == 0) {
 		return err_set(
 			err, -EINVAL,
-			"what the firmware holds for iSCSI (ibft) is not read here: dhcp, or "
-			"a fixed address");
+			"what the firmware holds for iSCSI (ibft) is in force where there is no line "
+			"of the network at all: leave them out, or dhcp, or a fixed address");
 	}
 	if (strcmp(text, "single-dhcp") == 0) {
 		return err_set(err, -EINVAL,

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "agent/config.h"
+#include "agent/machine.h"
 #include "common/cleanup.h"
 #include "common/setting.h"
 
@@ -97,6 +98,23 @@ static int load_cmdline(struct reading *r, const char *given, struct err *err)
 	return result;
 }
 
+static void take_firmware(void *ctx, const char *key, const char *value)
+{
+	take(ctx, key, value);
+}
+
+/* Over which card, and with which address, the disk is reached from which firmware started this machine. */
+static void load_firmware(struct reading *r, const char *path)
+{
+	CLEANUP(sysroot_done) struct sysroot root = {.fd = -1};
+	struct err err = {0};
+
+	if (sysroot_open(path, &root, &err) < 0)
+		r->bad(r->ctx, err.msg);
+	else
+		ibft_network(&root, take_firmware, r);
+}
+
 int sources_load(const struct sources *s, struct netconf *ret,
 		 void (*bad)(void *ctx, const char *line), void *ctx, struct err *err)
 {
@@ -115,9 +133,11 @@ int sources_load(const struct sources *s, struct netconf *ret,
 	if (result < 0 || r.lines > 0)
 		return result;
 	if (s->settings)
-		return load_file(&r, s->settings, err);
-	if (s->image && access(CONFIG_IMAGE_SETTINGS, F_OK) == 0 &&
-	    load_file(&r, CONFIG_IMAGE_SETTINGS, &unread) < 0)
+		result = load_file(&r, s->settings, err);
+	else if (s->image && access(CONFIG_IMAGE_SETTINGS, F_OK) == 0 &&
+		 load_file(&r, CONFIG_IMAGE_SETTINGS, &unread) < 0)
 		bad(ctx, unread.msg);
-	return 0;
+	if (result == 0 && r.lines == 0 && (s->sysroot || s->image))
+		load_firmware(&r, s->sysroot);
+	return result;
 }

@@ -11,6 +11,8 @@ struct sources {
 	const char *override; /* file whose lines count alone, if it is there; NULL: none */
 	const char *cmdline;  /* text of a kernel line; NULL: that of the machine, if image */
 	const char *settings; /* file; NULL: that of the medium, if image */
+	const char *
+		sysroot; /* whose firmware's table (iBFT) counts where no line says anything; NULL: this machine's, if image */
 	bool image;
 };
 
