@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # A machine with a card and a controller that have no driver, and a card whose driver finds no firmware: screen, serial line and
 # server say so, with what to look for.  It has two paths to one disk as well, which are one for the server, and of which the one that is in use
-# goes away in the middle of a capture; and firmware that names an iSCSI disk.  Machines with too little memory say so before that.
+# goes away in the middle of a capture; and firmware that names an iSCSI disk, at an address where nobody answers.  Machines with too little memory say so before that.
 . "$(dirname "$0")/../lib/tap.sh"
 . "$(dirname "$0")/../lib/lan.sh"
 . "$(dirname "$0")/../lib/migration.sh"
@@ -37,13 +37,20 @@ way()
 		-device "scsi-hd,bus=hba$1.0,drive=way$1,id=path$1,wwn=0x5000c5000000beef,serial=TWOWAYS,share-rw=on")
 }
 ways=()
-# The firmware's table of an iSCSI disk that the machine starts from: what is behind a header of 36 bytes, one target and its name.
-perl -e 'my $name = "iqn.2026-11.test.hoist:boot"; my $t = "\0" x 200; my $put = sub { substr($t, $_[0] - 36, length $_[1]) = $_[1] };
-	$put->(60, pack "v", 72); $put->(72, pack "CCvCC", 4, 1, 54, 0, 3); $put->(72 + 34, pack "vv", length $name, 130); $put->(130, $name); print $t' >"$TAP_TMP/ibft"
+# The firmware's table of an iSCSI disk that the machine starts from: what is behind a header of 36 bytes.  Initiator, card, which has a fixed address, and
+# target, which nobody answers at; then the names.
+mac=52:54:00:77:00:05
+perl -e 'my ($mac) = @ARGV; my @names = ("iqn.2026-11.test.hoist:machine", "iqn.2026-11.test.hoist:boot"); my $t = "\0" x 364;
+	my $put = sub { substr($t, $_[0] - 36, length $_[1]) = $_[1] }; my $ip = sub { ("\0" x 10) . "\xff\xff" . pack "C4", split /\./, $_[0] };
+	$put->(48, pack "CCvCCvvvv", 1, 1, 18, 0, 0, 0, 72, 152, 256);
+	$put->(72, pack "CCvCC", 2, 1, 74, 0, 3); $put->(72 + 70, pack "vv", length $names[0], 320);
+	$put->(152, pack("CCvCC", 3, 1, 102, 0, 3) . $ip->("10.77.1.77") . pack("CC", 24, 1) . $ip->("10.77.1.1")); $put->(152 + 90, pack "H12", $mac =~ s/://gr);
+	$put->(256, pack("CCvCC", 4, 1, 54, 0, 3) . $ip->("10.77.1.9") . pack("v", 3260)); $put->(256 + 34, pack "vv", length $names[1], 360);
+	$put->(320, $names[0]); $put->(360, $names[1]); print $t' "$mac" >"$TAP_TMP/ibft"
 way 0
 way 1
 # The kernel is told not to load two modules; QEMU's 82551 is one whose driver wants microcode and does not start it without.
-ok "started" vm_start poor lan --kernel "$net/vmlinuz" --initrd "$TAP_TMP/initrd" \
+VM_MAC=$mac ok "started" vm_start poor lan --kernel "$net/vmlinuz" --initrd "$TAP_TMP/initrd" \
 	--append "console=tty0 console=ttyS0,115200 quiet module_blacklist=8139cp,8139too,sym53c8xx" --mem 512 \
 	--disk "$TAP_TMP/good.img,ide" --disk "$TAP_TMP/hidden.img,lsi" -- -device rtl8139 -device i82551 "${ways[@]}" \
 	-acpitable "sig=iBFT,rev=1,data=$TAP_TMP/ibft"
@@ -53,7 +60,10 @@ said() { ok "$2" grep -qaE "$1" "$(vm_log poor)"; }
 said 'PCI device 10ec:8139, Realtek [^:]*RTL-?8[^:]* at [0-9a-f:.]+: Ethernet controller without a driver, so what hangs on it is not seen; look for another port or card, or a medium with its driver \(hoist iso --add\)' "the card without a driver is named"
 said 'PCI device 1000:00[0-9a-f]{2}, [^:]*53[cC]8[^:]* at [0-9a-f:.]+: SCSI controller without a driver' "and the controller"
 said "the driver e100 asked for the firmware file 'e100/d102e_ucode.bin' for PCI device 8086:1209, Intel Corporation [^:]* at 0000:[0-9a-f:.]+, and this medium has not got it: .* a medium with that file \(hoist iso --add\)" "and the missing firmware"
-said 'the firmware has an iSCSI disk for this machine \(iBFT\), which is not listed: there is no iSCSI initiator here; .*: iqn.2026-11.test.hoist:boot' "and the disk that is elsewhere"
+said 'eth[0-9]: address 10\.77\.1\.77/24, gateway 10\.77\.1\.1' "the card has the address of the firmware's table"
+disk='iSCSI disk iqn\.2026-11\.test\.hoist:boot at 10\.77\.1\.9'
+said "$disk, port 3260, from which this machine starts \\(iBFT\\): the target cannot be reached \\(No route to host\\); look at it and at this machine's network" \
+	"and the disk from which it starts is elsewhere"
 vm_screen poor >"$TAP_TMP/screen"
 for word in 'PCI device 10ec:8139' 'PCI device 1000:00' 'e100/d102e_ucode.bin'; do
 	ok "the screen says so: $word" grep -q "$word" "$TAP_TMP/screen"
@@ -63,7 +73,7 @@ advice='look for another port or card, or a medium with its driver \(hoist iso -
 like "$shown" "no driver: +10ec:8139 Ethernet controller without a driver: Realtek .* at 0000:[0-9a-f:.]+; $advice" "the server has the card"
 like "$shown" "no driver: +1000:00.. SCSI controller without a driver: .* at 0000:[0-9a-f:.]+; $advice" "the controller"
 like "$shown" "warning: +the driver e100 asked for the firmware file 'e100/d102e_ucode.bin' for PCI device 8086:1209, Intel Corporation " "and the firmware"
-like "$shown" 'warning: +the firmware has an iSCSI disk' "and the iSCSI disk"
+like "$shown" "warning: +the $disk, from which this machine starts \\(iBFT\\), is not listed: the target cannot be reached" "and the iSCSI disk"
 disks() { hoist lan machine show "$machine" --json | jq -c "[(.inventory.disks // .disks)[] | $1]"; }
 is "$(disks .kind)" '["disk","multipath"]' "the one disk that is seen is listed, and the one with two paths"
 is "$(disks '.paths | length')" '[0,2]' "of which it knows both"
