@@ -3,7 +3,8 @@
 # The very ISO starts a BIOS machine of 512 MiB from CD and, as a disk, from a USB stick; with no key pressed the agent runs,
 # screen and serial line show it, the card has an address by DHCP, and it registers with the server that
 # hears its broadcast.  The CD holds a key for SSH: who has it gets in, nobody else does, and the disks are read-only, but for the one onto which a restore is
-# ordered.  The stick holds none, and nothing listens.
+# ordered.  The stick holds none, and nothing listens.  A third machine is started by the menu's entry for it, and its stick is pulled before it has a network:
+# it registers, captures and restores without.
 . "$(dirname "$0")/../lib/tap.sh"
 . "$(dirname "$0")/../lib/lan.sh"
 . "$(dirname "$0")/../lib/migration.sh"
@@ -25,7 +26,7 @@ before=$(sha256sum <"$TAP_TMP/ide.img")
 look()
 {
 	ok "$1: init" vm_wait "$1" 240 'hoist: Hoist [0-9]'
-	ok "$1: agent" vm_wait "$1" 120 'hoist: starting the agent'
+	ok "$1: agent" vm_wait "$1" 240 'hoist: starting the agent'
 	ok "$1: an address by DHCP" vm_wait "$1" 120 'eth0: address 10\.77\.1\.[0-9]+/24 by DHCP from 10\.77\.1\.1'
 	address=$(sed -n 's/.*eth0: address \([0-9.]*\).*/\1/p' "$(vm_log "$1")" | tail -n 1)
 	isnt "$(machine_wait lan 120 ".state == \"idle\" and (.address | startswith(\"${address:-none}\"))")" '' "$1: the server hears its broadcast, and it registers"
@@ -62,11 +63,36 @@ unlike "$(cat "$(vm_log cd)")" 'Out of memory|Kernel panic|Call Trace' "cd: noth
 vm_stop cd
 is "$(sha256sum <"$TAP_TMP/ide.img"):$(sha256sum <"$TAP_TMP/virtio.img")" "$before:$before" "the source is as it was, and the target the same"
 
+# Beside each other: a machine whose stick is pulled, and one that is left alone.
 cp "$stick" "$TAP_TMP/stick.img"
-VM_NIC=virtio-net-pci ok "started from a USB stick" vm_start usb lan --usb "$TAP_TMP/stick.img" --no-reboot
+cp "$stick" "$TAP_TMP/pulled.img"
+truncate -s 64M "$TAP_TMP/target.img"
+VM_NIC=virtio-net-pci ok "started from a USB stick" vm_start pulled lan --usb "$TAP_TMP/pulled.img" --disk "$TAP_TMP/ide.img,ide,serial=SOURCE" \
+	--disk "$TAP_TMP/target.img,virtio,serial=TARGET" --no-reboot
+# Whatever it has from the network it has after the stick was pulled.
+ok "with no link yet" vm_qmp pulled set_link '{"name":"net0","up":false}'
+ok "pulled: the menu" vm_wait pulled 120 'Press .Tab.'
+ok "pulled: its third entry" vm_type pulled m
+# In reverse video (ECMA-48: 7).
+ok "pulled: which is the one that the menu marks" vm_wait pulled 30 $'\e\\[0;7;[0-9;]*m Hoist, from '
+VM_NIC=virtio-net-pci ok "started from another" vm_start usb lan --usb "$TAP_TMP/stick.img" --no-reboot
 look usb
 nok "usb: without a key nothing listens" reach "$address"
 ok "usb: but the machine is there" lan_run lan busybox ping -c 1 -W 10 "$address"
 nok "usb: and nothing of SSH is said" grep -qa ssh "$(vm_log usb)"
+vm_stop usb
 ok "the stick was not written to" cmp "$stick" "$TAP_TMP/stick.img"
+
+ok "pulled: the stick can be removed" vm_wait pulled 360 'all of the live image is in memory: a medium that it was started from can be removed'
+ok "pulled: which is done" vm_qmp pulled device_del '{"id":"stick"}'
+stick_is_gone() { vm_qmp pulled query-block >"$TAP_TMP/blocks" && ! grep -q '"stick"' "$TAP_TMP/blocks"; }
+ok "pulled: it is gone" wait_for 30 stick_is_gone
+ok "pulled: there is a link" vm_qmp pulled set_link '{"name":"net0","up":true}'
+id=$(machine_wait lan 120 '.state == "idle" and any(.disks[]; .serial == "SOURCE")')
+isnt "$id" '' "pulled: it registers"
+ok "pulled: it captures" hoist lan capture "$id" --disk serial:QEMU_HARDDISK:SOURCE --image pulled --wait
+ok "pulled: and restores" hoist lan restore pulled "$id" --disk serial:QEMU_HARDDISK:SOURCE=serial:TARGET --end stay --wait
+unlike "$(cat "$(vm_log pulled)")" 'Out of memory|Kernel panic|Call Trace' "pulled: nothing broke"
+vm_stop pulled
+is "$(sha256sum <"$TAP_TMP/ide.img"):$(sha256sum <"$TAP_TMP/target.img")" "$before:$before" "pulled: the source is as it was, and the target the same"
 done_testing
