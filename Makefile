@@ -166,6 +166,7 @@ AGENT_SRC := \
 	agent/paired.c \
 	agent/parcels.c \
 	agent/partitions.c \
+	agent/patch.c \
 	agent/kmsg.c \
 	agent/pci.c \
 	agent/pci_names.c \

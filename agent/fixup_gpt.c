@@ -1,9 +1,10 @@
-/* fixup_gpt.c - libparted does it, when its questions are answered.
+/* fixup_gpt.c - libparted does it, when its questions are answered, in a copy of the places that it is about.
  *
  * On opening a GPT that ends before the disk does, libparted asks whether to "fix" it (more than once, if the backup is damaged too);
  * the answer is yes, and writing the table back moves the backup and rewrites the protective MBR.  libparted takes
- * every plain file for one of 512-byte sectors; so the sector size is set in its struct before it reads anything.  It would turn a hybrid MBR into
- * a protective one: such a sector is put back, since some system boots by it; so is any when libparted fails.  Afterwards the result is looked at here.
+ * every plain file, as the copy is, for one of 512-byte sectors; so the sector size is set in its struct before it reads anything.  It would turn a hybrid MBR into
+ * a protective one: such a sector is put back, since some system boots by it.  The result is looked at in the copy; only when both its halves are right is the
+ * disk made like it.  Whatever libparted does half, the disk never sees it.
  *
  * The table is somebody's, from an image: libparted is given none but a plain and sound one.  Of others it would take sectors for tables that are none (it
  * clears the old backup and writes behind the first header, whatever lies there), or end the program by an assertion.
@@ -21,7 +22,7 @@
 #include <string.h>
 #include <zlib.h>
 
-#include "common/blk.h"
+#include "agent/patch.h"
 #include "common/bytes.h"
 #include "common/cleanup.h"
 
@@ -45,6 +46,8 @@
 #define GPT_ENTRY_FIRST	    32u
 #define GPT_ENTRY_LAST	    40u
 #define GPT_COUNT_MAX	    8192u
+#define GPT_ENTRIES_LEAST \
+	(128u * GPT_ENTRY_SIZE) /* bytes of them that there is room for at least */
 
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer)
@@ -191,13 +194,14 @@ static uint32_t header_crc(const uint8_t *h)
 	return (uint32_t)crc32(0, copy, (uInt)(get_u64(h + GPT_OFF_SIZE) & UINT32_MAX));
 }
 
-static int check_entries(struct blk *b, const uint8_t *h, struct err *err)
+/* `at`: the sector that they begin in. */
+static int check_entries(struct blk *b, const uint8_t *h, uint64_t at, struct err *err)
 {
 	static const uint8_t unused[16];
 	uint64_t first = get_u64(h + GPT_OFF_FIRST), last = get_u64(h + GPT_OFF_LAST);
 	size_t count = get_u64(h + GPT_OFF_COUNT) & UINT32_MAX, size = count * GPT_ENTRY_SIZE;
 	CLEANUP_FREE uint8_t *entries = malloc(size);
-	int r = entries ? blk_read(b, entries, size, 2ull * blk_sector_size(b), err)
+	int r = entries ? blk_read(b, entries, size, at * blk_sector_size(b), err)
 			: err_set(err, -ENOMEM, "out of memory");
 
 	if (r < 0)
@@ -249,7 +253,7 @@ static int check_table(struct blk *b, const struct gpt_fixup *f, uint64_t source
 		return refuse(b, err, "the source's bytes are there, and it is left as it is");
 	if (header_crc(h) != (get_u64(h + GPT_OFF_CRC) & UINT32_MAX))
 		return refuse(b, err, "its check sum is wrong");
-	r = check_entries(b, h, err);
+	r = check_entries(b, h, 2, err);
 	if (r == 0)
 		r = check_other(b, f->old_backup, err);
 	return r < 0 ? r : check_other(b, f->new_backup, err);
@@ -271,19 +275,18 @@ static bool is_hybrid(const uint8_t *mbr)
 	return others > 0 && protective > 0;
 }
 
-/* Let libparted read and write the table. */
-static bool rewrite(const char *path, const struct blk *b)
+/* Let libparted read and write the table of the copy. */
+static bool rewrite(struct patch *p)
 {
-	PedDevice *dev = parted.device_get(path);
+	const struct blk *b = patch_copy(p);
+	PedDevice *dev = parted.device_get(patch_path(p));
 	PedDisk *disk = NULL;
 	bool done = false;
 
 	if (dev) {
-		if (!b->is_device) {
-			dev->sector_size = blk_sector_size(b);
-			dev->phys_sector_size = blk_physical_sector_size(b);
-			dev->length = (PedSector)(blk_size(b) / blk_sector_size(b));
-		}
+		dev->sector_size = blk_sector_size(b);
+		dev->phys_sector_size = blk_physical_sector_size(b);
+		dev->length = (PedSector)(blk_size(b) / blk_sector_size(b));
 		disk = parted.disk_new(dev);
 	}
 	if (disk && strcmp(disk->type->name, "gpt") == 0)
@@ -295,7 +298,7 @@ static bool rewrite(const char *path, const struct blk *b)
 	return done;
 }
 
-static int rewrite_locked(const char *path, const struct blk *b, struct err *err)
+static int rewrite_locked(const struct blk *b, struct patch *p, struct err *err)
 {
 	int r;
 
@@ -304,52 +307,69 @@ static int rewrite_locked(const char *path, const struct blk *b, struct err *err
 	if (r == 0) {
 		said[0] = '\0';
 		parted.exception_set_handler(answer);
-		if (!rewrite(path, b))
-			r = err_set(err, -EBADMSG, "move the GPT of '%s' to the disk's end: %s",
-				    path, said[0] ? said : "libparted could not");
+		if (!rewrite(p))
+			r = refuse(b, err, said[0] ? said : "libparted could not");
 		parted.exception_set_handler(NULL);
 	}
 	(void)pthread_mutex_unlock(&parted_lock);
 	return r;
 }
 
-/* Does each header now name the other, at the very end? */
-static int check(struct blk *b, uint64_t last, struct err *err)
+/* A header in sector `lba` of the copy, with its entries, both with the right sums, that names `other`. */
+static int check_half(struct blk *copy, uint64_t lba, uint64_t other, struct err *err)
 {
-	bool is_first = false, is_second = false;
-	uint64_t second = 0, first = 0;
-	int r = read_header(b, 1, &is_first, &second, err);
+	uint64_t size = blk_size(copy), ss = blk_sector_size(copy), entries;
+	uint8_t h[MBR_SIZE];
+	int r = blk_read(copy, h, sizeof(h), lba * ss, err);
+
+	if (r < 0)
+		return r;
+	entries = get_u64(h + GPT_OFF_ENTRIES);
+	if (memcmp(h, GPT_SIGNATURE, 8) != 0 || get_u64(h + GPT_OFF_MY_LBA) != lba ||
+	    get_u64(h + GPT_OFF_ALTERNATE) != other)
+		return err_set(err, -EBADMSG, "it is not there afterwards");
+	if ((get_u64(h + GPT_OFF_SIZE) & UINT32_MAX) > MBR_SIZE || !has_entries(h) ||
+	    entries > size / ss - table_sectors(copy, h) ||
+	    header_crc(h) != (get_u64(h + GPT_OFF_CRC) & UINT32_MAX))
+		return err_set(err, -EBADMSG, "its check sum is wrong afterwards");
+	return check_entries(copy, h, entries, err);
+}
+
+/* Does each header now name the other, at the very end? */
+static int check_copy(const struct blk *b, struct patch *p, uint64_t last, struct err *err)
+{
+	int r = check_half(patch_copy(p), 1, last, err);
 
 	if (r == 0)
-		r = read_header(b, last, &is_second, &first, err);
+		r = check_half(patch_copy(p), last, 1, err);
 	if (r < 0)
-		return r;
-	if (is_first && is_second && second == last && first == 1)
-		return 0;
-	return err_set(err, -EBADMSG,
-		       "move the GPT of '%s' to the disk's end: it is not there afterwards",
-		       blk_name(b));
+		return err_prefix(err, "move the GPT of '%s' to the disk's end", blk_name(b));
+	return 0;
 }
 
-/* `r`, the result until now, or that of putting it back. */
-static int put_mbr_back(struct blk *b, const uint8_t *mbr, int r, struct err *err)
+/* All that libparted reads that is not zero for what it is asked, and all that it may write: it makes a table of 128 entries of a smaller one. */
+static int copy_places(struct blk *b, const struct gpt_fixup *f, struct patch **ret,
+		       struct err *err)
 {
-	struct err other = {0};
-	int back = blk_write(b, mbr, MBR_SIZE, 0, &other);
+	uint64_t ss = blk_sector_size(b), least = (GPT_ENTRIES_LEAST + ss - 1) / ss, table;
+	uint8_t h[MBR_SIZE];
+	struct extent places[3];
+	int r = blk_read(b, h, sizeof(h), ss, err);
 
-	if (back == 0)
-		back = blk_flush(b, &other);
-	if (back == 0)
-		return r;
 	if (r < 0)
-		return err_prefix(err, "%s, and before that", other.msg);
-	*err = other;
-	return back;
+		return r;
+	table = table_sectors(b, h) > least ? table_sectors(b, h) : least;
+	places[0] = (struct extent){0, (2 + table) * ss};
+	places[1] = (struct extent){(f->old_backup - table) * ss, (table + 1) * ss};
+	places[2] = (struct extent){(f->new_backup - table) * ss, (table + 1) * ss};
+	if (f->old_backup < table || f->new_backup < table)
+		return refuse(b, err, "the disk is too small");
+	return patch_new(b, places, 3, ret, err);
 }
 
-static int move(const char *path, struct blk *b, uint64_t source_size, struct gpt_fixup *f,
-		struct err *err)
+static int move(struct blk *b, uint64_t source_size, struct gpt_fixup *f, struct err *err)
 {
+	CLEANUP(patch_freep) struct patch *p = NULL;
 	uint8_t mbr[MBR_SIZE];
 	int r = blk_read(b, mbr, sizeof(mbr), 0, err);
 
@@ -357,29 +377,23 @@ static int move(const char *path, struct blk *b, uint64_t source_size, struct gp
 		return r;
 	f->is_hybrid = is_hybrid(mbr);
 	r = check_table(b, f, source_size, err);
-	if (r < 0)
-		return r;
-	r = rewrite_locked(path, b, err);
-	if (r < 0 || f->is_hybrid)
-		r = put_mbr_back(b, mbr, r, err);
 	if (r == 0)
-		r = blk_drop_cache(b, err);
+		r = copy_places(b, f, &p, err);
 	if (r == 0)
-		r = check(b, f->new_backup, err);
-	return r;
+		r = rewrite_locked(b, p, err);
+	if (r == 0 && f->is_hybrid)
+		r = blk_write(patch_copy(p), mbr, sizeof(mbr), 0, err);
+	if (r == 0)
+		r = check_copy(b, p, f->new_backup, err);
+	return r < 0 ? r : patch_apply(p, err);
 }
 
-int fixup_gpt(const char *path, uint32_t sector_size, uint64_t source_size, struct gpt_fixup *ret,
-	      struct err *err)
+int fixup_gpt(struct blk *b, uint64_t source_size, struct gpt_fixup *ret, struct err *err)
 {
-	CLEANUP(blk_freep) struct blk *b = NULL;
 	struct gpt_fixup f = {.result = GPT_NONE};
 	bool is_gpt;
-	int r = blk_open_file(path, BLK_WRITE, 0, sector_size, &b, err);
+	int r = read_header(b, 1, &is_gpt, &f.old_backup, err);
 
-	if (r < 0)
-		return r;
-	r = read_header(b, 1, &is_gpt, &f.old_backup, err);
 	if (r < 0)
 		return r;
 	f.new_backup = blk_size(b) / blk_sector_size(b) - 1;
@@ -387,7 +401,7 @@ int fixup_gpt(const char *path, uint32_t sector_size, uint64_t source_size, stru
 		f.result = GPT_FINE;
 	} else if (is_gpt) {
 		f.result = GPT_MOVED;
-		r = move(path, b, source_size, &f, err);
+		r = move(b, source_size, &f, err);
 	}
 	if (r == 0)
 		*ret = f;

@@ -7,7 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "common/err.h"
+#include "common/blk.h"
 
 enum gpt_fixup_result {
 	GPT_NONE,  /* there is no GPT: nothing to do */
@@ -21,12 +21,13 @@ struct gpt_fixup {
 	uint64_t old_backup, new_backup; /* sectors where the backup header stood and stands */
 };
 
-/* Move the backup table to the end of the disk `path` (a block device or plain file, not open for writing elsewhere) and set the
- * protective MBR right.  On return it is on stable storage.  `sector_size` is for plain files, as in blk_open_file.
+/* Move the backup table to the end of the disk `b` (BLK_WRITE) and set the
+ * protective MBR right.  On return it is on stable storage and was read again.
  * `source_size`: the bytes at the beginning of the disk that are the image's; of these only the table's own parts are written.
  *   -EBADMSG  the table is damaged, or unlike those that libparted moves safely (its first part elsewhere than in sector 2, a backup within what is usable, partitions
- *             outside), or its new place would be on bytes of the image: left as it is, with what is wrong; or libparted failed: then its first header may
- *             name a backup that is not there, and the MBR is as it was */
-int fixup_gpt(const char *path, uint32_t sector_size, uint64_t source_size, struct gpt_fixup *ret,
+ *             outside), or its new place would be on bytes of the image; or libparted failed: with what is wrong
+ *   -ENOTRECOVERABLE  the disk failed half-way, and what was there could not be put back
+ * After any error but the last the disk is as it was, in each byte. */
+int fixup_gpt(struct blk *b, uint64_t source_size, struct gpt_fixup *ret,
 	      struct err *err) MUST_CHECK;
 #endif

@@ -127,26 +127,33 @@ static int write_all(struct work *w, struct target_disk *t, const struct crew_pe
 	return r;
 }
 
-/* What cannot be fixed up is no failure of the restore: the target holds the image, byte for byte. */
-static void fix_up(struct work *w, struct target_disk *t, uint64_t source_size)
+/* What cannot be fixed up is no failure of the restore: the target holds the image, byte for byte, unless it failed while that was put back. */
+static int fix_up(struct work *w, struct target_disk *t, uint64_t source_size, struct err *err)
 {
 	struct gpt_fixup f = {.result = GPT_NONE};
-	struct err err;
+	struct err why;
+	int r;
 
 	if (t->disk->size == source_size)
-		return;
-	if (fixup_gpt(t->disk->path, file_sector_size(t->disk), source_size, &f, &err) < 0) {
+		return 0;
+	r = fixup_gpt(t->blk, source_size, &f, &why);
+	if (r == -ENOTRECOVERABLE) {
+		*err = why;
+		return job_blame(w->job, "write_error", r);
+	}
+	if (r < 0) {
 		job_say(w->job,
 			"warning: %s. The target holds the image as it was, and its partitions are "
 			"found by the primary table. On the migrated system 'sgdisk --verify' shows "
 			"whether that is sound, and 'sgdisk --move-second-header' moves the backup",
-			err.msg);
+			why.msg);
 		t->gpt = "failed";
 	} else if (f.result == GPT_MOVED) {
 		job_say(w->job, "the GPT of '%s' was moved to the disk's end%s", t->disk->id,
 			f.is_hybrid ? "; its hybrid MBR was left as it was" : "");
 		t->gpt = "moved";
 	}
+	return 0;
 }
 
 static int report_disk(struct work *w, uint32_t n, const struct target_disk *t)
@@ -184,19 +191,24 @@ static int report_all(struct work *w, const struct target_disk *t)
 	return r;
 }
 
-/* Close, so that fix-up and kernel can open them; then what is left to do. */
-static void finish_all(struct work *w, struct target_disk *t, uint64_t total)
+/* Then close, so that the kernel can look at them. */
+static int finish_all(struct work *w, struct target_disk *t, uint64_t total, struct err *err)
 {
+	uint32_t len = w->order->disks_len;
+	int r = 0;
+
 	job_start_phase(w->job, PHASE_FINISH, total);
 	job_add(w->job, total, 0, 0);
-	for (uint32_t n = 0; n < w->order->disks_len; n++) {
+	for (uint32_t n = 0; r == 0 && n < len; n++)
+		r = fix_up(w, &t[n], w->order->disks[n].source.size, err);
+	for (uint32_t n = 0; r == 0 && n < len; n++) {
 		blk_free(t[n].blk);
 		t[n].blk = NULL;
-		fix_up(w, &t[n], w->order->disks[n].source.size);
 		partitions_reread(t[n].disk->path);
 		say_unreadable(w, &w->order->disks[n], "are");
 		job_add_unreadable(w->job, unreadable_of(&w->order->disks[n]));
 	}
+	return r;
 }
 
 int work_restore(struct work *w, struct err *err)
@@ -226,7 +238,7 @@ int work_restore(struct work *w, struct err *err)
 	if (r == 0)
 		r = write_all(w, t, &peers, total, err);
 	if (r == 0)
-		finish_all(w, t, total);
+		r = finish_all(w, t, total, err);
 	if (report_all(w, t) < 0 && r == 0)
 		r = job_blame(w->job, "internal", err_set(err, -ENOMEM, "out of memory"));
 	for (uint32_t n = 0; n < o->disks_len; n++) {

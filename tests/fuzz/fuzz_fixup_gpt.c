@@ -103,12 +103,15 @@ static void check_rest(const uint8_t *before)
 
 static void run(void)
 {
+	CLEANUP(blk_freep) struct blk *b = NULL;
 	struct gpt_fixup f = {.result = GPT_NONE};
 	struct err err = {0};
 
 	fuzz_file_new(disk_size);
 	fuzz_file_put(disk, disk_size, 0);
-	if (fixup_gpt(fuzz_file_path, sector_size, source_size, &f, &err) < 0) {
+	if (blk_open_file(fuzz_file_path, BLK_WRITE, 0, sector_size, &b, &err) < 0)
+		abort();
+	if (fixup_gpt(b, source_size, &f, &err) < 0) {
 		if (!err.msg[0])
 			abort();
 	} else if (f.result == GPT_MOVED && f.new_backup != disk_size / sector_size - 1) {

@@ -1,9 +1,7 @@
 /* A GPT on a disk that has grown.  The tables are made here, by the UEFI specification, so that libparted judges what it did not make. */
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
@@ -11,6 +9,7 @@
 #include "agent/fixup_gpt.h"
 #include "common/bytes.h"
 #include "common/cleanup.h"
+#include "tests/lib/blk_fault.h"
 #include "tests/unit/tap.h"
 
 #define ENTRIES 128u
@@ -138,6 +137,15 @@ static bool header_is_good(uint64_t my, uint64_t other)
 	       entries_crc == crc32(0, disk + array * ss, ENTRIES * ENTRY);
 }
 
+/* Of the file. */
+static int fix(uint32_t sector_size, uint64_t source_size, struct gpt_fixup *ret, struct err *err)
+{
+	CLEANUP(blk_freep) struct blk *b = NULL;
+	int r = blk_open_file(path, BLK_WRITE, 0, sector_size, &b, err);
+
+	return r < 0 ? r : fixup_gpt(b, source_size, ret, err);
+}
+
 static void test_move(uint32_t sector_size)
 {
 	CLEANUP_FREE uint8_t *before = malloc((size_t)NEW * sector_size);
@@ -148,7 +156,7 @@ static void test_move(uint32_t sector_size)
 	make(sector_size);
 	memcpy(before, disk, (size_t)NEW * ss);
 	printf("# sectors of %u\n", ss);
-	ok(fixup_gpt(path, ss, (uint64_t)OLD * ss, &f, &err) == 0, "fixed up");
+	ok(fix(ss, (uint64_t)OLD * ss, &f, &err) == 0, "fixed up");
 	if (err.code)
 		printf("# %s\n", err.msg);
 	ok(f.result == GPT_MOVED && f.old_backup == OLD - 1 && f.new_backup == last && !f.is_hybrid,
@@ -168,7 +176,7 @@ static void test_move(uint32_t sector_size)
 		  (size_t)(OLD - 3 - 2 * array_sectors()) * ss) == 0,
 	   "what lies in between is untouched");
 	f.result = GPT_NONE;
-	ok(fixup_gpt(path, ss, (uint64_t)OLD * ss, &f, &err) == 0 && f.result == GPT_FINE,
+	ok(fix(ss, (uint64_t)OLD * ss, &f, &err) == 0 && f.result == GPT_FINE,
 	   "a second time nothing is to do");
 }
 
@@ -183,7 +191,7 @@ static void test_hybrid(void)
 	memcpy(disk + 462 + 8, &(uint32_t[2]){2048, 952}, 8);
 	memcpy(mbr, disk, 512);
 	store();
-	ok(fixup_gpt(path, 512, OLD * 512, &f, &err) == 0 && f.result == GPT_MOVED && f.is_hybrid,
+	ok(fix(512, OLD * 512, &f, &err) == 0 && f.result == GPT_MOVED && f.is_hybrid,
 	   "a hybrid MBR is recognised");
 	load();
 	ok(memcmp(mbr, disk, 512) == 0, "and kept");
@@ -199,7 +207,7 @@ static void test_others(void)
 	make(512);
 	memset(disk + (size_t)(OLD - 1) * ss, 0, ss);
 	store();
-	ok(fixup_gpt(path, 512, OLD * 512, &f, &err) == 0, "a damaged backup is made anew");
+	ok(fix(512, OLD * 512, &f, &err) == 0, "a damaged backup is made anew");
 	load();
 	ok(header_is_good(1, NEW - 1) && header_is_good(NEW - 1, 1), "and good");
 
@@ -207,7 +215,7 @@ static void test_others(void)
 	disk[ss + 60] ^= 1; /* the primary's checksum is wrong now */
 	store();
 	memcpy(before, disk, (size_t)NEW * ss);
-	ok(fixup_gpt(path, 512, OLD * 512, &f, &err) == -EBADMSG, "a damaged table is not touched");
+	ok(fix(512, OLD * 512, &f, &err) == -EBADMSG, "a damaged table is not touched");
 	load();
 	ok(memcmp(before, disk, (size_t)NEW * ss) == 0, "not in any byte");
 	ok(strstr(err.msg, "to the disk's end:") != NULL, "and there is a sentence");
@@ -215,8 +223,7 @@ static void test_others(void)
 
 	memset(disk + ss, 0, ss);
 	store();
-	ok(fixup_gpt(path, 512, OLD * 512, &f, &err) == 0 && f.result == GPT_NONE,
-	   "no GPT, nothing to do");
+	ok(fix(512, OLD * 512, &f, &err) == 0 && f.result == GPT_NONE, "no GPT, nothing to do");
 }
 
 static void put_u64(size_t at, uint64_t v)
@@ -274,7 +281,7 @@ static void test_strange(void)
 		reseal();
 		store();
 		memcpy(before, disk, (size_t)NEW * 512);
-		r = fixup_gpt(path, 512, OLD * 512, &f, &err);
+		r = fix(512, OLD * 512, &f, &err);
 		load();
 		ok(r == -EBADMSG && memcmp(before, disk, (size_t)NEW * 512) == 0, changes[i].what);
 		printf("# %s\n", err.msg);
@@ -282,7 +289,7 @@ static void test_strange(void)
 	make(512);
 	reseal();
 	store();
-	ok(fixup_gpt(path, 512, OLD * 512, &(struct gpt_fixup){0}, &(struct err){0}) == 0,
+	ok(fix(512, OLD * 512, &(struct gpt_fixup){0}, &(struct err){0}) == 0,
 	   "without any of this it is moved");
 }
 
@@ -314,7 +321,7 @@ static void test_source_end(void)
 		memset(disk + (size_t)OLD * 512, 0x5a, kept * 512);
 		store();
 		memcpy(before, disk, len * 512);
-		r = fixup_gpt(path, 512, source * 512, &f, &err);
+		r = fix(512, source * 512, &f, &err);
 		load();
 		ok(cases[i].is_moved ? r == 0 && f.result == GPT_MOVED && header_is_good(len - 1, 1)
 				     : r == -EBADMSG && memcmp(before, disk, len * 512) == 0,
@@ -326,33 +333,79 @@ static void test_source_end(void)
 	len = NEW;
 }
 
-/* The disk fails where the backup is to be written, after the first sector has been. */
-static void test_half(bool is_hybrid)
+/* Each write and flush of the disk fails in turn: it is as it was; or, when it fails for good, that is said. */
+static void test_half(bool is_hybrid, bool for_good)
 {
-	struct rlimit limit = {.rlim_cur = (rlim_t)(NEW - 1) * 512, .rlim_max = RLIM_INFINITY};
-	struct gpt_fixup f = {.result = GPT_NONE};
-	struct err err = {0};
-	uint8_t mbr[512];
-	int r;
+	struct blk_fault_plan plan = {.ops = BLK_FAULT_WRITE | BLK_FAULT_FLUSH | BLK_FAULT_DROP,
+				      .from_there = for_good};
+	CLEANUP_FREE uint8_t *before = malloc((size_t)NEW * 512);
+	bool all_told = true, all_back = true;
+	unsigned failed = 0;
 
 	make(512);
 	if (is_hybrid)
 		memcpy(disk + 462, (uint8_t[16]){[4] = 0x83, [9] = 8, [12] = 100}, 16);
-	memcpy(mbr, disk, 512);
-	store();
-	(void)signal(SIGXFSZ, SIG_IGN);
-	if (setrlimit(RLIMIT_FSIZE, &limit) < 0)
-		abort();
-	r = fixup_gpt(path, 512, OLD * 512, &f, &err);
-	limit.rlim_cur = RLIM_INFINITY;
-	if (setrlimit(RLIMIT_FSIZE, &limit) < 0)
-		abort();
+	memcpy(before, disk, (size_t)NEW * 512);
+	for (plan.nth = 1; plan.nth < 50; plan.nth++) {
+		struct gpt_fixup f = {.result = GPT_NONE};
+		struct err err = {0};
+		struct blk *b;
+		int r;
+
+		plan.is_partial = plan.nth % 2;
+		memcpy(disk, before, (size_t)NEW * 512);
+		store();
+		if (blk_open_file(path, BLK_WRITE, 0, 512, &b, &err) < 0)
+			abort();
+		b = blk_fault_new(b, &plan);
+		r = fixup_gpt(b, OLD * 512, &f, &err);
+		blk_free(b);
+		load();
+		if (r == 0)
+			break;
+		failed++;
+		all_told = all_told && r == (for_good ? -ENOTRECOVERABLE : -EIO) && err.msg[0];
+		all_back = all_back && memcmp(before, disk, (size_t)NEW * 512) == 0;
+	}
+	ok(failed >= 4 && plan.nth < 50 && all_told, "what fails half-way is told of");
+	ok(for_good || all_back,
+	   is_hybrid ? "and all is put back, a hybrid MBR too" : "and all is put back");
 	load();
-	ok(r == -EBADMSG && err.msg[0], "what fails half-way is told of");
+	ok(header_is_good(1, NEW - 1) && header_is_good(NEW - 1, 1),
+	   "when nothing fails it is moved");
+}
+
+/* A disk that says it wrote, and did not. */
+static const struct blk_ops *file_ops;
+static struct blk_ops lossy_ops;
+static unsigned lost;
+static int lossy_write_at(struct blk *b, const void *buf, size_t size, uint64_t offset,
+			  struct err *err)
+{
+	if (lost > 0 && offset >= 512 && lost-- > 0)
+		return 0;
+	return file_ops->write_at(b, buf, size, offset, err);
+}
+
+static void test_lost(void)
+{
+	struct gpt_fixup f = {.result = GPT_NONE};
+	struct err err = {0};
+	struct blk *b;
+
+	make(512);
+	if (blk_open_file(path, BLK_WRITE, 0, 512, &b, &err) < 0)
+		abort();
+	file_ops = b->ops;
+	lossy_ops = *b->ops;
+	lossy_ops.write_at = lossy_write_at;
+	b->ops = &lossy_ops;
+	lost = 1;
+	ok(fixup_gpt(b, OLD * 512, &f, &err) == -EIO && strstr(err.msg, "does not hold"),
+	   "what was not written is noticed");
 	printf("# %s\n", err.msg);
-	ok(u64_at(512 + 32) == NEW - 1, "libparted had begun");
-	ok(memcmp(mbr, disk, 512) == 0,
-	   is_hybrid ? "a hybrid MBR is put back" : "the MBR is put back");
+	b->ops = file_ops;
+	blk_free(b);
 }
 
 int main(void)
@@ -368,8 +421,10 @@ int main(void)
 	test_others();
 	test_strange();
 	test_source_end();
-	test_half(true);
-	test_half(false);
+	test_half(true, false);
+	test_half(false, false);
+	test_half(false, true);
+	test_lost();
 	free(disk);
 	(void)unlink(path);
 	return done();
