@@ -138,6 +138,7 @@ AGENT_SRC := \
 	agent/fixup_gpt.c \
 	agent/flight.c \
 	agent/guard.c \
+	agent/head.c \
 	agent/heartbeat.c \
 	agent/ibft.c \
 	agent/idset.c \
@@ -155,6 +156,7 @@ AGENT_SRC := \
 	agent/machine_id.c \
 	agent/man.c \
 	agent/subcommand.c \
+	agent/marker.c \
 	agent/meter.c \
 	agent/multipath.c \
 	agent/nic.c \

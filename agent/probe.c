@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "agent/fingerprint.h"
+#include "agent/marker.h"
 #include "common/blk.h"
 
 /* libblkid.h: probes are handles */
@@ -177,6 +178,22 @@ static bool is_own_iso(struct blk *b)
 	       memcmp(pvd, "\1CD001", 6) == 0 && memcmp(pvd + 40, "HOIST", 5) == 0;
 }
 
+/* What Hoist left there itself. */
+static void probe_marker(struct blk *b, struct contents *ret)
+{
+	uint8_t sector[MARKER_SIZE];
+	struct content *c = &ret->content;
+	struct marker m;
+	struct err ignored;
+
+	if (c->type[0] || ret->table_type[0] ||
+	    blk_read(b, sector, sizeof(sector), 0, &ignored) < 0 || !marker_decode(sector, &m))
+		return;
+	set_text(c->type, sizeof(c->type), "unfinished_restore");
+	set_text(c->usage, sizeof(c->usage), "other");
+	(void)snprintf(c->label, sizeof(c->label), "job %s", m.job);
+}
+
 static void probe_fingerprint(struct blk *b, struct contents *ret)
 {
 	bool is_zero = false;
@@ -217,6 +234,7 @@ int probe_disk(const struct disk *d, struct contents *ret, struct err *err)
 	if (!probe_content(fd, 0, d->size, d->sector_size, &ret->content))
 		note(ret, "what is on the disk as a whole could not be read");
 	probe_table(fd, d, ret);
+	probe_marker(b, ret);
 	probe_partitions(fd, d, ret);
 	probe_fingerprint(b, ret);
 	return 0;

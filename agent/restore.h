@@ -20,9 +20,9 @@ struct restore_setup {
 	struct job *job;
 	uint32_t disk;			/* its place in the order */
 	const struct order_disk *order; /* what to restore; outlives the restore */
-	struct blk *target;		/* not owned; BLK_WRITE */
-	bool is_serial;			/* one transfer at a time: a disk whose head has to move */
-	struct peer *const *peers;	/* one a worker; outlive the restore */
+	struct blk *target;	   /* not owned; BLK_WRITE; -ESTALE of writing: target_changed */
+	bool is_serial;		   /* one transfer at a time: a disk whose head has to move */
+	struct peer *const *peers; /* one a worker; outlive the restore */
 	unsigned workers;
 };
 

@@ -310,7 +310,7 @@ static int apply(struct writer_state *s, uint64_t w, struct err *err)
 		}
 	}
 	restore_end_io(s->r, s->clock);
-	return job_blame(s->job, "write_error", e);
+	return job_blame(s->job, e == -ESTALE ? "target_changed" : "write_error", e);
 }
 
 static int restore_window(struct writer_state *s, uint64_t w, struct err *err)

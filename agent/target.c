@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <inttypes.h>
 
+#include "agent/fingerprint.h"
+
 static int check_shape(const struct disk *d, const struct order_disk *o, struct job *job,
 		       struct err *err)
 {
@@ -71,6 +73,49 @@ static int check_content(const struct contents *c, const struct disk *d, const s
 	return 0;
 }
 
+int target_check_shape(const struct disk *d, const struct blk *b, struct job *job, struct err *err)
+{
+	if (blk_size(b) == d->size && blk_sector_size(b) == d->sector_size)
+		return 0;
+	return job_blame(job, "target_changed",
+			 err_set(err, -ESTALE,
+				 "target '%s' (%s) has just changed: it has %" PRIu64
+				 " bytes in sectors of %" PRIu32 ", and had %" PRIu64
+				 " in sectors of %" PRIu32,
+				 d->id, d->path, blk_size(b), blk_sector_size(b), d->size,
+				 d->sector_size));
+}
+
+bool target_is_as_ordered(const struct disk *d, const struct order_disk *o)
+{
+	const struct contents *c = &d->contents;
+
+	return c->has_fingerprint && id_equal(&c->fingerprint, &o->fingerprint) &&
+	       (c->is_empty || o->overwrite);
+}
+
+int target_check_again(const struct disk *d, struct blk *b, const struct order_disk *o,
+		       struct job *job, struct err *err)
+{
+	const struct contents *c = &d->contents;
+	bool is_zero;
+	struct id id;
+	int r = fingerprint_of_disk(b, c->partitions, c->partitions_len, &id, &is_zero, err);
+
+	if (r < 0) {
+		err_prefix(err, "target '%s'", d->id);
+		return job_blame(job, "target_changed", r);
+	}
+	if (id_equal(&id, &o->fingerprint))
+		return 0;
+	return job_blame(
+		job, "target_changed",
+		err_set(err, -ESTALE,
+			"target '%s' (%s) has just changed: what was looked at is not what "
+			"is there now that it is opened for writing",
+			d->id, d->path));
+}
+
 int target_check(const struct disk *d, const struct order_disk *o, struct job *job, struct err *err)
 {
 	int r;
@@ -81,7 +126,7 @@ int target_check(const struct disk *d, const struct order_disk *o, struct job *j
 			err_set(err, -ENODEV, "there is no disk '%s' in this machine", o->disk));
 	}
 	r = check_shape(d, o, job, err);
-	if (r < 0 || o->begun) /* then its content is our own */
+	if (r < 0 || o->begun) /* then its content may be our own */
 		return r;
 	return check_content(&d->contents, d, o, job, err);
 }

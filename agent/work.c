@@ -217,8 +217,9 @@ static const char *remains(const struct work *w)
 	if (w->order->kind == JOB_CAPTURE)
 		return "The source is as it was.";
 	if (!w->has_written)
-		return "Nothing was written to any target.";
-	return "What was on the target is lost, and it holds no complete image; order the restore again.";
+		return w->was_begun ? "Nothing was written to any target now."
+				    : "Nothing was written to any target.";
+	return "What was on the target is lost, it holds no complete image, and nothing starts from it; order the restore again.";
 }
 
 static void conclude(struct work *w, int r, const struct err *err, struct outcome *ret)

@@ -19,7 +19,7 @@ struct work {
 	json_t *disks;		     /* the report's; filled by work_capture, work_restore */
 	json_t *levels;		     /* the report's, of a capture; or NULL */
 	/* for the sentence about what is intact */
-	bool has_written;
+	bool has_written, was_begun; /* `was_begun`: before */
 	/* for the rates: from, and onto, the disks */
 	uint64_t read_bytes, written_bytes;
 };

@@ -1,5 +1,8 @@
-/* work_restore.c - all targets are looked at before the first is touched; all are written before the first is verified, and only what
- * was verified is fixed up. */
+/* work_restore.c - all targets are looked at, and held, before the first is touched; all are written before the first is verified, only what
+ * was verified is fixed up, and what the firmware would start from comes last of all: head.h.
+ *
+ * A disk that this job had begun before is gone on with if it has the job's marker, or is still as ordered (then the marker was not yet written). One that is neither is
+ * whole, or it is somebody's: it is compared with the image and not written to. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -7,6 +10,7 @@
 
 #include "agent/console.h"
 #include "agent/fixup_gpt.h"
+#include "agent/head.h"
 #include "agent/ledger.h"
 #include "agent/partitions.h"
 #include "agent/restore.h"
@@ -18,6 +22,8 @@
 struct target_disk {
 	const struct disk *disk; /* of the inventory */
 	struct blk *blk;
+	struct head *head;
+	bool is_only_compared; /* begun, but neither marked nor as ordered */
 	struct restore *restore;
 	struct restore_counts counts;
 	bool is_written;
@@ -37,34 +43,47 @@ static int check_all(struct work *w, struct target_disk *t, struct err *err)
 	for (uint32_t n = 0; r == 0 && n < w->order->disks_len; n++) {
 		t[n].disk = inventory_find_disk(w->inventory, w->order->disks[n].disk);
 		r = target_check(t[n].disk, &w->order->disks[n], w->job, err);
-		w->has_written = w->has_written || w->order->disks[n].begun;
+		w->was_begun = w->was_begun || w->order->disks[n].begun;
 	}
 	return r;
 }
 
-static int open_target(struct work *w, uint32_t n, struct target_disk *t,
-		       const struct crew_peers *peers, struct err *err)
+/* What is known of it was read through its path, and may be of another disk or time: from now on nobody else has it. */
+static int open_target(struct work *w, uint32_t n, struct target_disk *t, struct err *err)
 {
-	struct restore_setup setup = {
-		.job = w->job,
-		.disk = n,
-		.order = &w->order->disks[n],
-		.peers = peers->peers,
-		.workers = peers->len,
-		.is_serial = t->disk->rotational == 1,
-	};
+	const struct order_disk *o = &w->order->disks[n];
+	struct marker m = {.disk = n};
 	int r = blk_open_file(t->disk->path, BLK_WRITE, BLK_DIRECT | BLK_LIFT_READ_ONLY,
 			      file_sector_size(t->disk), &t->blk, err);
 
+	memcpy(m.job, w->order->job, sizeof(m.job));
 	if (r < 0)
 		return job_blame(w->job, "write_error", r);
-	if (blk_size(t->blk) != t->disk->size) {
-		return job_blame(w->job, "target_changed",
-				 err_set(err, -ESTALE, "target '%s' (%s) has just changed its size",
-					 t->disk->id, t->disk->path));
+	r = target_check_shape(t->disk, t->blk, w->job, err);
+	if (r < 0)
+		return r;
+	r = head_new(t->blk, o->source.size, &m, &t->head, err);
+	if (r < 0)
+		return job_blame(w->job, "write_error", r);
+	if (head_is_marked(t->head)) {
+		w->has_written = true;
+		return 0;
 	}
-	setup.target = t->blk;
-	return restore_new(&setup, &t->restore, err);
+	if (o->begun && !target_is_as_ordered(t->disk, o)) {
+		t->is_only_compared = true;
+		head_forbid(t->head);
+		return 0;
+	}
+	return target_check_again(t->disk, t->blk, o, w->job, err);
+}
+
+static int open_all(struct work *w, struct target_disk *t, struct err *err)
+{
+	int r = 0;
+
+	for (uint32_t n = 0; r == 0 && n < w->order->disks_len; n++)
+		r = open_target(w, n, &t[n], err);
+	return r;
 }
 
 static uint64_t unreadable_of(const struct order_disk *o)
@@ -87,26 +106,73 @@ static void say_unreadable(struct work *w, const struct order_disk *o, const cha
 		unreadable_of(o), o->unreadable_len, o->source_disk, what);
 }
 
-static int write_one(struct work *w, uint32_t n, struct target_disk *t,
-		     const struct crew_peers *peers, struct err *err)
+static int new_restore(struct work *w, uint32_t n, struct target_disk *t,
+		       const struct crew_peers *peers, struct err *err)
 {
-	struct peer *peer = peers->peers[0];
-	char size[CONSOLE_AMOUNT_SIZE];
-	int r = open_target(w, n, t, peers, err);
+	struct restore_setup setup = {
+		.job = w->job,
+		.disk = n,
+		.order = &w->order->disks[n],
+		.target = head_blk(t->head),
+		.peers = peers->peers,
+		.workers = peers->len,
+		.is_serial = t->disk->rotational == 1,
+	};
+
+	return restore_new(&setup, &t->restore, err);
+}
+
+/* The server knows it before the first byte changes. */
+static int begin(struct work *w, uint32_t n, struct target_disk *t, struct peer *peer,
+		 struct err *err)
+{
+	int r = peer_blame(peer, w->job, peer->ops->begin(peer, n, err));
 
 	if (r < 0)
 		return r;
-	job_say(w->job, "restoring disk '%s' onto '%s' (%s), %s", w->order->disks[n].source_disk,
-		t->disk->id, t->disk->path, console_amount(w->order->disks[n].source.size, size));
-	job_set_disk(w->job, n);
-	r = peer_blame(peer, w->job, peer->ops->begin(peer, n, err));
+	w->has_written = true;
+	return job_blame(w->job, "write_error", head_mark(t->head, err));
+}
+
+/* Something would have had to be written to a disk that is only compared. */
+static int say_changed(struct work *w, const struct target_disk *t, int r, struct err *err)
+{
+	char code[JOB_CODE_SIZE];
+
+	job_get_code(w->job, code);
+	if (!t->is_only_compared || strcmp(code, "target_changed") != 0)
+		return r;
+	return err_set(
+		err, r,
+		"target '%s' (%s) is not as this restore left it: its mark is gone, and it is not "
+		"the image. It is another disk, or its system was started, and is left as it is; "
+		"to have it overwritten, order a restore anew and name its fingerprint",
+		t->disk->id, t->disk->path);
+}
+
+static int write_one(struct work *w, uint32_t n, struct target_disk *t,
+		     const struct crew_peers *peers, struct err *err)
+{
+	char size[CONSOLE_AMOUNT_SIZE];
+	int r = new_restore(w, n, t, peers, err);
+
 	if (r < 0)
 		return r;
-	w->has_written = true;
+	job_say(w->job, "%s disk '%s' %s '%s' (%s), %s",
+		t->is_only_compared	  ? "comparing"
+		: head_is_marked(t->head) ? "going on restoring"
+					  : "restoring",
+		w->order->disks[n].source_disk, t->is_only_compared ? "with" : "onto", t->disk->id,
+		t->disk->path, console_amount(w->order->disks[n].source.size, size));
+	job_set_disk(w->job, n);
+	if (!t->is_only_compared)
+		r = begin(w, n, t, peers->peers[0], err);
+	if (r < 0)
+		return r;
 	say_unreadable(w, &w->order->disks[n], "are written as");
 	r = restore_write(t->restore, &t->counts, err);
 	t->is_written = r == 0;
-	return r;
+	return say_changed(w, t, r, err);
 }
 
 static int write_all(struct work *w, struct target_disk *t, const struct crew_peers *peers,
@@ -134,9 +200,9 @@ static int fix_up(struct work *w, struct target_disk *t, uint64_t source_size, s
 	struct err why;
 	int r;
 
-	if (t->disk->size == source_size)
+	if (t->disk->size == source_size || t->is_only_compared)
 		return 0;
-	r = fixup_gpt(t->blk, source_size, &f, &why);
+	r = fixup_gpt(head_blk(t->head), source_size, &f, &why);
 	if (r == -ENOTRECOVERABLE) {
 		*err = why;
 		return job_blame(w->job, "write_error", r);
@@ -191,6 +257,26 @@ static int report_all(struct work *w, const struct target_disk *t)
 	return r;
 }
 
+/* All that was held back, the first sectors of all disks last.  On failure none of them is left whole. */
+static int release_all(struct work *w, struct target_disk *t, struct err *err)
+{
+	uint32_t len = w->order->disks_len, n;
+	struct err ignored;
+	int r = 0;
+
+	for (n = 0; r == 0 && n < len; n++)
+		r = t[n].is_only_compared ? 0 : head_place(t[n].head, err);
+	for (n = 0; r == 0 && n < len; n++)
+		r = t[n].is_only_compared ? 0 : head_release(t[n].head, err);
+	if (r == 0)
+		return 0;
+	for (n = 0; n < len; n++) {
+		if (!t[n].is_only_compared)
+			(void)!head_mark(t[n].head, &ignored);
+	}
+	return job_blame(w->job, "write_error", r);
+}
+
 /* Then close, so that the kernel can look at them. */
 static int finish_all(struct work *w, struct target_disk *t, uint64_t total, struct err *err)
 {
@@ -201,7 +287,13 @@ static int finish_all(struct work *w, struct target_disk *t, uint64_t total, str
 	job_add(w->job, total, 0, 0);
 	for (uint32_t n = 0; r == 0 && n < len; n++)
 		r = fix_up(w, &t[n], w->order->disks[n].source.size, err);
+	if (r == 0)
+		r = release_all(w, t, err);
+	for (uint32_t n = 0; r < 0 && n < len; n++)
+		t[n].root = (struct id){{0}}; /* of what is not there as it was verified */
 	for (uint32_t n = 0; r == 0 && n < len; n++) {
+		head_free(t[n].head);
+		t[n].head = NULL;
 		blk_free(t[n].blk);
 		t[n].blk = NULL;
 		partitions_reread(t[n].disk->path);
@@ -231,6 +323,8 @@ int work_restore(struct work *w, struct err *err)
 	}
 	r = check_all(w, t, err);
 	if (r == 0)
+		r = open_all(w, t, err);
+	if (r == 0)
 		r = work_need_workers(w, RESTORE_WORKER_MEMORY, ledgers + ledger_max, &workers,
 				      err);
 	if (r == 0)
@@ -243,6 +337,7 @@ int work_restore(struct work *w, struct err *err)
 		r = job_blame(w->job, "internal", err_set(err, -ENOMEM, "out of memory"));
 	for (uint32_t n = 0; n < o->disks_len; n++) {
 		restore_free(t[n].restore);
+		head_free(t[n].head);
 		blk_free(t[n].blk);
 	}
 	work_close_peers(w, &peers);

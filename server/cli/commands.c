@@ -654,7 +654,8 @@ const struct command commands[] = {
 		.operands = "JOB",
 		.summary = "Cancel a job",
 		.text = "What a capture has sent stays in the store until 'hoist gc'. A target that a "
-			"cancelled restore had begun to write to holds neither the old nor the new.",
+			"cancelled restore had begun to write to holds neither the old nor the new, "
+			"and nothing starts from it.",
 		.takes = ALL,
 		.operands_min = 1,
 		.operands_max = 1,

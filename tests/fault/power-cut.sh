@@ -154,6 +154,22 @@ look_at_packs()
 	fi
 }
 
+# As D has left it: docs/formats.md "Marker of a restore"
+half_written()
+{
+	cp half.img d.cut
+	{
+		cat <<-END
+		hoist: this disk is being restored and is not complete: nothing can start from it.
+		Boot the Hoist medium to go on, or order a restore onto it anew.
+		marker 1
+		job $D_JOB
+		disk 0
+		END
+		head -c 8192 /dev/zero
+	} | head -c 8192 | dd of=d.cut conv=notrunc status=none
+}
+
 # D's restore ends well.  Where it was acknowledged that writing begins, D has written: were that forgotten, D would refuse its target, which is not what it was.
 look_at_restore()
 {
@@ -172,7 +188,7 @@ look_at_restore()
 	[ "$(field .state)" != "done" ] || return # it was told so, and not answered yet
 	rm -f d.cut
 	truncate -s 12M d.cut
-	[ -z "$begun" ] || cp half.img d.cut
+	[ -z "$begun" ] || half_written
 	start_agent d --workers 1 --disk d.cut,name=d
 	JOB=$D_JOB
 	if ! job_wait 90 || [ "$(field .state)" != "done" ]; then

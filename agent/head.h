@@ -1,0 +1,50 @@
+/* head.h - a target whose first bytes come last: until all else of it is right, a marker stands in their place.
+ *
+ * HEAD_SIZE bytes are held back, in memory: the first two sectors of any disk, where a boot sector, an MBR and the first header of a GPT are.  Without them no
+ * firmware starts anything from the disk.  The states of a target, and what a power cut leaves of each step from one to the next:
+ *
+ *	as ordered   content with the ordered fingerprint; the server knows that the job is about to begin (`begun`)
+ *	| head_mark: the marker (one sector, flushed), then zeros behind it, flushed
+ *	marked       the marker's sector, or what was before; never a part of it.  Behind it anything
+ *	| the restore: windows, flushed, read again; the fix-up of a GPT: all through head_blk
+ *	marked       whatever was written by then, and the marker
+ *	| head_place: what belongs behind the marker's sector, flushed and read again
+ *	marked       likewise
+ *	| head_release: the first sector, flushed and read again past the cache
+ *	whole        the marker's sector, or the true one
+ *
+ * So at any moment a disk that this job has begun is marked, or as ordered, or whole; and a whole one is not written to again, since the system on it may have been
+ * started since: head_forbid.  (A sector is written whole or not at all; where a disk tears it nonetheless, its next sectors being equal in both states, a
+ * mixed first one is neither, and the job ends with target_changed.) */
+#ifndef AGENT_HEAD_H
+#define AGENT_HEAD_H
+#include "agent/marker.h"
+#include "common/blk.h"
+
+#define HEAD_SIZE 8192u /* two sectors of 4096 */
+
+struct head;
+
+/* Reads what there is.  `target` (BLK_WRITE) is not owned; `size`: bytes of it that are the image's, none behind them are touched. */
+int head_new(struct blk *target, uint64_t size, const struct marker *m, struct head **ret,
+	     struct err *err) MUST_CHECK;
+void head_free(struct head *h);
+static inline void head_freep(struct head **h)
+{
+	head_free(*h);
+}
+
+/* The target as it is to be: its first bytes are in memory, all else on the disk.  Those of a disk that was not marked are what it held, else zeros. */
+struct blk *head_blk(struct head *h);
+/* Has it this very marker? */
+bool head_is_marked(const struct head *h);
+/* Nothing is to be written to it: from now on that is -ESTALE, as are the steps below. */
+void head_forbid(struct head *h);
+
+/* Idempotent. */
+int head_mark(struct head *h, struct err *err) MUST_CHECK;
+/* After head_mark; all but the first sector. */
+int head_place(struct head *h, struct err *err) MUST_CHECK;
+/* After head_place.  -EIO also when the disk does not hold what was written; then, as far as the disk lets us, it is marked again. */
+int head_release(struct head *h, struct err *err) MUST_CHECK;
+#endif
