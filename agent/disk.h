@@ -58,6 +58,7 @@ struct disk {
 	char device[PATH_MAX];	      /* canonical place in sysfs, "" for a file */
 	enum disk_kind kind;
 	uint64_t size;
+	uint64_t seq; /* blk_disk_seq */
 	uint32_t sector_size, physical_sector_size;
 	char model[TEXT_SIZE], serial[TEXT_SIZE], wwn[TEXT_SIZE];
 	unsigned nsid;	    /* NVMe: the namespace's number, else 0 */

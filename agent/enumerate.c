@@ -311,6 +311,8 @@ static void find_shape(const struct look *l, struct disk *d)
 	uint64_t v;
 
 	d->size = l->size;
+	if (sysroot_u64(l->root, &v, "%s/diskseq", l->dir))
+		d->seq = v;
 	d->sector_size = 512;
 	if (sysroot_u64(l->root, &v, "%s/queue/logical_block_size", l->dir) && v <= UINT32_MAX)
 		d->sector_size = (uint32_t)v;

@@ -75,6 +75,13 @@ static int check_content(const struct contents *c, const struct disk *d, const s
 
 int target_check_shape(const struct disk *d, const struct blk *b, struct job *job, struct err *err)
 {
+	if (d->seq != 0 && blk_disk_seq(b) != 0 && d->seq != blk_disk_seq(b)) {
+		return job_blame(
+			job, "target_changed",
+			err_set(err, -ESTALE,
+				"target '%s' was %s, and another disk has just come up there",
+				d->id, d->path));
+	}
 	if (blk_size(b) == d->size && blk_sector_size(b) == d->sector_size)
 		return 0;
 	return job_blame(job, "target_changed",

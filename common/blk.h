@@ -68,6 +68,7 @@ struct blk {
 	bool is_device; /* a block device, not a plain file or memory */
 	bool is_locked; /* a block device that the kernel refuses to write to (BLKROSET or hardware) */
 	char *name;	/* for messages; owned */
+	uint64_t seq; /* blk_disk_seq */
 };
 
 /* Open the block device or plain file `path` (nothing is created).  `flags` are BLK_*.  `sector_size` is for plain files only: a power of
@@ -136,6 +137,13 @@ static inline bool blk_is_device(const struct blk *b)
 static inline bool blk_is_locked(const struct blk *b)
 {
 	return b->is_locked;
+}
+
+/* BLKGETDISKSEQ, and what sysfs calls diskseq: no two disks have it in common as long as the machine runs, though the second may get the first one's name. 0: not
+ * known (a plain file, a kernel before 5.15). */
+static inline uint64_t blk_disk_seq(const struct blk *b)
+{
+	return b->seq;
 }
 
 /* What the kernel has counted on a whole block device since it appeared (Documentation/block/stat.rst); sectors of 512 bytes. */

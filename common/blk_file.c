@@ -347,8 +347,11 @@ static int init_device(struct blk_file *f, const struct stat *st, unsigned flags
 {
 	int sector_size = 0;
 	unsigned physical = 0;
+	__u64 seq = 0;
 
 	f->blk.is_device = true;
+	if (ioctl(f->fd, BLKGETDISKSEQ, &seq) == 0)
+		f->blk.seq = seq;
 	f->rdev = st->st_rdev;
 	if (ioctl(f->fd, BLKGETSIZE64, &f->blk.size) < 0)
 		return err_set(err, -errno, "get the size of '%s': %m", f->blk.name);

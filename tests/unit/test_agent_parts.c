@@ -11,6 +11,7 @@
 #include "agent/crew.h"
 #include "agent/discover.h"
 #include "agent/extents.h"
+#include "agent/fingerprint.h"
 #include "agent/flight.h"
 #include "agent/idset.h"
 #include "agent/link.h"
@@ -367,6 +368,57 @@ static int check(const struct disk *d, const struct order_disk *o, const char *c
 	return r;
 }
 
+/* What is open, after it was looked at. */
+static int check_open(const struct disk *d, struct blk *b, const struct order_disk *o,
+		      const char *says)
+{
+	struct err err = {0};
+	struct job j;
+	int r;
+
+	job_init(&j, "0123456789abcdef");
+	r = target_check_shape(d, b, &j, &err);
+	if (r == 0)
+		r = target_check_again(d, b, o, &j, &err);
+	if (r < 0 && (strcmp(j.code, "target_changed") != 0 || !strstr(err.msg, says))) {
+		printf("# %s: %s\n", j.code, err.msg);
+		r = 1;
+	}
+	job_done(&j);
+	return r;
+}
+
+static void test_open_target(void)
+{
+	static struct disk d = {
+		.id = "wwn:x", .path = "/dev/x", .size = 4 << 20, .sector_size = 512};
+	struct blk *b = blk_new_memory(calloc(1, 4 << 20), 4 << 20, 512);
+	struct order_disk o = {.size = 4 << 20, .source = {4 << 20, 512, 512}};
+	struct err err;
+	bool is_zero;
+
+	if (fingerprint_of_disk(b, NULL, 0, &o.fingerprint, &is_zero, &err) < 0)
+		abort();
+	ok(check_open(&d, b, &o, "") == 0, "a target that is what was looked at");
+	d.size += 512;
+	ok(check_open(&d, b, &o, "has just changed: it has 4194304") < 0, "another size");
+	d.size -= 512;
+	d.sector_size = 4096;
+	ok(check_open(&d, b, &o, "in sectors of 512") < 0, "other sectors");
+	d.sector_size = 512;
+	d.seq = 7;
+	ok(check_open(&d, b, &o, "") == 0, "one of which it is not known which it is");
+	b->seq = 8;
+	ok(check_open(&d, b, &o, "another disk has just come up") < 0,
+	   "another disk that came up in its place");
+	d.seq = 8;
+	ok(check_open(&d, b, &o, "") == 0, "the same disk");
+	ok(blk_write(b, "x", 1, 4000, &err) == 0 &&
+		   check_open(&d, b, &o, "what was looked at is not what is there") < 0,
+	   "and what is on it is looked at again");
+	blk_free(b);
+}
+
 static void test_target(void)
 {
 	static struct disk d = {
@@ -526,6 +578,7 @@ int main(void)
 	test_spans();
 	test_rates();
 	test_target();
+	test_open_target();
 	test_config();
 	return done();
 }
