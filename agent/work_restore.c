@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/buffer.h"
 #include "agent/console.h"
 #include "agent/fixup_gpt.h"
 #include "agent/head.h"
@@ -16,8 +17,11 @@
 #include "agent/restore.h"
 #include "agent/target.h"
 #include "agent/work.h"
+#include "common/bytes.h"
 #include "common/cleanup.h"
 #include "common/limits.h"
+
+#define END_SIZE (1u << 20) /* as much as the fingerprint covers */
 
 struct target_disk {
 	const struct disk *disk; /* of the inventory */
@@ -27,8 +31,9 @@ struct target_disk {
 	struct restore *restore;
 	struct restore_counts counts;
 	bool is_written;
-	struct id root;	 /* of what was read again; zero: not all was, or it was wrong */
-	const char *gpt; /* what became of it, for the report */
+	uint64_t cleared; /* bytes behind the image */
+	struct id root;	  /* of what was read again; zero: not all was, or it was wrong */
+	const char *gpt;  /* what became of it, for the report */
 };
 
 static uint32_t file_sector_size(const struct disk *d)
@@ -193,6 +198,40 @@ static int write_all(struct work *w, struct target_disk *t, const struct crew_pe
 	return r;
 }
 
+/* At the end of a disk are the superblocks of some RAIDs (MD 0.90 and 1.0, DDF, Intel's), ZFS labels, and the backup of a GPT: from a former life of a target that is larger than
+ * the image they would make the system take it for what it is no more. That it is overwritten was allowed, or it was empty. */
+static int clear_end(struct work *w, struct target_disk *t, uint64_t source_size, struct err *err)
+{
+	uint64_t size = blk_size(t->blk), from = size > END_SIZE ? size - END_SIZE : 0;
+	CLEANUP_FREE uint8_t *buf = buffer_new(END_SIZE);
+	struct blk *b = head_blk(t->head);
+	int r;
+
+	from = from > source_size ? from : source_size;
+	if (from >= size || t->is_only_compared)
+		return 0;
+	if (!buf)
+		return job_blame(w->job, "internal", err_set(err, -ENOMEM, "out of memory"));
+	size -= from;
+	r = blk_read(b, buf, size, from, err);
+	if (r == 0 && bytes_are_zero(buf, size))
+		return 0;
+	t->cleared = size;
+	r = blk_zero(b, from, size, err);
+	if (r == 0)
+		r = blk_drop_cache(b, err);
+	if (r < 0)
+		return job_blame(w->job, "write_error", r);
+	r = blk_read(b, buf, size, from, err);
+	if (r == 0 && !bytes_are_zero(buf, size)) {
+		r = err_set(err, -EBADMSG,
+			    "'%s' does not hold what was written to it: its last %" PRIu64
+			    " bytes are not zeros",
+			    blk_name(b), size);
+	}
+	return job_blame(w->job, "verify_failed", r);
+}
+
 /* What cannot be fixed up is no failure of the restore: the target holds the image, byte for byte, unless it failed while that was put back. */
 static int fix_up(struct work *w, struct target_disk *t, uint64_t source_size, struct err *err)
 {
@@ -231,7 +270,7 @@ static int report_disk(struct work *w, uint32_t n, const struct target_disk *t)
 	id_to_text(&t->root, target_root);
 	return json_array_append_new(
 		w->disks,
-		json_pack("{s:s, s:s, s:s, s:s, s:s?, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s}",
+		json_pack("{s:s, s:s, s:s, s:s, s:s?, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s}",
 			  "source", o->source_disk, "target", t->disk->id, "path", t->disk->path,
 			  "root", root, "target_root", id_is_zero(&t->root) ? NULL : target_root,
 			  "size", (json_int_t)o->source.size, "target_size",
@@ -239,7 +278,8 @@ static int report_disk(struct work *w, uint32_t n, const struct target_disk *t)
 			  "zeroed_bytes", (json_int_t)t->counts.zeroed, "kept_bytes",
 			  (json_int_t)t->counts.kept, "fetched_bytes",
 			  (json_int_t)t->counts.fetched, "unreadable_bytes",
-			  (json_int_t)unreadable_of(o), "gpt", t->gpt ? t->gpt : "untouched"));
+			  (json_int_t)unreadable_of(o), "cleared_bytes", (json_int_t)t->cleared,
+			  "gpt", t->gpt ? t->gpt : "untouched"));
 }
 
 /* Of all disks that were written, whatever came after that. */
@@ -285,6 +325,8 @@ static int finish_all(struct work *w, struct target_disk *t, uint64_t total, str
 
 	job_start_phase(w->job, PHASE_FINISH, total);
 	job_add(w->job, total, 0, 0);
+	for (uint32_t n = 0; r == 0 && n < len; n++)
+		r = clear_end(w, &t[n], w->order->disks[n].source.size, err);
 	for (uint32_t n = 0; r == 0 && n < len; n++)
 		r = fix_up(w, &t[n], w->order->disks[n].source.size, err);
 	if (r == 0)

@@ -128,6 +128,27 @@ ok "the disk is marked still" is_marked t.img 0
 ok "and the machine's screen says what that means" wait_line 20 dst.log 'nothing starts from it'
 stop_agent dst
 
+# ---- what an earlier life left at the end of a larger disk
+large=$((size + (3 << 20)))
+begin $large
+rm t.img
+truncate -s $large t.img
+fill t.img $size $((3 << 20))
+dd if=t.img of=tail.img bs=1M skip=48 count=2 status=none
+stop_agent dst
+start_agent dst --workers 1 --disk t.img
+ok "a disk with something at its end is another: the job ends" job_wait 60
+is "$(field .code)" target_changed "it is refused"
+ok "the machine is there for another job" wait_for 30 machine_is_idle dst
+plain='{"kind":"restore","machine":"dst","image":"plain","end":"stay","disks":[{"source":"file:b.img","target":"file:t.img"}]'
+plain=${plain/\"plain\"/\"web1\"}
+ok "it is ordered anew" order "$plain,\"overwrite\":[\"$(fingerprint_of dst)\"]}"
+ok "it ends" job_wait 120
+is "$(field .state),$(field '.report.disks[0].cleared_bytes')" "done,1048576" "well, and its last MiB was cleared" || diag "$BODY"
+ok "all of it" cmp -n 1048576 /dev/zero <(tail -c 1048576 t.img)
+ok "and no more" cmp tail.img <(dd if=t.img bs=1M skip=48 count=2 status=none)
+stop_agent dst
+
 # ---- two disks: none is whole before all are
 rm -f t.img u.img
 truncate -s $size t.img
