@@ -143,7 +143,43 @@ static int end_with(struct fleet *f, struct job *j, struct version_row *v, struc
 	return 0;
 }
 
-/* What was sealed, looked at once more before it becomes a version.  Damaged by now it ends the job: what the disk held cannot be said any more. */
+/* Something of disk `n` was lost after it was finished: it is open again, and its agent, which has the disk, sends what lacks. */
+static int reopen(struct fleet *f, struct job *j, size_t n, struct err *err)
+{
+	char why[sizeof(err->msg)];
+	int r;
+	LOCK_FLEET(f);
+
+	memcpy(why, err->msg, sizeof(why));
+	j->disks[n].sealed = false;
+	r = state_save_job_disk(f->config.state, j->row.id, (uint32_t)n, &j->disks[n], err);
+	if (r < 0)
+		return r;
+	fleet_event(f, "capture_reopened", j->row.machine, j->row.id,
+		    "disk %zu (%s) has lost something since it was finished: %s", n,
+		    j->disks[n].disk, why);
+	return err_set(
+		err, API_INCOMPLETE,
+		"The store has lost something of disk %zu (%s) since it was finished: %.300s; "
+		"it is to be finished again.",
+		n, j->disks[n].disk, why);
+}
+
+/* Packs of a disk that was finished hours ago may have turned out damaged since. */
+static int check_stored(struct fleet *f, struct job *j, const struct job_disk_row *disks,
+			size_t len, struct err *err)
+{
+	int r = 0;
+
+	for (size_t n = 0; r == 0 && n < len; n++) {
+		r = store_index_check(f->config.store, &disks[n].root, err);
+		if (r == -ENODATA)
+			r = reopen(f, j, n, err);
+	}
+	return r;
+}
+
+/* What was sealed, looked at once more before it becomes a version.  An index that is damaged by now ends the job: what the disk held cannot be said any more. */
 static int look_again(struct fleet *f, struct job *j, json_t **ret_roots, struct err *err)
 {
 	CLEANUP_JSON json_t *said = NULL;
@@ -158,6 +194,8 @@ static int look_again(struct fleet *f, struct job *j, json_t **ret_roots, struct
 	said = j->row.report ? json_loads(j->row.report, 0, NULL) : NULL;
 	(void)pthread_mutex_unlock(&f->lock);
 	r = report_roots(f, &j->row, disks, j->disks_len, said, ret_roots, &why);
+	if (r == 0)
+		r = check_stored(f, j, disks, j->disks_len, &why);
 	if (r == 0)
 		return 0;
 	*err = why;

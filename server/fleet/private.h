@@ -195,7 +195,7 @@ int report_roots(struct fleet *f, const struct job_row *row, const struct job_di
 		 size_t len, const json_t *said, json_t **ret, struct err *err) MUST_CHECK;
 /* Does the report of a capture name this disk's root, or none? */
 bool report_names_root(const struct job_disk_row *d, const json_t *said);
-/* API_VERIFY_FAILED: the report of a restore names another root than that of its image. */
+/* API_VERIFY_FAILED: the report of a restore names another root than that of its image, or none. */
 int report_check_targets(const struct job_disk_row *disks, size_t len, const json_t *said,
 			 struct err *err) MUST_CHECK;
 

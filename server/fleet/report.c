@@ -147,8 +147,7 @@ int report_roots(struct fleet *f, const struct job_row *row, const struct job_di
 				   ? said_root(find_disk(said, "disk", d->disk), "root")
 				   : said_root(find_disk(source, "disk", d->source_disk), "root");
 		if (row->kind == JOB_RESTORE)
-			roots[2] =
-				said_root(find_disk(said, "source", d->source_disk), "target_root");
+			roots[2] = said_root(find_disk(said, "target", d->disk), "target_root");
 		if (json_array_append_new(array, disk_roots(row->kind, d, roots)) < 0)
 			return out_of_memory(err);
 	}
@@ -168,11 +167,18 @@ int report_check_targets(const struct job_disk_row *disks, size_t len, const jso
 {
 	for (size_t n = 0; n < len; n++) {
 		const struct job_disk_row *d = &disks[n];
-		struct id got = said_root(find_disk(said, "source", d->source_disk), "target_root");
+		struct id got = said_root(find_disk(said, "target", d->disk), "target_root");
 		char text[ID_TEXT_SIZE], want[ID_TEXT_SIZE];
 
-		if (id_is_zero(&got) || id_equal(&got, &d->root))
+		if (id_equal(&got, &d->root))
 			continue;
+		if (id_is_zero(&got)) {
+			return err_set(
+				err, API_VERIFY_FAILED,
+				"The agent does not say what was read again from target '%s', so "
+				"it is not known to hold the image.",
+				d->disk);
+		}
 		id_to_text(&got, text);
 		id_to_text(&d->root, want);
 		return err_set(err, API_VERIFY_FAILED,

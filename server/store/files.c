@@ -280,6 +280,13 @@ int files_open(const struct files *f, const char *path, int *ret_fd, uint64_t *r
 	return 0;
 }
 
+void files_forget(const struct files *f, int fd, const char *path)
+{
+	if (f->fault)
+		(void)f->fault(f->fault_arg, FILE_FORGET, path);
+	(void)posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED); /* advice */
+}
+
 int files_read(const struct files *f, int fd, const char *path, void *buf, size_t size,
 	       uint64_t offset, struct err *err)
 {

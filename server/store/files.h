@@ -21,6 +21,7 @@ enum file_op {
 	FILE_RENAME,
 	FILE_REMOVE,
 	FILE_COMMIT, /* of objects.db */
+	FILE_FORGET, /* cannot fail */
 };
 
 /* Called before each operation, from any thread: 0, or the negative errno that it shall fail with. */
@@ -80,6 +81,8 @@ int files_put(struct files *f, const char *folder, const char *path, const void 
 int files_open(const struct files *f, const char *path, int *ret_fd, uint64_t *ret_size,
 	       struct err *err) MUST_CHECK;
 /* Exactly `size` bytes at `offset`; -ENODATA when the file ends before. */
+/* What the kernel has of it in memory is no witness of what the medium has.  What is not written back yet stays: call it after a checkpoint. */
+void files_forget(const struct files *f, int fd, const char *path);
 int files_read(const struct files *f, int fd, const char *path, void *buf, size_t size,
 	       uint64_t offset, struct err *err) MUST_CHECK;
 /* A whole file of at most `max` bytes, NUL-terminated heap.  -ENOENT; -EFBIG. */

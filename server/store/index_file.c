@@ -230,6 +230,18 @@ int index_file_verify(struct store *s, const struct id *root, struct err *err)
 	return r;
 }
 
+void index_file_forget(struct store *s, const struct id *root)
+{
+	char path[FILES_PATH_SIZE];
+	CLEANUP_CLOSE int fd = -1;
+	struct err ignored;
+	uint64_t size;
+
+	files_path_index(path, root);
+	if (files_open(&s->files, path, &fd, &size, &ignored) == 0)
+		files_forget(&s->files, fd, path);
+}
+
 int store_index_nodes(struct store *s, const struct id *root, uint64_t first, uint32_t count,
 		      struct id *ret_ids, struct err *err)
 {

@@ -228,7 +228,7 @@ enum load_how {
 	LOAD_FILE,  /* the bytes; the table decoded */
 	LOAD_HASH,  /* and they hash to the pack's id */
 	LOAD_PLAIN, /* LOAD_FILE, and the body decompressed */
-	LOAD_ALL,   /* LOAD_HASH and LOAD_PLAIN, and each object hashed */
+	LOAD_ALL, /* LOAD_HASH and LOAD_PLAIN, and each object hashed: of what the medium has, not the page cache */
 };
 /* -EBADMSG: damaged or gone; it is in quarantine then and not alive any more.  -EAGAIN: it was removed meanwhile, look
  * its objects up again.  -EIO: it cannot be read; until the next start it is not alive. */
@@ -298,6 +298,8 @@ int index_file_write(struct partial *p, const struct index_info *info, const str
 		     struct id *ret_root, struct err *err) MUST_CHECK;
 /* Does the file make its root?  -EBADMSG: no, and it is in quarantine now; -ENOENT. */
 int index_file_verify(struct store *s, const struct id *root, struct err *err) MUST_CHECK;
+/* It is read from the medium next, not from the page cache. */
+void index_file_forget(struct store *s, const struct id *root);
 
 /* ---- recover.c */
 /* Compare packs/ with the index; take in, quarantine, drop. */

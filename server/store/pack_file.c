@@ -88,7 +88,8 @@ static int read_failed(struct store *s, const struct pack_row *row, int code, st
 	}
 }
 
-static int read_file(struct store *s, const struct pack_row *row, uint8_t **ret, struct err *err)
+static int read_file(struct store *s, const struct pack_row *row, bool from_medium, uint8_t **ret,
+		     struct err *err)
 {
 	CLEANUP_FREE uint8_t *data = NULL;
 	CLEANUP_CLOSE int fd = -1;
@@ -98,6 +99,8 @@ static int read_file(struct store *s, const struct pack_row *row, uint8_t **ret,
 
 	files_path_pack(path, &row->id);
 	r = files_open(&s->files, path, &fd, &size, err);
+	if (r == 0 && from_medium)
+		files_forget(&s->files, fd, path);
 	if (r == 0 && size != row->size) {
 		r = err_set(err, -ENODATA, "it is %" PRIu64 " bytes long, not %" PRIu32, size,
 			    row->size);
@@ -170,7 +173,7 @@ int pack_load(struct store *s, uint32_t num, enum load_how how, struct loaded **
 	if (r == 0 && l->row.num == 0)
 		r = err_set(err, -EAGAIN, "pack number %" PRIu32 " was removed meanwhile", num);
 	if (r == 0)
-		r = read_file(s, &l->row, &l->file, err);
+		r = read_file(s, &l->row, how == LOAD_ALL, &l->file, err);
 	if (r == 0)
 		r = decode(s, l, how, err);
 	if (r == 0 && (how == LOAD_PLAIN || how == LOAD_ALL))

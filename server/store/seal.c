@@ -9,6 +9,7 @@
 #include "common/root.h"
 #include "server/store/internal.h"
 #include "server/store/partial.h"
+#include "server/store/upkeep.h"
 
 struct sealing {
 	struct partial *p;
@@ -148,4 +149,37 @@ int partial_seal(struct partial *p, const struct index_info *info, const struct 
 	else
 		ret->data_bytes = x.data_bytes;
 	return 0;
+}
+
+/* ---- later */
+
+struct rechecking {
+	struct store *s;
+	struct place *places; /* UPKEEP_BATCH */
+};
+
+static int recheck_batch(void *arg, uint64_t first, const struct id *ids, size_t len,
+			 struct err *err)
+{
+	struct rechecking *x = arg;
+	int r = objects_find_nodes(x->s, ids, len, x->places, err);
+
+	for (size_t i = 0; r == 0 && i < len; i++) {
+		if (x->places[i].pack == 0)
+			r = err_set(err, -ENODATA,
+				    "the node of window %" PRIu64
+				    " is not there any more, or a chunk of it",
+				    first + i);
+	}
+	return r;
+}
+
+int store_index_check(struct store *s, const struct id *root, struct err *err)
+{
+	CLEANUP_FREE struct place *places = calloc(UPKEEP_BATCH, sizeof(*places));
+	struct rechecking x = {s, places};
+	int r = places ? store_checkpoint(s, err)
+		       : err_set(err, -ENOMEM, "look at an index: out of memory");
+
+	return r < 0 ? r : upkeep_each_node(s, root, recheck_batch, &x, err);
 }

@@ -2,7 +2,7 @@
  *
  * First the nodes, in disk order; each marks its chunks.  Then every pack with a marked chunk is read and hashed whole.  What
  * turns out damaged goes into quarantine at that moment.  If anything did, a second walk over the nodes tells which parts of the disk
- * are affected.  Nodes that lost a chunk stay in the index, but the store, suspicious now, does not say that
+ * are affected.  Packs and index come from the medium, past the page cache.  Nodes that lost a chunk stay in the index, but the store, suspicious now, does not say that
  * they are there (objects_find_nodes). */
 #include <errno.h>
 #include <inttypes.h>
@@ -290,8 +290,10 @@ static uint64_t count_lost(struct verifying *v)
 
 static int walk(struct verifying *v, const struct id *root, struct err *err)
 {
-	int r = upkeep_each_node(v->s, root, look_at_nodes, v, err);
+	int r;
 
+	index_file_forget(v->s, root);
+	r = upkeep_each_node(v->s, root, look_at_nodes, v, err);
 	if (r == -ENOENT || r == -EBADMSG) { /* of the index: nothing more can be said */
 		report(v, "%s", err->msg);
 		return lose(v, root, err);

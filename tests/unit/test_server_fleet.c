@@ -543,7 +543,7 @@ static void test_roots(void)
 	}
 	for (int lie = 1; lie >= 0; lie--) {
 		CLEANUP_JSON json_t *said =
-			say_root("source", "target_root", lie ? &other : &sample->root);
+			say_root("target", "target_root", lie ? &other : &sample->root);
 		CLEANUP_JSON json_t *roots = NULL;
 
 		order_restore(id);
@@ -560,13 +560,13 @@ static void test_roots(void)
 		   lie ? "is not done" : "is");
 	}
 	order_restore(id);
-	ok(fleet_job_done(fleet, MACHINE_B, id, NULL, &err) == 0 &&
-		   shows(id, "done", (int)versions()),
-	   "agents that do not say it");
+	ok(fleet_job_done(fleet, MACHINE_B, id, NULL, &err) == API_VERIFY_FAILED &&
+		   shows(id, "failed", (int)versions()),
+	   "a restore whose agent does not say it has failed");
 	CLEANUP_JSON json_t *roots = get_roots(id);
 	ok(is_root(roots, "server") && json_is_null(json_object_get(roots, "target")) &&
 		   json_is_null(json_object_get(roots, "agree")),
-	   "leave it open");
+	   "and it is open who agrees");
 }
 
 /* What was sealed is gone when the capture is to be made a version. */
@@ -588,6 +588,59 @@ static void test_lost_index(void)
 	printf("# %s\n", err.msg);
 	if (rename(away, file) < 0)
 		abort();
+}
+
+/* The same of a pack: its disk is open again, and its agent sends what lacks. */
+static void test_lost_pack(size_t n)
+{
+	const struct sample_pack *pack = &sample->packs[n];
+	size_t had = versions();
+	char id[JOB_ID_SIZE];
+
+	order(MACHINE_A, id);
+	capture(MACHINE_A, id);
+	if (unlink(fixture_pack_path(&pack->id)) < 0)
+		abort();
+	cache_clear(store);
+	if (fixture_get(store, sample, 0, sample->chunks_len, NULL) == 0 &&
+	    fixture_get_nodes(store, sample) == 0)
+		abort();
+	ok(fleet_job_done(fleet, MACHINE_A, id, NULL, &err) == API_INCOMPLETE &&
+		   shows(id, "running", 0) && versions() == had,
+	   n == 0 ? "a capture that has lost a chunk is no version yet" : "nor one without a node");
+	printf("# %s\n", err.msg);
+	ok(fleet_job_done(fleet, MACHINE_A, id, NULL, &err) == API_INCOMPLETE,
+	   "its disk is to be finished again");
+	if (!fixture_put_all(store, sample))
+		abort();
+	capture(MACHINE_A, id);
+	ok(fleet_job_done(fleet, MACHINE_A, id, NULL, &err) == 0 &&
+		   shows(id, "done", (int)versions()) && versions() == had + 1,
+	   "and then it is one");
+}
+
+/* One source onto two targets: each has to hold it. */
+static void test_two_targets(void)
+{
+	const struct id other = id_of("other", 5);
+	struct job_disk_row disks[2] = {
+		{.disk = "a", .source_disk = "s", .root = sample->root},
+		{.disk = "b", .source_disk = "s", .root = sample->root},
+	};
+	char good[ID_TEXT_SIZE], bad[ID_TEXT_SIZE];
+
+	id_to_text(&sample->root, good);
+	id_to_text(&other, bad);
+	for (int lie = 0; lie < 2; lie++) {
+		CLEANUP_JSON json_t *said =
+			json_pack("{s:[{s:s, s:s, s:s}, {s:s, s:s, s:s}]}", "disks", "source", "s",
+				  "target", "a", "target_root", good, "source", "s", "target", "b",
+				  "target_root", lie ? bad : good);
+
+		ok(report_check_targets(disks, 2, said, &err) == (lie ? API_VERIFY_FAILED : 0),
+		   lie ? "a second target of the same disk is not taken for the first"
+		       : "two targets of one disk");
+	}
 }
 
 static void test_removed_machine(void)
@@ -892,6 +945,9 @@ int main(void)
 	test_older_state();
 	test_roots();
 	test_lost_index();
+	test_lost_pack(0);
+	test_lost_pack(sample->chunk_packs);
+	test_two_targets();
 	test_removed_machine();
 	test_registrations();
 	test_own_jobs();

@@ -20,6 +20,8 @@ struct fault {
 	bool is_only_sync, is_only_read;
 	char path[FILES_PATH_SIZE]; /* with is_only_read: this one, or all that begin so */
 	atomic_uint failed;
+	atomic_uint
+		forgotten; /* files that were to be read from the medium: packs, and 100 for another */
 	enum file_op op; /* the first that failed */
 };
 
@@ -27,7 +29,9 @@ static int fault(void *arg, enum file_op op, const char *path)
 {
 	struct fault *f = arg;
 
-	if (f->is_paused || (f->is_only_sync && op != FILE_SYNC) ||
+	if (op == FILE_FORGET)
+		f->forgotten += strncmp(path, "packs/", 6) == 0 ? 1u : 100u;
+	if (op == FILE_FORGET || f->is_paused || (f->is_only_sync && op != FILE_SYNC) ||
 	    (f->is_only_read &&
 	     (op != FILE_READ || strncmp(path, f->path, strlen(f->path)) != 0)) ||
 	    (op == FILE_READ && f->code == -ENOSPC))
@@ -329,6 +333,28 @@ static void test_unreadable(const struct sample *a, const struct sample *b)
 	ok(fixture_lacks(s, a) == 0 && fixture_holds_invariant(s, a), "after a restart too");
 	store_close(s);
 	free(text);
+}
+
+/* Verify asks the medium, for each pack and the index; nobody else does. */
+static void test_medium(const struct sample *a)
+{
+	struct fault f = {.code = -EIO};
+	struct store *s;
+	struct err err = {0};
+	uint64_t damaged = 1;
+	char *text = NULL;
+
+	s = open_faulty(&f);
+	if (!s || !fixture_put_all(s, a) || fixture_seal(s, a, "a") != 0)
+		abort();
+	cache_clear(s);
+	ok(fixture_get(s, a, 0, a->chunks_len, NULL) == 0 && f.forgotten == 0,
+	   "what is read for a restore may come from memory");
+	ok(store_verify(s, &a->root, NULL, NULL, &damaged, &text, &err) == 0 && damaged == 0 &&
+		   f.forgotten == a->packs_len + 100,
+	   "what is verified comes from the medium");
+	store_close(s);
+	tree_remove(fixture_data);
 }
 
 /* A pack of chunks that could not be read while gc looked has no marks, and neither have the nodes that name it. */
@@ -656,6 +682,7 @@ int main(void)
 	tree_remove(fixture_data);
 	test_unreadable(a, b);
 	tree_remove(fixture_data);
+	test_medium(a);
 	test_unreadable_in_gc(a);
 	tree_remove(fixture_data);
 	for (unsigned fails = 0; fails < 2; fails++) {
