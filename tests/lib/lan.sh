@@ -15,7 +15,8 @@
 #	vm_start source office --iso build/hoist.iso --disk a.img,ide,serial=S1
 #						options of scripts/run-qemu; its card is on the LAN ('-' for none);
 #						VM_NIC=virtio-net-pci and VM_MAC=52:54:... before it choose the card;
-#						VM_NIC=none: in that network, but with no card
+#						VM_NIC=none: in that network, but with no card; $LAN_UEFI is the strictest
+#						--firmware that starts the image
 #	vm_wait source 120 REGEX		waits for a line on its serial console; fails at once when it is off
 #	vm_type source poweroff			types on its serial console
 #	vm_screen source			what stands on its VGA screen
@@ -29,6 +30,10 @@
 
 LAN_TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 declare -A lan_pids=() lan_vms=()
+# The strictest UEFI that starts the image: firmware trusts Debian's kernel, and none of our own.
+LAN_UEFI=secureboot
+# shellcheck disable=SC2034 # for tests
+[ "${HOIST_KERNEL:-debian}" = debian ] || LAN_UEFI=uefi
 lan_count=0
 lan_taps=0
 

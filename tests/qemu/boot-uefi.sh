@@ -31,9 +31,9 @@ look()
 
 head -c 20000000 /dev/urandom >"$TAP_TMP/source.img"
 truncate -s 24M "$TAP_TMP/source.img" "$TAP_TMP/target.img"
-secure=true firmware=secureboot
-[ "$HOIST_KERNEL" = debian ] || secure=false firmware=uefi
-ok "started from CD, Secure Boot: $secure" vm_start cd lan --firmware $firmware --iso "$iso" --disk "$TAP_TMP/source.img,virtio,serial=SOURCE" \
+secure=false
+[ "$LAN_UEFI" = uefi ] || secure=true
+ok "started from CD, Secure Boot: $secure" vm_start cd lan --firmware "$LAN_UEFI" --iso "$iso" --disk "$TAP_TMP/source.img,virtio,serial=SOURCE" \
 	--disk "$TAP_TMP/target.img,virtio,serial=TARGET" --no-reboot
 look cd
 tray_is_open() { vm_qmp cd query-block | jq -e '[.. | objects | select(.tray_open == true)] | length > 0' >/dev/null; }
