@@ -165,11 +165,12 @@ static int recheck_batch(void *arg, uint64_t first, const struct id *ids, size_t
 	int r = objects_find_nodes(x->s, ids, len, x->places, err);
 
 	for (size_t i = 0; r == 0 && i < len; i++) {
-		if (x->places[i].pack == 0)
+		if (x->places[i].pack == 0) {
 			r = err_set(err, -ENODATA,
 				    "the node of window %" PRIu64
 				    " is not there any more, or a chunk of it",
 				    first + i);
+		}
 	}
 	return r;
 }
