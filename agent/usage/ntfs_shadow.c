@@ -7,10 +7,14 @@
 #include <string.h>
 
 #include "agent/usage/ntfs.h"
+#include "common/bytes.h"
 
 #define HEADER_AT      0x1e00u
 #define HEADER_SIZE    128u
 #define HEADER_CATALOG 0x30u
+#define HEADER_VOLUME  0x40u /* the volume's GUID, and that of the one that keeps its copies */
+#define HEADER_STORAGE 0x50u
+#define GUID_SIZE      16u
 #define CATALOG_SIZE   16384u
 #define BLOCK_NEXT     0x28u
 #define BLOCK_HEAD     128u
@@ -60,6 +64,13 @@ int ntfs_check_shadows(struct volume *v, struct err *err)
 		return r;
 	if (!is_ours(&b, TYPE_VOLUME))
 		return doubt(err, HAS_SHADOWS);
+	/* then the catalog is there too, and here is none */
+	if (!bytes_are_zero(block + HEADER_STORAGE, GUID_SIZE) &&
+	    !view_is(&b, HEADER_STORAGE, block + HEADER_VOLUME, GUID_SIZE)) {
+		return doubt(err, "its shadow copies, which read clusters that its bitmap calls "
+				  "free, are kept on another volume; without them less is read: "
+				  "'vssadmin delete shadowstorage'");
+	}
 	at = view_le64(&b, HEADER_CATALOG);
 	b = view_of(block, CATALOG_SIZE);
 	for (unsigned n = 0; at != 0; n++) {

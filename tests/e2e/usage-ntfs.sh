@@ -199,6 +199,12 @@ is_raw 'has shadow copies' 'one that is none'
 poke $((0x1e30)) "$(le64 0)"
 map "$IMG"
 is_map ntfs 'a header that names no catalog'
+poke $((0x1e40)) 'VOLUME-ITSELF-01VOLUME-ITSELF-01'
+map "$IMG"
+is_map ntfs '... and that the volume itself keeps its shadow copies'
+poke $((0x1e50)) 'VOLUME-OF-OTHERS'
+map "$IMG"
+is_raw 'shadow copies.* are kept on another volume.*vssadmin delete shadowstorage' '... and that another volume does'
 
 again
 poke 13 '\x04'
