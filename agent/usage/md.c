@@ -1,8 +1,9 @@
 /* md.c - members of Linux MD arrays: uapi/linux/raid/md_p.h and drivers/md/md.c in Linux.
  *
  * Metadata 0.90 and 1.0 are near the member's end, 1.1 at its start, 1.2 4 KiB after it.  A RAID 1 that was stopped cleanly has the same
- * content on all members; so it is looked into once, and what is in use is in use on all of them.  Other levels spread their content, or what repairs it, over
- * the members: those are in use whole. */
+ * content on all members; so it is looked into once, and what is in use is in use on all of them: of halves that went ways of their own only what one
+ * has in use would be copied of the other.  So the members have to know each other, and whatever is read of them is read of all and compared (volume.c).
+ * Other levels spread their content, or what repairs it, over the members: those are in use whole. */
 #include "agent/usage/md.h"
 
 #include <stdio.h>
@@ -14,7 +15,6 @@
 #define SUPER_SIZE  4096u
 #define MAGIC	    0xa92b4efcu
 #define PLACES	    4u
-#define ROLES_MAX   1920u /* what fits into the superblock */
 #define LEVEL_RAID1 1
 #define LEVEL_OTHER (-1000)
 
@@ -24,6 +24,10 @@
 #define DISK_FAULTY 0x1u
 #define DISK_ACTIVE 0x2u
 #define DISK_SYNC   0x4u
+#define DISK_ACTS   (DISK_ACTIVE | DISK_SYNC)
+#define DISKS_AT    (128u * 4) /* 0.90: what is known of each disk */
+#define DISK_SIZE   (32u * 4)
+#define DISKS	    27u
 
 /* Where a member of that size would have its superblock; version 90 stands for 0.90, 0, 1, 2 for 1.x.  False: it has no room. */
 static bool get_place(uint64_t size, unsigned version, uint64_t *ret)
@@ -62,6 +66,17 @@ static uint32_t checksum(struct view *s, size_t size, size_t without)
 	return (uint32_t)((sum & 0xffffffff) + (sum >> 32));
 }
 
+static void set_active(struct md_member *m, uint32_t role)
+{
+	if (role < MD_ROLES_MAX)
+		m->active[role / 8] |= (uint8_t)(1u << role % 8);
+}
+
+bool md_is_active(const struct md_member *m, uint32_t role)
+{
+	return role < MD_ROLES_MAX && (m->active[role / 8] >> role % 8 & 1);
+}
+
 static const char damaged[] = "its superblock is damaged";
 
 /* Version 1.x. */
@@ -75,7 +90,7 @@ static bool read_1(struct view *s, uint64_t place, struct md_member *m)
 		return false;
 	m->level = LEVEL_RAID1;
 	m->doubt = damaged;
-	if (max > ROLES_MAX ||
+	if (max > MD_ROLES_MAX ||
 	    !checksum_is_right(checksum(s, 256 + 2 * (size_t)max, 216), view_le32(s, 216)))
 		return true;
 	/* that of a partition at the end of this disk */
@@ -87,6 +102,8 @@ static bool read_1(struct view *s, uint64_t place, struct md_member *m)
 	m->level = (int32_t)view_le32(s, 72);
 	m->raid_disks = view_le32(s, 92);
 	m->role = number < max ? view_le16(s, 256 + 2 * (size_t)number) : UINT16_MAX;
+	for (uint32_t i = 0; i < max; i++)
+		set_active(m, view_le16(s, 256 + 2 * (size_t)i));
 	m->events = view_le64(s, 200);
 	if (__builtin_mul_overflow(view_le64(s, 128), (uint64_t)SECTOR, &m->data_offset) ||
 	    __builtin_mul_overflow(view_le64(s, 80), (uint64_t)SECTOR, &m->size) ||
@@ -122,6 +139,12 @@ static bool read_090(struct view *s, uint64_t place, struct md_member *m)
 	m->level = (int32_t)view_le32(s, 7 * 4);
 	m->raid_disks = view_le32(s, 10 * 4);
 	m->role = view_le32(s, self + 12);
+	for (size_t i = 0; i < DISKS; i++) {
+		size_t at = DISKS_AT + i * DISK_SIZE;
+
+		if ((view_le32(s, at + 16) & (DISK_FAULTY | DISK_ACTS)) == DISK_ACTS)
+			set_active(m, view_le32(s, at + 12));
+	}
 	m->events = view_le64(s, 39 * 4);
 	if (m->doubt)
 		return true;
@@ -129,8 +152,7 @@ static bool read_090(struct view *s, uint64_t place, struct md_member *m)
 		m->doubt = "it is being reshaped";
 	else if (!(view_le32(s, 33 * 4) & STATE_CLEAN))
 		m->doubt = "the array was not stopped cleanly, or is not in step";
-	else if ((view_le32(s, self + 16) & (DISK_FAULTY | DISK_ACTIVE | DISK_SYNC)) !=
-		 (DISK_ACTIVE | DISK_SYNC))
+	else if ((view_le32(s, self + 16) & (DISK_FAULTY | DISK_ACTS)) != DISK_ACTS)
 		m->doubt = "it is a spare, or failed";
 	return true;
 }

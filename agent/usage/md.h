@@ -3,6 +3,8 @@
 #define AGENT_USAGE_MD_H
 #include "agent/usage/scan.h"
 
+#define MD_ROLES_MAX 1920u /* what fits into the superblock */
+
 /* What a member of an array says: the state of its place. */
 struct md_member {
 	uint8_t uuid[16]; /* of the array */
@@ -11,9 +13,13 @@ struct md_member {
 	uint64_t data_offset, size; /* bytes; of the array's content on this member */
 	uint64_t events;
 	uint32_t role, raid_disks;
-	const char *doubt; /* static: why it is not looked into, or NULL */
-	bool is_done;	   /* its array has been put together */
+	uint8_t active[MD_ROLES_MAX / 8]; /* a bit for each role: has it a member in step? */
+	const char *doubt;		  /* static: why it is not looked into, or NULL */
+	bool is_done;			  /* its array has been put together */
 };
+
+/* Does the member know one in step of that role? */
+bool md_is_active(const struct md_member *m, uint32_t role);
 
 /* The state of a place that is a member, or NULL. */
 struct md_member *md_member_of(const struct place *p);

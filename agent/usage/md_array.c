@@ -37,8 +37,13 @@ static int check_members(const struct array *a, const struct md_member *m, struc
 		if (other->size != m->size || other->raid_disks != m->raid_disks)
 			return doubt(err, "the members of its MD array contradict each other");
 		for (size_t k = 0; k < i; k++) {
-			if (md_member_of(a->places[k])->role == other->role)
+			const struct md_member *before = md_member_of(a->places[k]);
+
+			if (before->role == other->role)
 				return doubt(err, "a member of its MD array is there twice");
+			if (!md_is_active(before, other->role) ||
+			    !md_is_active(other, before->role))
+				return doubt(err, "a member of its MD array has lost another");
 		}
 	}
 	return 0;

@@ -29,6 +29,7 @@ void place_set_raw(struct place *p, const char *fmt, ...)
 
 	p->part.how = USAGE_RAW;
 	p->part.used = p->part.size;
+	p->part.is_replayed = false;
 	va_start(ap, fmt);
 	(void)vsnprintf(p->part.why, sizeof(p->part.why), fmt, ap);
 	va_end(ap);
@@ -239,6 +240,33 @@ void scan_settle_areas(struct scan *s)
 			p->part.how = USAGE_NONE;
 			part_set_why(&p->part, "no partition is there, and the table is sane");
 		}
+	}
+}
+
+static bool is_asleep(const struct scan *s)
+{
+	for (size_t i = 0; i < s->places_len; i++) {
+		if (strcmp(s->places[i]->part.content, "swsuspend") == 0)
+			return true;
+	}
+	return false;
+}
+
+void scan_settle_doubts(struct scan *s)
+{
+	bool asleep = is_asleep(s);
+
+	for (size_t i = 0; i < s->places_len; i++) {
+		struct place *p = s->places[i];
+		bool is_container = p->state || p->table || p->kind == PLACE_AREA;
+
+		if (!p->volume || p->part.how == USAGE_RAW)
+			continue;
+		if (p->volume->is_torn)
+			place_set_raw(p, "its copies differ, as those of a mirror do not");
+		else if (asleep && !is_container)
+			place_set_raw(p, "a Linux is hibernated on these disks, and goes on with "
+					 "what it has of them in memory");
 	}
 }
 

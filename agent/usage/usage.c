@@ -65,6 +65,7 @@ static void look(struct scan *s)
 		if (s->places_len == len)
 			lvm_assemble(s);
 	} while (s->places_len > len);
+	scan_settle_doubts(s);
 	scan_settle_areas(s);
 }
 

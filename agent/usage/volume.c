@@ -30,16 +30,38 @@ static size_t find_segment(const struct volume *v, uint64_t offset)
 	return low;
 }
 
-/* From the first copy that can be read. */
-static int read_area(const struct segment *s, uint32_t stripe, void *buf, size_t size,
-		     uint64_t offset, struct err *err)
+/* Has the copy other bytes?  One that cannot be read has not. */
+static bool is_other(struct volume *on, const uint8_t *bytes, size_t size, uint64_t offset)
+{
+	uint8_t copy[4096];
+	struct err err;
+
+	for (size_t at = 0, n; at < size; at += n) {
+		n = size - at < sizeof(copy) ? size - at : sizeof(copy);
+		if (volume_read(on, copy, n, offset + at, &err) == 0 &&
+		    memcmp(copy, bytes + at, n) != 0)
+			return true;
+	}
+	return false;
+}
+
+/* From the first copy that can be read, if all others are the same. */
+static int read_area(struct volume *v, const struct segment *s, uint32_t stripe, void *buf,
+		     size_t size, uint64_t offset, struct err *err)
 {
 	const struct area *areas = s->areas + (size_t)stripe * s->mirrors;
 	int r = err_set(err, -ENXIO, "it lies on a disk that is not there");
 
-	for (uint32_t i = 0; r < 0 && i < s->mirrors; i++) {
-		if (areas[i].on)
+	for (uint32_t i = 0; i < s->mirrors; i++) {
+		if (!areas[i].on)
+			continue;
+		if (r < 0) {
 			r = volume_read(areas[i].on, buf, size, areas[i].offset + offset, err);
+		} else if (is_other(areas[i].on, buf, size, areas[i].offset + offset)) {
+			v->is_torn = true;
+			return err_set(err, -EUCLEAN,
+				       "its copies differ, as those of a mirror do not");
+		}
 	}
 	return r;
 }
@@ -67,7 +89,7 @@ static int composed_read_at(struct blk *b, void *buf, size_t size, uint64_t offs
 		}
 		if (n > size)
 			n = size;
-		r = read_area(s, stripe, to, (size_t)n, in_area, err);
+		r = read_area(volume_of(b), s, stripe, to, (size_t)n, in_area, err);
 		if (r < 0)
 			return err_prefix(err, "%s at byte %" PRIu64, v->blk.name, offset);
 		to += n;

@@ -37,6 +37,7 @@ struct volume {
 	/* or composed: */
 	struct segment *segments; /* heap; ascending, without a gap from 0 to the volume's size */
 	size_t segments_len;
+	bool is_torn; /* copies that should be the same were read and are not */
 };
 
 /* A whole disk, of which at most `runs_max` runs are held.  `disk` and `cache` must outlive it.  -ENOMEM. */
@@ -60,7 +61,8 @@ static inline uint64_t volume_size(const struct volume *v)
 	return v->blk.size;
 }
 
-/* As blk_read.  -ENXIO when it lies on a disk that was not given. */
+/* As blk_read.  All copies of a mirror that can be read are compared.  -ENXIO when it lies on a disk that was not given, -EUCLEAN when copies differ: whoever
+ * takes no notice of that finds is_torn later. */
 int volume_read(struct volume *v, void *buf, size_t size, uint64_t offset,
 		struct err *err) MUST_CHECK;
 

@@ -14,6 +14,7 @@ fill "$SRC" 8 200 1900
 truncate -s 40M "$TAP_TMP/fs"
 mke2fs -q -F -t ext4 -L root -d "$SRC" "$TAP_TMP/fs"
 used=$(used_by extfs "$TAP_TMP/fs")
+bitmap=$(($(dumpe2fs "$TAP_TMP/fs" 2>/dev/null | sed -n 's/.*Block bitmap at \([0-9]*\).*/\1/p' | head -n1) * $(dumpe2fs -h "$TAP_TMP/fs" 2>/dev/null | sed -n 's/^Block size: *//p')))
 
 super() { "$TOP/tests/lib/md-super" "$@"; }
 # members VERSION [OPTION...]: of $A and $B, stale data everywhere but in the filesystem; $offset and $size of the content
@@ -70,6 +71,22 @@ linux_raid_member map' "$version: both members are mapped"
 	map "$A" "$A"
 	all_raw 'there twice' "$version, the same member twice"
 
+	printf X | dd of="$B" bs=1 seek=$((offset + (45 << 20))) conv=notrunc status=none
+	map "$A" "$B"
+	is "$(parts | sort -u)" 'linux_raid_member map' "$version: members that differ where nothing is read for the map"
+	printf X | dd of="$B" bs=1 seek=$((offset + bitmap + 1000)) conv=notrunc status=none
+	map "$A" "$B"
+	all_raw 'copies differ' "$version, members that differ in a block bitmap"
+	map "$B" "$A"
+	all_raw 'copies differ' "$version, the same in the other order"
+	for n in 0 1; do
+		members "$version"
+		super --metadata "$version" --role $n --lost $((1 - n)) "$([ $n = 0 ] && echo "$A" || echo "$B")" >/dev/null
+		map "$A" "$B"
+		all_raw 'has lost another' "$version, member $n has lost the other"
+	done
+	members "$version"
+
 	super --metadata "$version" --role 1 --events 18 "$B" >/dev/null
 	map "$A" "$B"
 	all_raw 'not in step' "$version, members of different ages"
@@ -114,6 +131,25 @@ is "$(volumes)" 'md/00112233-4455-6677-8899-aabbccddeeff ext4 map' '... of one a
 super --metadata 0.90 --level 5 --size 40000 "$A" >/dev/null
 map "$A"
 all_raw 'RAID 5' '0.90, RAID 5 that does not use its members whole'
+
+# --- halves of a mirror of whole disks, later used apart: the superblocks are still behind their partitions
+for version in 0.90 1.0; do
+	members $version
+	for image in "$A" "$B"; do
+		sfdisk -q -w never --force "$image" <<<'label: dos
+start=1MiB, size=50MiB, type=83'
+		dd if="$TAP_TMP/fs" of="$image" bs=1M seek=1 conv=notrunc status=none
+	done
+	map "$A" "$B"
+	all_raw 'copies differ' "$version, halves with tables of their own"
+	dd if="$A" of="$B" bs=512 count=1 conv=notrunc status=none
+	truncate -s 50M "$TAP_TMP/fs2"
+	mke2fs -q -F -t ext4 "$TAP_TMP/fs2"
+	dd if="$TAP_TMP/fs2" of="$B" bs=1M seek=1 conv=notrunc status=none
+	map "$A" "$B"
+	is "$(jq '[.[].copied == .[].size] | all' "$MAP")" true "$version, halves with the same table and filesystems of their own: copied whole"
+	is "$(parts | sort -u)" 'linux_raid_member raw' '... and raw'
+done
 
 # --- what firmware keeps of a set of its own, behind a superblock that was left there
 for version in 0.90 1.0; do

@@ -23,6 +23,7 @@ put() { dd if="$1" of="$IMG" bs=1M seek=$(($2 / M)) conv=notrunc,sparse status=n
 has() { jq -e --argjson o "$1" --argjson l "$2" '.extents | any(.[0] <= $o and .[0] + .[1] >= $o + $l)' "$MAP"; }
 # is none of it?
 has_none() { jq -e --argjson o "$1" --argjson l "$2" '.extents | all(.[0] + .[1] <= $o or .[0] >= $o + $l)' "$MAP"; }
+has_none_of() { jq -e --argjson n "$1" --argjson o "$2" --argjson l "$3" '.[$n].extents | all(.[0] + .[1] <= $o or .[0] >= $o + $l)' "$MAP"; }
 parts() { get '[.partitions[] | "\(.number):\(.offset / 1048576)+\(.size / 1048576) \(.content) \(.how)"] | join(", ")'; }
 disk_raw() { is "$(get '.copied == .size')" true "$2: the whole disk" && like "$(get '.partitions[0].why')" "$1" "$2: and why"; }
 
@@ -62,6 +63,15 @@ is "$(get '[.extents[][1]] | add')" "$(get .copied)" 'gpt: the extents are what 
 is "$(get '[.partitions[].copied, .areas[].copied] | add')" "$(get .copied)" 'gpt: ... and partitions and the rest add up to it'
 like "$("$AGENT" map "$IMG")" 'ext4 root' 'gpt: and in words'
 
+poke $((100 * M + 4086)) 'S1SUSPEND\x00'
+truncate -s 16M "$TAP_TMP/other"
+mkswap "$TAP_TMP/other" >/dev/null 2>&1
+map "$IMG" "$TAP_TMP/other" "$TAP_TMP/ext4"
+is "$(jq -r '[.[].partitions[].how] | join(" ")' "$MAP")" 'raw raw raw raw raw raw' 'a hibernated Linux: filesystems and swaps of all disks are raw'
+like "$(jq -r '.[0].partitions[1].why, .[1].partitions[0].why, .[2].partitions[0].why' "$MAP" | sort -u)" '^a Linux is hibernated on these disks.*memory$' '... and why'
+is "$(jq -r '.[1].copied == .[1].size and .[2].copied == .[2].size' "$MAP")" true '... copied whole'
+ok '... but not what is in no partition' has_none_of 0 $((68 * M)) $((32 * M))
+gpt
 poke 516 'X'
 map "$IMG"
 is "$(parts)" '1:2+1 unknown raw, 2:4+64 ext4 map, 3:100+16 swap header, 4:400+100 unknown raw' 'gpt, primary damaged: partitions by the backup'

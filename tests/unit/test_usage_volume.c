@@ -6,7 +6,9 @@
 #include "tests/lib/blk_fault.h"
 #include "tests/unit/tap.h"
 
-#define DISK (1u << 20)
+#define DISK	 (1u << 20)
+#define MIRROR	 500000u /* there both disks are the same, for so many bytes: */
+#define MIRRORED 8192u
 
 static uint32_t seed = 7;
 
@@ -19,6 +21,8 @@ static uint32_t next(uint32_t below)
 /* Byte `i` of disk `n` tells where it is. */
 static uint8_t byte_at(unsigned n, uint64_t i)
 {
+	if (i >= MIRROR && i < MIRROR + MIRRORED)
+		n = 0;
 	return (uint8_t)((i * 31 + (i >> 9) * 7 + n * 101) & 0xff);
 }
 
@@ -82,8 +86,8 @@ static struct volume *make_composed(struct rig *r)
 	s[0] = segment(0, 40960, 1, 1, (struct area[]){{r->disk[0], 1000}});
 	s[1] = segment(40960, 81920, 2, 1,
 		       (struct area[]){{r->disk[0], 200000}, {r->disk[1], 300000}});
-	s[2] = segment(122880, 8192, 1, 2,
-		       (struct area[]){{r->disk[0], 500000}, {r->disk[1], 500000}});
+	s[2] = segment(122880, MIRRORED, 1, 2,
+		       (struct area[]){{r->disk[0], MIRROR}, {r->disk[1], MIRROR}});
 	if (volume_new_composed("composed", 512, s, 3, &v, &r->err) < 0)
 		abort();
 	return v;
@@ -101,7 +105,7 @@ static uint64_t place_of(uint64_t i, unsigned *disk)
 		*disk = stripe % 2;
 		return (*disk ? 300000 : 200000) + stripe / 2 * 4096 + (i - 40960) % 4096;
 	}
-	return 500000 + (i - 122880);
+	return MIRROR + (i - 122880);
 }
 
 static void test_read(struct rig *r, struct volume *v)
@@ -173,6 +177,59 @@ static void test_mark(struct rig *r, struct volume *v)
 	ok(volume_is_marked(v, volume_size(v) - 1, 1), "marking past the end marks up to it");
 }
 
+/* The byte before and the one after are not the same. */
+static void test_mirror(struct rig *r)
+{
+	struct segment *s = malloc(sizeof(*s));
+	struct volume *v;
+	uint8_t buf[MIRRORED + 2];
+	uint8_t byte;
+
+	if (!s)
+		abort();
+	s[0] = segment(
+		0, sizeof(buf), 1, 3,
+		(struct area[]){{NULL, 0}, {r->disk[0], MIRROR - 1}, {r->disk[1], MIRROR - 1}});
+	if (volume_new_composed("mirror", 512, s, 1, &v, &r->err) < 0)
+		abort();
+	ok(volume_read(v, buf, MIRRORED, 1, &r->err) == 0 && buf[0] == byte_at(0, MIRROR) &&
+		   !v->is_torn,
+	   "copies that are the same are read, and one that is not there is none");
+	ok(volume_read(v, &byte, 1, 0, &r->err) == -EUCLEAN && v->is_torn &&
+		   strstr(r->err.msg, "its copies differ"),
+	   "those that differ are not, and that is kept");
+	v->is_torn = false;
+	ok(volume_read(v, buf, sizeof(buf) - 1, 1, &r->err) == -EUCLEAN && v->is_torn,
+	   "be it by the last byte");
+	volume_free(v);
+}
+
+/* One copy that cannot be read, the first or the second. */
+static void test_bad_copy(unsigned bad)
+{
+	struct blk_fault_plan plan = {.bad = {{MIRROR, 512, 0}}, .bad_len = 1};
+	struct segment *s = malloc(sizeof(*s));
+	struct rig r;
+	struct volume *v;
+	uint8_t byte;
+
+	rig_init(&r);
+	volume_free(r.disk[bad]);
+	r.blk[bad] = blk_fault_new(r.blk[bad], &plan);
+	if (!s || !r.blk[bad] ||
+	    volume_new_disk(r.blk[bad], r.cache, 1000, &r.disk[bad], &r.err) < 0)
+		abort();
+	s[0] = segment(0, MIRRORED, 1, 2,
+		       (struct area[]){{r.disk[0], MIRROR}, {r.disk[1], MIRROR}});
+	if (volume_new_composed("mirror", 512, s, 1, &v, &r.err) < 0)
+		abort();
+	ok(volume_read(v, &byte, 1, 7, &r.err) == 0 && byte == byte_at(0, MIRROR + 7) &&
+		   !v->is_torn,
+	   "a copy that cannot be read does no harm");
+	volume_free(v);
+	rig_done(&r);
+}
+
 static void test_missing(struct rig *r)
 {
 	struct segment *s = malloc(sizeof(*s));
@@ -233,8 +290,11 @@ int main(void)
 	   "a slice reads through");
 	volume_free(slice);
 	volume_free(v);
+	test_mirror(&r);
 	test_missing(&r);
 	rig_done(&r);
 	test_faults();
+	test_bad_copy(0);
+	test_bad_copy(1);
 	return done();
 }
