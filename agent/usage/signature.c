@@ -1,5 +1,5 @@
 /* signature.c - content that is read whole, by name.  The places and bytes are those that libblkid, the formats' own specifications and their
- * drivers in Linux look for; all are long enough not to be there by chance. */
+ * drivers in Linux look for; all are long enough not to be there by chance, so that minix with its two bytes is not among them. */
 #include <string.h>
 
 #include "agent/usage/formats.h"
@@ -24,6 +24,12 @@ static const struct signature signatures[] = {
 	SIGNATURE("crypto_LUKS", 16 << 10, "SKUL\xba\xbe"),
 	SIGNATURE("crypto_LUKS", 32 << 10, "SKUL\xba\xbe"),
 	SIGNATURE("crypto_LUKS", 64 << 10, "SKUL\xba\xbe"),
+	SIGNATURE("crypto_LUKS", 128 << 10, "SKUL\xba\xbe"),
+	SIGNATURE("crypto_LUKS", 256 << 10, "SKUL\xba\xbe"),
+	SIGNATURE("crypto_LUKS", 512 << 10, "SKUL\xba\xbe"),
+	SIGNATURE("crypto_LUKS", 1 << 20, "SKUL\xba\xbe"),
+	SIGNATURE("crypto_LUKS", 2 << 20, "SKUL\xba\xbe"),
+	SIGNATURE("crypto_LUKS", 4 << 20, "SKUL\xba\xbe"),
 	SIGNATURE("BitLocker", 3, "-FVE-FS-"),
 	/* BitLocker To Go, and on exFAT: a FAT32 boot sector with the GUID of a metadata block */
 	SIGNATURE("BitLocker", 424,
@@ -57,6 +63,9 @@ static const struct signature signatures[] = {
 	SIGNATURE("ufs", (64 << 10) + 1372, "\x19\x01\x54\x19"),
 	SIGNATURE("ufs", (64 << 10) + 1372, "\x19\x54\x01\x19"),
 	SIGNATURE("bsd", 512, "\x57\x45\x56\x82"),
+	SIGNATURE("solaris", 512 + 12, "\xee\xde\x0d\x60"), /* the slices inside a partition */
+	/* revision 2.0, which the magic alone (two bytes) is too short without */
+	SIGNATURE("nilfs2", 1024, "\x02\x00\x00\x00\x00\x00\x34\x34"),
 	SIGNATURE("gfs2", 64 << 10, "\x01\x16\x19\x70\x00\x00\x00\x01"),
 	SIGNATURE("ocfs2", 1 << 10, "OCFSV2"),
 	SIGNATURE("ocfs2", 2 << 10, "OCFSV2"),
@@ -84,6 +93,8 @@ static const struct signature signatures[] = {
 	SIGNATURE("isw_raid_member", FROM_END(8192), "Intel Raid ISM Cfg Sig. "),
 	SIGNATURE("ddf_raid_member", FROM_END(512), "\xde\x11\xde\x11"),
 	SIGNATURE("ddf_raid_member", FROM_END(512), "\x11\xde\x11\xde"),
+	SIGNATURE("ddf_raid_member", FROM_END(257 * 512), "\xde\x11\xde\x11"),
+	SIGNATURE("ddf_raid_member", FROM_END(257 * 512), "\x11\xde\x11\xde"),
 	SIGNATURE("nvidia_raid_member", FROM_END(1024), "NVIDIA"),
 	SIGNATURE("jmicron_raid_member", FROM_END(512), "JM\x01\x00"),
 	SIGNATURE("lsi_mega_raid_member", FROM_END(512), "$XIDE$"),

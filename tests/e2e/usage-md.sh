@@ -123,7 +123,7 @@ all_raw 'superblocks of 2 MD arrays' 'superblocks of two arrays'
 truncate -s 80M "$TAP_TMP/big"
 members 0.90
 super --metadata 0.90 --size $((size / 1024)) --role 1 "$TAP_TMP/big" >/dev/null
-dd if="$TAP_TMP/fs" of="$TAP_TMP/big" bs=1M conv=notrunc status=none
+head -c "$size" "$A" | dd of="$TAP_TMP/big" bs=1M iflag=fullblock conv=notrunc status=none
 map "$A" "$TAP_TMP/big"
 is "$(parts)" 'linux_raid_member map
 linux_raid_member map' '0.90, members of unequal size'

@@ -307,6 +307,9 @@ while read -r name size at bytes; do
 done <<-'END'
 	crypto_LUKS 4194304 0 LUKS\xba\xbe\x00\x02
 	crypto_LUKS 4194304 16384 SKUL\xba\xbe\x00\x02
+	crypto_LUKS 8388608 4194304 SKUL\xba\xbe\x00\x02
+	nilfs2 4194304 1024 \x02\x00\x00\x00\x00\x00\x34\x34
+	solaris 4194304 524 \xee\xde\x0d\x60
 	BitLocker 4194304 0 \xeb\x58\x90-FVE-FS-
 	ReFS 4194304 0 \x00\x00\x00ReFS\x00
 	apfs 4194304 32 NXSB
@@ -320,6 +323,7 @@ done <<-'END'
 	iso9660 4194304 32769 CD001
 	isw_raid_member 4194304 -1024 Intel\x20Raid\x20ISM\x20Cfg\x20Sig.\x20
 	ddf_raid_member 4194304 -512 \xde\x11\xde\x11
+	ddf_raid_member 4194304 -131584 \xde\x11\xde\x11
 	LDM 4194304 -512 PRIVHEAD
 END
 
