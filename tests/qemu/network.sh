@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
-# Networks that DHCP on every card does not do for: VLANs only, a trunk (802.3ad), fixed addresses where nobody speaks DHCP, active-backup: from the very
-# ISO, personalised.  IPv6 alone with a link that comes late, DHCPv6, and a wrong line: from kernel and initramfs, because of the kernel line.  Each machine
-# reaches "registered".
+# Networks that DHCP on every card does not do for: VLANs only, a trunk (802.3ad), fixed addresses where nobody speaks DHCP, active-backup, a switch whose
+# spanning tree takes 70 seconds: from the very ISO, personalised.  IPv6 alone with a link that comes late, DHCPv6, and a wrong line: from kernel
+# and initramfs, because of the kernel line.  Each machine reaches "registered".
 . "$(dirname "$0")/../lib/tap.sh"
 . "$(dirname "$0")/../lib/lan.sh"
 . "$(dirname "$0")/../lib/migration.sh"
@@ -17,9 +17,13 @@ ok "a LAN" lan_up lan
 # The announcement is to be heard by IPv4 at first.
 lan_run lan sysctl -qw net.ipv6.conf.br0.disable_ipv6=1
 ok "in which nobody speaks DHCP" lan_stop dhcp-lan
+# ... but to one machine, on whose way there is a switch with a slow spanning tree.
+lan_start lan dhcp-one dnsmasq --no-daemon --conf-file=/dev/null --user= --group= --pid-file= --interface=br0 --bind-interfaces --port=0 \
+	--dhcp-range=10.77.1.0,static,255.255.255.0 --dhcp-host=52:54:00:77:aa:07,10.77.1.51 --dhcp-leasefile="$TAP_TMP/leases-one" --log-dhcp
+ok "but to one" lan_wait dhcp-one 20 'DHCP, static leases only'
 ok "a server" server_up lan
 ok "its tap" lan_tap lan trunk
-lan_start lan switch "$TOP/tests/lib/switch" trunk 7001,7002,tag=5 7003 7004 7005 7006 7007,tag=6 7008 7009 7000
+lan_start lan switch "$TOP/tests/lib/switch" trunk 7001,7002,tag=5 7003 7004 7005 7006 7007,tag=6,forward=70 7008 7009 7000
 ok "a switch" lan_wait switch 20 switching
 
 # card CABLE: options for a card on that cable of the switch; its address ends in the cable's last digit
@@ -49,7 +53,7 @@ answers() { lan_run lan busybox ping -c 1 -W 2 "$1"; }
 # ---- a VLAN on a trunk, and side by side with it a VLAN alone, a fixed address alone, and a bond of which one card is in use
 ok "a medium for a VLAN on a trunk" personalised first --bond bond0:eth0,eth1:mode=802.3ad,lacp_rate=fast \
 	--vlan bond0.5:bond0 --ip 10.77.1.50::10.77.1.1:255.255.255.0:tagged:bond0.5:none --nameserver 10.77.1.1
-ok "for a VLAN" personalised tagged --vlan vlan6:eth0 --ip 10.77.1.51::10.77.1.1:24::vlan6:none
+ok "for a VLAN, with DHCP" personalised tagged --vlan vlan6:eth0 --ip vlan6:dhcp
 ok "for a fixed address" personalised fixed --ip 10.77.1.52::10.77.1.1:24::eth0:none
 ok "for active-backup" personalised backup --bond bond0:eth0,eth1:mode=active-backup --ip 10.77.1.53::10.77.1.1:24::bond0:none
 ok "started" boot first 7001 7002 7003 7004
@@ -59,10 +63,7 @@ vm_type first s
 ok "started beside it: a VLAN" boot tagged 7007
 ok "a fixed address" boot fixed 7008
 ok "active-backup" boot backup 7009 7000
-registered() { isnt "$(machine_wait lan 400 ".state == \"idle\" and .address == \"$2\"")" '' "$1: registered by its fixed address"; }
-registered tagged 10.77.1.51
-ok "through its VLAN alone" grep -qaE 'hoist: vlan6: VLAN 6 on eth0' "$(vm_log tagged)"
-vm_stop tagged
+registered() { isnt "$(machine_wait lan 400 ".state == \"idle\" and .address == \"$2\"")" '' "$1: registered by its address"; }
 registered fixed 10.77.1.52
 vm_stop fixed
 registered backup 10.77.1.53
@@ -71,6 +72,17 @@ pull backup 7009
 ok "the other takes over" wait_for 60 answers 10.77.1.53
 ok "as the switch sees" lan_wait switch 60 'address 52:54:00:77:aa:09 on cable 7000'
 vm_stop backup
+
+ok "the machine on the VLAN has a link" lan_wait switch 300 'cable 7007 listens'
+ok "and asks in vain" vm_wait tagged 60 'hoist: vlan6: no answer by DHCP yet, still asking'
+ok "the spanning tree is done" lan_wait switch 120 'cable 7007 forwards after 7[0-9] seconds, [0-9]{2,} frames were dropped'
+registered tagged 10.77.1.51
+ok "by DHCP" grep -qaE 'hoist: vlan6: address 10\.77\.1\.51/24 by DHCP' "$(vm_log tagged)"
+ok "through its VLAN alone" grep -qaE 'hoist: vlan6: VLAN 6 on eth0' "$(vm_log tagged)"
+is "$(grep -oE '^cable 7007 (listens|forwards)|^address .* on cable 7007' "$TAP_TMP/switch.log" | head -n 3 | tr '\n' ';')" \
+	'cable 7007 listens;cable 7007 forwards;address 52:54:00:77:aa:07 on cable 7007;' "of which nothing came through before"
+vm_stop tagged
+lan_stop dhcp-one
 
 id=$(machine_wait lan 400 '.state == "idle" and .address == "10.77.1.50"')
 isnt "$id" '' "registered by its fixed address"
