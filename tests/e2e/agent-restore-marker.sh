@@ -119,8 +119,10 @@ is "$(sha256sum <t.img)" "$sum" "and nothing was written to it"
 
 # ---- cancelled
 begin $size
+went=$(grep -c 'going on restoring' dst.log)
+goes_on() { [ "$(grep -c 'going on restoring' dst.log)" -gt "$went" ]; }
 start_agent dst --workers 1 --disk t.img
-ok "it goes on" valve "$(agent_pid dst)" 60 allocates t.img 20000000
+ok "it goes on" valve "$(agent_pid dst)" 60 goes_on
 api POST "/v1/jobs/$JOB/cancel"
 kill -CONT "$(agent_pid dst)"
 ok "cancelled, the agent is there for another job" wait_for 30 machine_is_idle dst
