@@ -7,6 +7,8 @@
 #include "common/bytes.h"
 #include "common/cleanup.h"
 
+#define HEAD_PAGE 4096u /* what a file has room for at one time */
+
 struct head {
 	struct blk blk; /* what others see */
 	struct blk *target;
@@ -199,11 +201,17 @@ static int check_held(struct head *h, uint32_t from, uint32_t to, struct err *er
 
 int head_place(struct head *h, struct err *err)
 {
-	uint32_t size = h->size - h->sector;
 	int r = check_allowed(h, err);
 
-	if (r == 0 && size > 0)
-		r = blk_write(h->target, h->bytes + h->sector, size, h->sector, err);
+	/* by pages, so that a file has room for none that is free */
+	for (uint32_t at = h->sector, end; r == 0 && at < h->size; at = end) {
+		end = (at / HEAD_PAGE + 1) * HEAD_PAGE;
+		end = end < h->size ? end : h->size;
+		if (bytes_are_zero(h->bytes + at, end - at))
+			r = blk_zero(h->target, at, end - at, err);
+		else
+			r = blk_write(h->target, h->bytes + at, end - at, at, err);
+	}
 	return r < 0 ? r : check_held(h, h->sector, h->size, err);
 }
 
