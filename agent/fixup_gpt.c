@@ -46,8 +46,6 @@
 #define GPT_ENTRY_FIRST	    32u
 #define GPT_ENTRY_LAST	    40u
 #define GPT_COUNT_MAX	    8192u
-#define GPT_ENTRIES_LEAST \
-	(128u * GPT_ENTRY_SIZE) /* bytes of them that there is room for at least */
 
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer)
@@ -347,18 +345,19 @@ static int check_copy(const struct blk *b, struct patch *p, uint64_t last, struc
 	return 0;
 }
 
-/* All that libparted reads that is not zero for what it is asked, and all that it may write: it makes a table of 128 entries of a smaller one. */
+/* All that libparted reads for what it is asked, and all that it is to write.  It clears room for some more entries than a small table has (3.5: 9 KiB), though a
+ * partition may begin right behind that: this is left out. */
 static int copy_places(struct blk *b, const struct gpt_fixup *f, struct patch **ret,
 		       struct err *err)
 {
-	uint64_t ss = blk_sector_size(b), least = (GPT_ENTRIES_LEAST + ss - 1) / ss, table;
+	uint64_t ss = blk_sector_size(b), table;
 	uint8_t h[MBR_SIZE];
 	struct extent places[3];
 	int r = blk_read(b, h, sizeof(h), ss, err);
 
 	if (r < 0)
 		return r;
-	table = table_sectors(b, h) > least ? table_sectors(b, h) : least;
+	table = table_sectors(b, h);
 	places[0] = (struct extent){0, (2 + table) * ss};
 	places[1] = (struct extent){(f->old_backup - table) * ss, (table + 1) * ss};
 	places[2] = (struct extent){(f->new_backup - table) * ss, (table + 1) * ss};

@@ -16,8 +16,8 @@
 #define STEP (64u << 10)
 
 struct place {
-	struct extent at;
-	uint8_t *was, *now; /* of the disk, of the copy */
+	struct extent named, at; /* at: the pages that it lies in */
+	uint8_t *was, *now;	 /* of the disk, of the copy */
 };
 
 struct patch {
@@ -40,6 +40,7 @@ static int copy_place(struct patch *p, const struct extent *e, struct err *err)
 	if (x->at.offset >= end)
 		return 0;
 	x->at.length = end - x->at.offset;
+	x->named = *e;
 	p->len++;
 	x->was = malloc(x->at.length);
 	x->now = malloc(x->at.length);
@@ -111,6 +112,40 @@ static const struct place *find_place(const struct patch *p, uint64_t offset, ui
 	return NULL;
 }
 
+static bool is_named(const struct patch *p, uint64_t offset)
+{
+	for (size_t i = 0; i < p->len; i++) {
+		const struct extent *e = &p->places[i].named;
+
+		if (offset >= e->offset && offset < e->offset + e->length)
+			return true;
+	}
+	return false;
+}
+
+static int stray(const struct patch *p, uint64_t at, struct err *err)
+{
+	return err_set(err, -EBADMSG,
+		       "'%s' would be changed near byte %" PRIu64
+		       ", where nothing is to be changed",
+		       blk_name(p->disk), at);
+}
+
+/* The sectors of a page beside what was named: as elsewhere, zeros that were written there are nothing to the disk, and anything else is refused. */
+static int clip(const struct patch *p, struct place *x, struct err *err)
+{
+	uint64_t step = blk_sector_size(p->disk);
+
+	for (uint64_t at = 0; at < x->at.length; at += step) {
+		if (is_named(p, x->at.offset + at) || memcmp(x->now + at, x->was + at, step) == 0)
+			continue;
+		if (!bytes_are_zero(x->now + at, step))
+			return stray(p, x->at.offset + at, err);
+		memcpy(x->now + at, x->was + at, step);
+	}
+	return 0;
+}
+
 /* Elsewhere there were zeros, and are. */
 static int check_elsewhere(struct patch *p, struct err *err)
 {
@@ -130,12 +165,8 @@ static int check_elsewhere(struct patch *p, struct err *err)
 		}
 		end = end - at < STEP ? end : at + STEP;
 		r = blk_read(p->copy, buf, end - at, at, err);
-		if (r == 0 && !bytes_are_zero(buf, end - at)) {
-			r = err_set(err, -EBADMSG,
-				    "'%s' would be changed near byte %" PRIu64
-				    ", where nothing is to be changed",
-				    blk_name(p->disk), at);
-		}
+		if (r == 0 && !bytes_are_zero(buf, end - at))
+			r = stray(p, at, err);
 		at = end;
 	}
 	return r;
@@ -206,9 +237,11 @@ int patch_apply(struct patch *p, struct err *err)
 	int r = check_elsewhere(p, err);
 
 	for (size_t i = 0; r == 0 && i < p->len; i++) {
-		const struct place *x = &p->places[i];
+		struct place *x = &p->places[i];
 
 		r = blk_read(p->copy, x->now, x->at.length, x->at.offset, err);
+		if (r == 0)
+			r = clip(p, x, err);
 	}
 	if (r < 0)
 		return r;

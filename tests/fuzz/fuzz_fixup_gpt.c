@@ -83,9 +83,7 @@ static void check_rest(const uint8_t *before)
 {
 	uint64_t table = get(before + sector_size + OFF_ENTRIES_LEN, 4) *
 			 get(before + sector_size + OFF_ENTRY_SIZE, 4);
-	uint64_t least = 128 * 128;
-	uint64_t edge = (2 + ((table > least ? table : least) + sector_size - 1) / sector_size) *
-			sector_size;
+	uint64_t edge = (2 + (table + sector_size - 1) / sector_size) * sector_size;
 	uint64_t other = get(before + sector_size + OFF_OTHER, 8);
 	CLEANUP_FREE uint8_t *after = malloc(disk_size);
 

@@ -12,15 +12,14 @@
 #include "tests/lib/blk_fault.h"
 #include "tests/unit/tap.h"
 
-#define ENTRIES 128u
-#define ENTRY	128u
-#define OLD	5000u /* sectors */
-#define NEW	7001u
+#define ENTRY 128u
+#define OLD   5000u /* sectors */
+#define NEW   7001u
 
 static char path[] = "/tmp/test_fixup_gpt.XXXXXX";
-static uint32_t ss;
-static uint8_t *disk;	 /* NEW sectors */
-static size_t len = NEW; /* of the file, in sectors */
+static uint32_t ss, count = 128; /* entries */
+static uint8_t *disk;		 /* NEW sectors */
+static size_t len = NEW;	 /* of the file, in sectors */
 
 static void load(void)
 {
@@ -42,7 +41,7 @@ static void store(void)
 
 static uint32_t array_sectors(void)
 {
-	return (ENTRIES * ENTRY + ss - 1) / ss;
+	return (count * ENTRY + ss - 1) / ss;
 }
 
 static void put_header(uint64_t my, uint64_t other, uint64_t array)
@@ -64,9 +63,9 @@ static void put_header(uint64_t my, uint64_t other, uint64_t array)
 	writer_u64(&w, OLD - 2 - array_sectors());
 	writer_bytes(&w, "0123456789abcdef", 16);
 	writer_u64(&w, array);
-	writer_u32(&w, ENTRIES);
+	writer_u32(&w, count);
 	writer_u32(&w, ENTRY);
-	writer_u32(&w, (uint32_t)crc32(0, entries, ENTRIES * ENTRY));
+	writer_u32(&w, (uint32_t)crc32(0, entries, count * ENTRY));
 	writer_init(&w, h + 16, 4);
 	writer_u32(&w, (uint32_t)crc32(0, h, 92));
 }
@@ -103,7 +102,7 @@ static void make(uint32_t sector_size)
 	e = disk + (size_t)2 * ss;
 	put_entry(e, 2048, 2999);
 	put_entry(e + ENTRY, 3000, 4000);
-	memcpy(disk + (size_t)(OLD - 1 - array_sectors()) * ss, e, ENTRIES * ENTRY);
+	memcpy(disk + (size_t)(OLD - 1 - array_sectors()) * ss, e, count * ENTRY);
 	put_header(1, OLD - 1, 2);
 	put_header(OLD - 1, 1, OLD - 1 - array_sectors());
 	fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
@@ -134,7 +133,7 @@ static bool header_is_good(uint64_t my, uint64_t other)
 	memcpy(&entries_crc, h + 88, 4);
 	return memcmp(h, "EFI PART", 8) == 0 && crc == crc32(0, h, 92) &&
 	       u64_at(my * ss + 24) == my && u64_at(my * ss + 32) == other && array < NEW &&
-	       entries_crc == crc32(0, disk + array * ss, ENTRIES * ENTRY);
+	       entries_crc == crc32(0, disk + array * ss, count * ENTRY);
 }
 
 /* Of the file. */
@@ -165,7 +164,7 @@ static void test_move(uint32_t sector_size)
 	ok(header_is_good(1, last) && header_is_good(last, 1),
 	   "both headers are good and name each other");
 	ok(u64_at(ss + 48) == last - 1 - array_sectors(), "all space is usable");
-	ok(memcmp(disk + (size_t)2 * ss, before + (size_t)2 * ss, ENTRIES * ENTRY) == 0,
+	ok(memcmp(disk + (size_t)2 * ss, before + (size_t)2 * ss, count * ENTRY) == 0,
 	   "partitions, their names, attributes and numbers are as before");
 	ok(memcmp(disk + ss + 56, before + ss + 56, 16) == 0, "and so is the disk's");
 	ok(memcmp(disk, before, 446) == 0, "the boot code is untouched");
@@ -178,6 +177,49 @@ static void test_move(uint32_t sector_size)
 	f.result = GPT_NONE;
 	ok(fix(ss, (uint64_t)OLD * ss, &f, &err) == 0 && f.result == GPT_FINE,
 	   "a second time nothing is to do");
+}
+
+/* Tables of few entries, partitions from right behind the first to right before the last, on a disk that is little or much larger. */
+static void test_few(uint32_t sector_size)
+{
+	static const uint32_t counts[] = {4, 8, 64, 68, 72};
+	static const size_t lens[] = {OLD + 2, OLD + 10, OLD + 40, NEW};
+
+	for (size_t i = 0; i < 20; i++) {
+		CLEANUP_FREE uint8_t *before = NULL;
+		struct gpt_fixup f = {.result = GPT_NONE};
+		struct err err = {0};
+		size_t first, last;
+		int r;
+
+		count = counts[i % 5];
+		len = lens[i / 5];
+		make(sector_size);
+		first = 2 + array_sectors();
+		last = OLD - 2 - array_sectors();
+		memset(disk + first * ss, 0x5a, (last - first + 1) * ss);
+		put_entry(disk + (size_t)2 * ss, first, 2999);
+		put_entry(disk + (size_t)2 * ss + ENTRY, 3000, last);
+		memcpy(disk + (last + 1) * ss, disk + (size_t)2 * ss, count * ENTRY);
+		put_header(1, OLD - 1, 2);
+		put_header(OLD - 1, 1, last + 1);
+		store();
+		before = malloc(len * ss);
+		memcpy(before, disk, len * ss);
+		r = fix(ss, (uint64_t)OLD * ss, &f, &err);
+		load();
+		printf("# %u entries of 128 bytes, sectors of %u, %zu of them: %s\n", count, ss,
+		       len, r < 0 ? err.msg : "moved");
+		ok(memcmp(disk + first * ss, before + first * ss, (last - first + 1) * ss) == 0,
+		   "nothing of a partition is changed");
+		ok(r < 0 ? memcmp(disk, before, len * ss) == 0
+			 : f.result == GPT_MOVED && header_is_good(1, len - 1) &&
+				   header_is_good(len - 1, 1),
+		   "it is moved, or all is as it was");
+		ok(r == 0 || len < OLD + 40, "moved where there is room");
+	}
+	count = 128;
+	len = NEW;
 }
 
 static void test_hybrid(void)
@@ -241,7 +283,7 @@ static void reseal(void)
 	struct writer w;
 
 	writer_init(&w, h + 88, 4);
-	writer_u32(&w, (uint32_t)crc32(0, disk + (size_t)2 * ss, ENTRIES * ENTRY));
+	writer_u32(&w, (uint32_t)crc32(0, disk + (size_t)2 * ss, count * ENTRY));
 	writer_init(&w, h + 16, 4);
 	writer_u32(&w, 0);
 	writer_init(&w, h + 16, 4);
@@ -417,6 +459,8 @@ int main(void)
 	(void)close(fd);
 	test_move(512);
 	test_move(4096);
+	test_few(512);
+	test_few(4096);
 	test_hybrid();
 	test_others();
 	test_strange();
