@@ -30,14 +30,19 @@ allocates() { [ "$(allocated "$1")" -ge "$2" ]; }
 starts_nothing() { [ "$(xxd -s 446 -l 66 -p "$1" | tr -d '0\n')" = "" ] && ! head -c 8192 "$1" | grep -aq 'EFI PART' && [ -z "$(blkid -p "$1")" ]; }
 one='{"kind":"restore","machine":"dst","image":"web1","end":"stay","disks":[{"source":"file:a.img","target":"file:t.img"}]'
 
+registrations() { grep -c 'machine_registered .*"dst at' "$TAP_TMP/server.log"; }
+# The server knows the disks that it has now, not those of the agent before.
+is_known_anew() { [ "$(registrations)" -gt "$1" ] && machine_is_idle dst; }
 # $1: size of the target. On return it is marked, some of it is written, and the agent killed.
 begin()
 {
+	local before
 	stop_agent dst
 	rm -f t.img
 	truncate -s "$1" t.img
+	before=$(registrations)
 	start_agent dst --workers 1 --disk t.img
-	ok "a target appears" wait_for 30 machine_is_idle dst
+	ok "a target appears" wait_for 30 is_known_anew "$before"
 	ok "a restore is ordered" order_held dst "$one}"
 	ok "it writes" valve "$(agent_pid dst)" 60 allocates t.img 15000000
 	stop_agent dst KILL
