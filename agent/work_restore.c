@@ -140,9 +140,14 @@ static int begin(struct work *w, uint32_t n, struct target_disk *t, struct peer 
 }
 
 /* Something would have had to be written to a disk that is only compared. */
-static int say_changed(struct work *w, const struct target_disk *t, int r, struct err *err)
+static int say_changed(struct work *w, const struct order_disk *o, const struct target_disk *t,
+		       int r, struct err *err)
 {
 	char code[JOB_CODE_SIZE];
+	/* the image's table names another end */
+	const char *whole = blk_size(t->blk) > o->source.size
+				    ? ", or it is whole and its GPT was moved to the disk's end"
+				    : "";
 
 	job_get_code(w->job, code);
 	if (!t->is_only_compared || strcmp(code, "target_changed") != 0)
@@ -150,9 +155,10 @@ static int say_changed(struct work *w, const struct target_disk *t, int r, struc
 	return err_set(
 		err, r,
 		"target '%s' (%s) is not as this restore left it: its mark is gone, and it is not "
-		"the image. It is another disk, or its system was started, and is left as it is; "
+		"the image. It is another disk, or its system was started%s. It is left as it is: "
+		"if it starts, nothing is to be done; "
 		"to have it overwritten, order a restore anew and name its fingerprint",
-		t->disk->id, t->disk->path);
+		t->disk->id, t->disk->path, whole);
 }
 
 static int write_one(struct work *w, uint32_t n, struct target_disk *t,
@@ -177,7 +183,7 @@ static int write_one(struct work *w, uint32_t n, struct target_disk *t,
 	say_unreadable(w, &w->order->disks[n], "are written as");
 	r = restore_write(t->restore, &t->counts, err);
 	t->is_written = r == 0;
-	return say_changed(w, t, r, err);
+	return say_changed(w, &w->order->disks[n], t, r, err);
 }
 
 static int write_all(struct work *w, struct target_disk *t, const struct crew_peers *peers,
