@@ -30,6 +30,9 @@
 #define SEEN_MAX  64u /* servers of which something was said */
 #define PAUSE_MIN 1000u
 #define PAUSE_MAX 30000u
+/* How long an answer from an address of the link alone waits for one from a better address, and how often that is asked for. */
+#define NEAR_WAIT  15000u
+#define NEAR_PAUSE 2000u
 
 struct seen {
 	uint8_t key[32];
@@ -45,6 +48,7 @@ struct discover {
 	/* the thread's own */
 	uint8_t nonces[NONCES][16];
 	unsigned announcements; /* since it was wanted */
+	uint64_t near_since_ms; /* the first answer since then from an address of the link alone */
 	struct seen seen[SEEN_MAX];
 	size_t seen_len;
 };
@@ -241,6 +245,31 @@ static void take_answer(struct discover *d, const struct beacon *here, const cha
 	d->setup.say(d->setup.ctx, line);
 }
 
+static bool is_near(const struct sockaddr_storage *from)
+{
+	struct sockaddr_in6 v6;
+
+	if (from->ss_family != AF_INET6)
+		return false;
+	memcpy(&v6, from, sizeof(v6));
+	return IN6_IS_ADDR_LINKLOCAL(&v6.sin6_addr);
+}
+
+/* An address of the link alone is there before DHCP has answered.  Whoever registers by it bears it at the server, where nobody can
+ * log in by it from elsewhere: so it is for networks that have no other. */
+static bool must_wait(struct discover *d, uint64_t now)
+{
+	if (d->near_since_ms == 0)
+		d->near_since_ms = now;
+	return now - d->near_since_ms < NEAR_WAIT;
+}
+
+/* The better address may be there any moment, and the waiting one is taken at its first answer after the wait. */
+static bool is_asking_often(const struct discover *d, uint64_t now)
+{
+	return d->near_since_ms != 0 && now - d->near_since_ms < NEAR_WAIT + 2 * NEAR_PAUSE;
+}
+
 static void receive(struct discover *d, int fd)
 {
 	uint8_t data[BEACON_SIZE_MAX + 1];
@@ -255,7 +284,8 @@ static void receive(struct discover *d, int fd)
 
 	/* noise on the port is nobody's fault */
 	if (n < 0 || beacon_decode(data, (size_t)n, &here, &err) < 0 || here.type != BEACON_HERE ||
-	    !is_our_nonce(d, here.nonce) || !make_url(&from, here.port, url))
+	    !is_our_nonce(d, here.nonce) || !make_url(&from, here.port, url) ||
+	    (is_near(&from) && must_wait(d, clock_ms())))
 		return;
 	take_answer(d, &here, url);
 }
@@ -276,6 +306,7 @@ static void *run(void *arg)
 
 		if (wanted && !was_wanted) {
 			d->announcements = 0;
+			d->near_since_ms = 0;
 			next_ms = now + random_u32() % 500;
 		}
 		was_wanted = wanted;
@@ -283,6 +314,8 @@ static void *run(void *arg)
 			announce(d);
 			next_ms = now + discover_pause_ms(d->announcements++, random_u32());
 		}
+		if (is_asking_often(d, now) && next_ms > now + NEAR_PAUSE)
+			next_ms = now + NEAR_PAUSE;
 		if (poll(fds, 3, wanted ? (int)(next_ms - now) : -1) < 0)
 			continue;
 		if (fds[0].revents)

@@ -1,7 +1,7 @@
 /* discover.h - looking for the server on the local networks: docs/formats.md "Datagram".
  *
  * A thread announces this machine on every interface, with jitter and back-off from 1 s to 30 s, as long as it is wanted, and tells of each server
- * that answers.  An answer is a rumour: it says where to try, and the pinned key decides. */
+ * that answers; of one that answers from an IPv6 address of the link alone, when 15 s have brought no answer from another.  An answer is a rumour: it says where to try, and the pinned key decides. */
 #ifndef AGENT_DISCOVER_H
 #define AGENT_DISCOVER_H
 #include <stdbool.h>
