@@ -656,7 +656,7 @@ fuzz-http:
 	$(Q)B=asan FUZZ_SECONDS=$$(($(MINUTES) * 60)) bash tests/e2e/server-fuzz.sh
 
 fuzz: $(FUZZ)
-# Every target (T=word: some) for MINUTES, JOBS at a time; a night may be had in parts, AGAIN=1 begins anew.  The table: build/fuzz/table.txt.
+# Every target (T=word: some) for MINUTES, JOBS at a time; a night may be had in parts, AGAIN=1 begins anew.  The table: tests/fuzz/table.txt.
 fuzz-long:
 	$(Q)$(MAKE) B=fuzz fuzz
 	$(Q)scripts/fuzz --keep --seconds $$(($(MINUTES) * 60)) $(if $(JOBS),--jobs $(JOBS)) $(if $(AGAIN),--again) \
