@@ -88,15 +88,83 @@ static int settle(struct fleet *f, struct job *j, json_t *roots, struct err *err
 	return 0;
 }
 
-/* The row of the version from the settled manifest. */
-static int make_version(const struct job_row *j, const struct id *manifest, struct version_row *ret,
-			struct err *err)
+/* Does it tell of the disks that were finished? */
+static int check_disks(const struct job *j, const json_t *m, struct err *err)
 {
-	CLEANUP_JSON json_t *m = json_loads(j->manifest, 0, NULL);
+	const json_t *disks = json_object_get(m, "disks");
 
+	if (json_array_size(disks) != j->disks_len)
+		return err_set(err, -EBADMSG, "it has %zu disks, and the job %zu",
+			       json_array_size(disks), j->disks_len);
+	for (size_t n = 0; n < j->disks_len; n++) {
+		struct id root;
+		int r = json_get_id(json_array_get(disks, n), "root", &root, err);
+
+		if (r < 0 || !id_equal(&root, &j->disks[n].root))
+			return err_set(err, -EBADMSG,
+				       "its disk %zu is not the one that was finished", n);
+	}
+	return 0;
+}
+
+/* The row of the version from the settled manifest.  That has lain in the database, which has no sum over it, and becomes the truth about the image: so it
+ * has to say what the job's other columns say.  -EBADMSG */
+static int make_version(const struct job *j, struct version_row *ret, struct err *err)
+{
+	CLEANUP(version_row_done) struct version_row v = {0};
+	const struct id id = id_of(j->row.manifest, strlen(j->row.manifest));
+	json_error_t why;
+	CLEANUP_JSON json_t *m = json_loads(j->row.manifest, 0, &why);
+	int r;
+
+	if (!m && json_error_code(&why) == json_error_out_of_memory)
+		return out_of_memory(err);
 	if (!m)
-		return err_set(err, API_INTERNAL, "The manifest of job %s cannot be read.", j->id);
-	return version_from_manifest(m, manifest, ret, err);
+		return err_set(err, -EBADMSG, "it is no JSON: %s", why.text);
+	r = version_from_manifest(m, &id, &v, err);
+	if (r == -ENOMEM)
+		return r;
+	if (r < 0)
+		return err->code = -EBADMSG;
+	if (strcmp(v.image, j->row.image) != 0 || v.version != j->row.version ||
+	    strcmp(v.job, j->row.id) != 0) {
+		return err_set(err, -EBADMSG,
+			       "it is that of image '%s', version %" PRIu32 ", job '%s'", v.image,
+			       v.version, v.job);
+	}
+	r = check_disks(j, m, err);
+	if (r < 0)
+		return r;
+	*ret = v;
+	v = (struct version_row){0};
+	return 0;
+}
+
+/* What was settled is damaged, and will be in a minute too: the job ends, and nothing of it gets into the store. */
+static int give_up(struct fleet *f, struct job *j, struct err *err)
+{
+	const uint32_t version = j->row.version;
+	char *manifest = j->row.manifest;
+	struct err why = *err, trouble;
+	LOCK_FLEET(f);
+
+	(void)err_set(
+		err, API_STORE_DAMAGED,
+		"The manifest of version %" PRIu32 " of image '%s', which was about to be made, is "
+		"damaged in the server's 'state.db': %.200s. There is no such version; see to the "
+		"server's storage, and capture again: little is sent twice.",
+		version, j->row.image, why.msg);
+	log_event(LOG_ERROR, "manifest_damaged", "job=%s error=\"%s\"", j->row.id, why.msg);
+	j->row.manifest = NULL;
+	j->row.version = 0;
+	if (job_end(f, j, JOB_FAILED, API_STORE_DAMAGED, err->msg, &trouble) < 0) {
+		j->row.manifest = manifest;
+		j->row.version = version;
+		log_event(LOG_ERROR, "state_failed", "job=%s error=\"%s\"", j->row.id, trouble.msg);
+		return err->code;
+	}
+	free(manifest);
+	return err->code;
 }
 
 /* By what was sealed, not by what the agent said on the way. */
@@ -228,10 +296,12 @@ static int commit(struct fleet *f, struct job *j, struct err *err)
 	if (r != 0)
 		return r;
 	/* nobody else touches a settled manifest */
-	r = store_put_manifest(f->config.store, j->row.manifest, strlen(j->row.manifest), &manifest,
-			       err);
+	r = make_version(j, &v, err);
+	if (r == -EBADMSG)
+		return give_up(f, j, err);
 	if (r == 0)
-		r = make_version(&j->row, &manifest, &v, err);
+		r = store_put_manifest(f->config.store, j->row.manifest, strlen(j->row.manifest),
+				       &manifest, err);
 	if (r == 0)
 		r = end_with(f, j, &v, err);
 	return r;

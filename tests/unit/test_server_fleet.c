@@ -1,6 +1,7 @@
 /* The commit of a capture, ended by a crash after each of its steps, and two at once; what is told to whom after a restart. */
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <string.h>
 #include <unistd.h>
@@ -390,6 +391,23 @@ static void test_settled_alone(bool says_failed)
 	   "who is told so if it asks after all");
 }
 
+/* As a capture of the sample settles it, but for what is given. */
+static char *settled(const char *job, size_t version, const struct id *root)
+{
+	char text[ID_TEXT_SIZE], *manifest = NULL;
+
+	id_to_text(root, text);
+	if (asprintf(&manifest,
+		     "{\"hoist\":1,\"image\":\"web\",\"version\":%zu,\"created\":"
+		     "\"2026-01-31T12:00:00Z\",\"job\":\"%s\",\"machine\":\"" MACHINE_A
+		     "\",\"machine_name\":\"n\",\"disks\":[{\"disk\":\"file:a\",\"size\":%" PRIu64
+		     ",\"sector_size\":512,\"physical_sector_size\":512,\"root\":\"%s\","
+		     "\"data_bytes\":%" PRIu64 ",\"unreadable_bytes\":0}]}",
+		     version, job, sample->geometry.size, text, sample->data_bytes) < 0)
+		abort();
+	return manifest;
+}
+
 /* The crash is made: the state is put back to what it was after step 1, or after step 2. */
 static void test_crash(bool after_manifest)
 {
@@ -405,12 +423,7 @@ static void test_crash(bool after_manifest)
 	/* step 1 as job_commit does it, from a commit that cannot go on: its version is taken */
 	if (fleet_acquire(fleet, MACHINE_A, id, JOB_CAPTURE, &j, &err) < 0)
 		abort();
-	if (asprintf(&text,
-		     "{\"hoist\":1,\"image\":\"web\",\"version\":%zu,\"created\":"
-		     "\"2026-01-31T12:00:00Z\",\"job\":\"%s\",\"machine\":\"" MACHINE_A
-		     "\",\"machine_name\":\"n\",\"disks\":[]}",
-		     had + 1, id) < 0)
-		abort();
+	text = settled(id, had + 1, &sample->root);
 	fleet_release(fleet, j);
 	if (state_get_job(state, id, &row, &err) < 0)
 		abort();
@@ -901,24 +914,77 @@ static void test_older_state(void)
 	sample = first;
 }
 
-/* What was settled is not what it was. */
-static void test_settled_damaged(void)
+static bool has_event(const char *id, const char *name);
+
+struct sought {
+	const char *job, *name;
+	bool found;
+};
+
+static int seek_event(void *arg, const struct event_row *e)
 {
+	struct sought *x = arg;
+
+	x->found = x->found || (strcmp(e->job, x->job) == 0 && strcmp(e->event, x->name) == 0);
+	return 0;
+}
+
+static bool has_event(const char *id, const char *name)
+{
+	struct sought x = {id, name, false};
+
+	return state_each_event(state, 0, 10000, seek_event, &x, &err) == 0 && x.found;
+}
+
+static char *settled_wrongly(int how, const char *id, size_t version)
+{
+	const struct id other = id_of("other", 5);
+
+	switch (how) {
+	case 0:
+		return strdup("{}");
+	case 1:
+		return strdup("{\"hoist\":1,");
+	case 2:
+		return settled(id, version + 1, &sample->root);
+	case 3:
+		return settled("0123456789abcdef", version, &sample->root);
+	default:
+		return settled(id, version, &other);
+	}
+}
+
+/* What was settled is not what it was: nothing of it gets anywhere, and its job does not go on for ever. */
+static void test_settled_damaged(int how, const char *what)
+{
+	size_t had = versions(), had_manifests = manifests();
+	CLEANUP_JSON json_t *job = NULL;
 	struct job_row row = {.seq = 0};
 	char id[JOB_ID_SIZE];
+	const char *code;
 
-	enrol(MACHINE_A);
 	order(MACHINE_A, id);
 	capture(MACHINE_A, id);
 	if (state_get_job(state, id, &row, &err) < 0)
 		abort();
-	row.version = 1;
-	row.manifest = strdup("{}");
+	row.version = (uint32_t)had + 1;
+	row.manifest = settled_wrongly(how, id, had + 1);
 	if (state_save_job(state, &row, &err) < 0)
 		abort();
 	job_row_done(&row);
 	restart();
-	ok(shows(id, "running", 1), "a server starts though it cannot end a capture");
+	ok(shows(id, "failed", 0), what);
+	if (fleet_show_job(fleet, id, 0, 0, &job, &err) < 0)
+		abort();
+	code = json_string_value(json_object_get(job, "code"));
+	ok(code && strcmp(code, "store_damaged") == 0 && has_event(id, "job_failed"),
+	   "ends its job, with the reason and an event");
+	printf("# %s\n", json_string_value(json_object_get(job, "message")));
+	ok(versions() == had && manifests() == had_manifests, "and does not get into the store");
+	order(MACHINE_A, id);
+	capture(MACHINE_A, id);
+	ok(fleet_job_done(fleet, MACHINE_A, id, NULL, &err) == 0 && shows(id, "done", (int)had + 1),
+	   "the next capture is that version");
 }
 
 int main(void)
@@ -954,7 +1020,12 @@ int main(void)
 	test_taken();
 	test_taken_dropped();
 	test_recovery();
-	test_settled_damaged();
+	enrol(MACHINE_A);
+	test_settled_damaged(0, "a settled manifest that is none");
+	test_settled_damaged(1, "one that was cut off");
+	test_settled_damaged(2, "one of another version");
+	test_settled_damaged(3, "one of another job");
+	test_settled_damaged(4, "one of another disk");
 	close_all();
 	sample_free(sample);
 	fixture_end();
