@@ -376,7 +376,9 @@ SERVER_SRC := \
 	server/fleet/orders.c \
 	server/fleet/pace.c \
 	server/fleet/pairing.c \
+	server/fleet/pending.c \
 	server/fleet/plan.c \
+	server/fleet/recover.c \
 	server/fleet/report.c \
 	server/fleet/rule.c \
 	server/fleet/secrets.c \

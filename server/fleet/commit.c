@@ -279,23 +279,36 @@ static int look_again(struct fleet *f, struct job *j, json_t **ret_roots, struct
 	return r;
 }
 
-static int commit(struct fleet *f, struct job *j, struct err *err)
+/* While the list of versions is not known to be whole, the number that is next may be that of a version which it lacks. */
+static int know_numbers(struct fleet *f, struct job *j, struct err *err)
 {
-	CLEANUP_JSON json_t *roots = NULL;
+	struct err why;
+
+	if (!f->is_unrecovered || images_catch_up(f, &why) == 0 || !f->is_unrecovered)
+		return 0;
+	(void)err_set(err, API_BUSY,
+		      "The version cannot be written: which number is free is not known, since "
+		      "the list of versions is not whole: %.180s. It is tried again; a manifest "
+		      "that is not needed can be moved away.",
+		      why.msg);
+	LOCK_FLEET(f);
+	(void)snprintf(j->held, sizeof(j->held), "%.*s", (int)sizeof(j->held) - 1, err->msg);
+	return err->code;
+}
+
+/* commit_lock is held; nobody else settles this job, or touches its manifest when it is. */
+static int commit(struct fleet *f, struct job *j, json_t *roots, struct err *err)
+{
 	CLEANUP(version_row_done) struct version_row v = {0};
 	struct id manifest;
-	int r = 0;
+	int r = j->row.manifest ? 0 : know_numbers(f, j, err);
 
-	/* nobody else settles it meanwhile */
-	if (!j->row.manifest)
-		r = look_again(f, j, &roots, err);
 	(void)pthread_mutex_lock(&f->lock);
 	if (r == 0 && !j->row.manifest)
 		r = settle(f, j, roots, err);
 	(void)pthread_mutex_unlock(&f->lock);
 	if (r != 0)
 		return r;
-	/* nobody else touches a settled manifest */
 	r = make_version(j, &v, err);
 	if (r == -EBADMSG)
 		return give_up(f, j, err);
@@ -307,12 +320,16 @@ static int commit(struct fleet *f, struct job *j, struct err *err)
 	return r;
 }
 
+/* The look at what was captured may take long, and others need not wait for it. */
 int job_commit(struct fleet *f, struct job *j, struct err *err)
 {
-	int r;
+	CLEANUP_JSON json_t *roots = NULL;
+	int r = j->row.manifest ? 0 : look_again(f, j, &roots, err);
 
+	if (r < 0)
+		return r;
 	(void)pthread_mutex_lock(&f->commit_lock);
-	r = commit(f, j, err);
+	r = commit(f, j, roots, err);
 	(void)pthread_mutex_unlock(&f->commit_lock);
 	return r;
 }

@@ -185,6 +185,7 @@ static struct fleet *fleet_new(const struct fleet_config *config)
 		return NULL;
 	f->config = *config;
 	f->hears_ms = f->tick_ms = fleet_now_ms();
+	f->catch_up_ms = UINT64_MAX;
 	f->config.pairing.poll_s = config->poll_s;
 	f->config.pairing.event = pairing_event;
 	f->config.pairing.ctx = f;
@@ -200,15 +201,22 @@ static struct fleet *fleet_new(const struct fleet_config *config)
 	return f;
 }
 
+static int start_thread(pthread_t *thread, bool *ret_started, void *(*run)(void *), struct fleet *f)
+{
+	int r = pthread_create(thread, NULL, run, f);
+
+	*ret_started = r == 0;
+	return r;
+}
+
 static int start_threads(struct fleet *f, struct err *err)
 {
-	int r = pthread_create(&f->worker, NULL, worker_run, f);
+	int r = start_thread(&f->worker, &f->worker_started, worker_run, f);
 
-	f->worker_started = r == 0;
-	if (r == 0) {
-		r = pthread_create(&f->ticker, NULL, ticker_run, f);
-		f->ticker_started = r == 0;
-	}
+	if (r == 0)
+		r = start_thread(&f->pending, &f->pending_started, pending_run, f);
+	if (r == 0)
+		r = start_thread(&f->ticker, &f->ticker_started, ticker_run, f);
 	return r ? err_set(err, -r, "start a thread of the server") : 0;
 }
 
@@ -223,13 +231,10 @@ int fleet_open(const struct fleet_config *config, struct fleet **ret, struct err
 	if (r == 0)
 		r = jobs_load(f, err);
 	if (r == 0) {
+		pending_catch_up(f); /* what fails there is no reason not to start */
 		jobs_remove_leftovers(f);
-		r = images_recover(f, err);
-	}
-	if (r == 0)
-		r = images_finish_removals(f, err);
-	if (r == 0)
 		r = start_threads(f, err);
+	}
 	if (r < 0) {
 		fleet_stop(f);
 		fleet_close(f);
@@ -255,9 +260,11 @@ void fleet_stop(struct fleet *f)
 	(void)pthread_mutex_unlock(&f->lock);
 	if (f->worker_started)
 		(void)pthread_join(f->worker, NULL);
+	if (f->pending_started)
+		(void)pthread_join(f->pending, NULL);
 	if (f->ticker_started)
 		(void)pthread_join(f->ticker, NULL);
-	f->worker_started = f->ticker_started = false;
+	f->worker_started = f->pending_started = f->ticker_started = false;
 }
 
 void fleet_close(struct fleet *f)

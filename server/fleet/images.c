@@ -109,134 +109,6 @@ int version_from_manifest(const json_t *m, const struct id *id, struct version_r
 	return 0;
 }
 
-/* ---- manifests of no version: state.db is new, or was put back from a backup */
-
-struct listed {
-	struct id *ids;
-	size_t len, room;
-	images_manifest_fn fn;
-	void *arg;
-};
-
-static void listed_done(struct listed *l)
-{
-	free(l->ids);
-}
-
-static int list_one(struct listed *l, const struct id *id)
-{
-	if (l->len == l->room) {
-		size_t room = l->room ? 2 * l->room : 64;
-		struct id *p = reallocarray(l->ids, room, sizeof(*p));
-
-		if (!p)
-			return -ENOMEM;
-		l->ids = p;
-		l->room = room;
-	}
-	l->ids[l->len++] = *id;
-	return 0;
-}
-
-static int list_version(void *arg, const struct version_row *v)
-{
-	return list_one(arg, &v->manifest);
-}
-
-static int list_settled(struct fleet *f, struct listed *l)
-{
-	int r = 0;
-	LOCK_FLEET(f);
-
-	for (const struct job *j = f->jobs; j && r == 0; j = j->next) {
-		struct id id;
-
-		if (!j->row.manifest)
-			continue;
-		id = id_of(j->row.manifest, strlen(j->row.manifest));
-		r = list_one(l, &id);
-	}
-	return r;
-}
-
-static int id_compare(const void *a, const void *b)
-{
-	return memcmp(a, b, ID_SIZE);
-}
-
-static int look_at_manifest(void *arg, const struct id *id, struct err *err)
-{
-	const struct listed *l = arg;
-
-	if (l->len > 0 && bsearch(id, l->ids, l->len, sizeof(*id), id_compare))
-		return 0;
-	return l->fn(l->arg, id, err);
-}
-
-int images_each_unlisted(struct fleet *f, images_manifest_fn fn, void *arg, struct err *err)
-{
-	CLEANUP(listed_done) struct listed l = {.fn = fn, .arg = arg};
-	int r = state_each_version(f->config.state, NULL, list_version, &l, err);
-
-	if (r == 0)
-		r = list_settled(f, &l);
-	if (r == -ENOMEM)
-		return out_of_memory(err);
-	if (r < 0)
-		return r;
-	if (l.len > 0)
-		qsort(l.ids, l.len, sizeof(*l.ids), id_compare);
-	return store_each_manifest(f->config.store, look_at_manifest, &l, err);
-}
-
-static int read_manifest(struct fleet *f, const struct id *id, struct version_row *ret,
-			 struct err *err)
-{
-	CLEANUP_FREE char *data = NULL;
-	CLEANUP_JSON json_t *m = NULL;
-	size_t size;
-	int r = store_get_manifest(f->config.store, id, &data, &size, err);
-
-	if (r == 0)
-		r = json_parse(data, size, MANIFEST_MAX, &m, err);
-	return r < 0 ? r : version_from_manifest(m, id, ret, err);
-}
-
-struct recovery {
-	struct fleet *fleet;
-	size_t count;
-};
-
-static int recover_one(void *arg, const struct id *id, struct err *err)
-{
-	CLEANUP(version_row_done) struct version_row v = {0};
-	struct recovery *rec = arg;
-	char text[ID_TEXT_SIZE];
-	int r = read_manifest(rec->fleet, id, &v, err);
-	bool is_read = r == 0;
-
-	if (is_read)
-		r = state_add_version(rec->fleet->config.state, &v, err);
-	if (r == 0) {
-		rec->count++;
-		return 0;
-	}
-	id_to_text(id, text);
-	/* one that is damaged must not take the others with it; gc leaves alone what it names */
-	log_event(LOG_ERROR, "manifest_skipped", "manifest=%s reason=\"%s\"", text, err->msg);
-	return !is_read || r == -EEXIST ? 0 : r;
-}
-
-int images_recover(struct fleet *f, struct err *err)
-{
-	struct recovery rec = {.fleet = f};
-	int r = images_each_unlisted(f, recover_one, &rec, err);
-
-	if (r == 0 && rec.count > 0)
-		log_event(LOG_INFO, "images_recovered", "versions=%zu", rec.count);
-	return r;
-}
-
 /* ---- what operators see */
 
 /* Gathers the versions of one image after the other. */
@@ -407,8 +279,11 @@ int fleet_remove_image(struct fleet *f, const char *image, uint32_t version, str
 	if (r == 0)
 		r = state_begin_removal(f->config.state, image, version, err);
 	(void)pthread_mutex_unlock(&f->lock);
-	if (r == 0)
+	if (r == 0) {
 		r = images_finish_removals(f, err);
+		if (r < 0)
+			pending_soon(f);
+	}
 	(void)pthread_mutex_unlock(&f->commit_lock);
 	return r;
 }

@@ -259,15 +259,11 @@ static int revive(struct fleet *f, struct job *j, struct err *err)
 	if (j->row.kind == JOB_VERIFY || j->row.kind == JOB_GC)
 		j->row.state = JOB_WAITING; /* it begins anew */
 	job_enlist(f, j, *j->row.machine ? machine_find(f, j->row.machine) : NULL);
-	if (!j->row.manifest) {
-		if (*j->row.machine && !j->machine)
-			return job_end(f, j, JOB_FAILED, API_AGENT_LOST,
-				       "The machine of this job is no longer known.", err);
-		return 0;
-	}
+	if (!j->row.manifest)
+		return 0; /* one without its machine ends in pending.c */
 	j->refs++;
 	r = job_commit(f, j, err);
-	if (r < 0) /* no reason not to start: the worker tries again */
+	if (r < 0) /* no reason not to start: it is tried again */
 		log_event(LOG_WARN, "commit_failed", "job=%s error=\"%s\"", j->row.id, err->msg);
 	job_unref(f, j);
 	return 0;
@@ -702,8 +698,8 @@ static int end_restore(struct fleet *f, struct job *j, const json_t *report, con
 	return r;
 }
 
-/* What is settled becomes a version, also when its agent never asks again. */
-static void leave_to_worker(struct fleet *f, struct job *j)
+/* What is settled becomes a version, also when its agent never asks again: pending.c. */
+static void leave_pending(struct fleet *f, struct job *j)
 {
 	j->commit_ms = fleet_now_ms() + COMMIT_AGAIN_MS;
 	(void)pthread_cond_broadcast(&f->work);
@@ -718,7 +714,7 @@ int job_carry_out(struct fleet *f, struct job *j, struct err *err)
 	j->committing = false;
 	j->progress_ms = fleet_now_ms();
 	if (j->row.manifest)
-		leave_to_worker(f, j);
+		leave_pending(f, j);
 	job_unref(f, j);
 	return r;
 }

@@ -94,10 +94,12 @@ struct fleet {
 	struct job *jobs;    /* waiting and running; newest first */
 	pthread_cond_t work; /* a verify or gc job, or stopping */
 	pthread_cond_t tick;
-	pthread_t worker, ticker;
-	bool worker_started, ticker_started;
+	uint64_t catch_up_ms; /* when pending_catch_up is due; UINT64_MAX: it is not */
+	pthread_t worker, ticker, pending;
+	bool worker_started, ticker_started, pending_started;
 	pthread_mutex_t
-		commit_lock; /* numbers of versions are given one at a time; taken before `lock` */
+		commit_lock; /* guards the list of versions: numbers are given one at a time; taken before `lock` */
+	bool is_unrecovered; /* commit_lock: it lacks some, so the next number is not known */
 };
 
 uint64_t fleet_now_ms(void); /* monotonic */
@@ -222,15 +224,25 @@ int plan_restore(const json_t *inventory, const json_t *sources, const json_t *p
 /* The row for a manifest whose id is `id`.  -EPROTO: it is no manifest. */
 int version_from_manifest(const json_t *m, const struct id *id, struct version_row *ret,
 			  struct err *err) MUST_CHECK;
-/* Take in the versions that the store's manifests tell of and the state does not: it is new, or older than the store. */
-int images_recover(struct fleet *f, struct err *err) MUST_CHECK;
+/* Removals that were under way.  commit_lock is held. */
+int images_finish_removals(struct fleet *f, struct err *err) MUST_CHECK;
+
+/* ---- recover.c */
+/* Take in the versions that the store's manifests tell of and the state does not (it is new, or older than the store), then finish removals.  What fails
+ * is tried again every minute.  commit_lock is held. */
+int images_catch_up(struct fleet *f, struct err *err) MUST_CHECK;
 /* The manifests of no version, nor of one that is being made.  Without the lock. */
 typedef int (*images_manifest_fn)(void *arg, const struct id *id, struct err *err);
 int images_each_unlisted(struct fleet *f, images_manifest_fn fn, void *arg,
 			 struct err *err) MUST_CHECK;
-/* Removals that were under way when the server ended. */
-int images_finish_removals(struct fleet *f, struct err *err) MUST_CHECK;
 
 /* ---- worker.c */
 void *worker_run(void *fleet);
+
+/* ---- pending.c */
+/* images_catch_up, and the end of jobs whose machine is gone; without locks. */
+void pending_catch_up(struct fleet *f);
+/* That again, in a minute.  Without the lock. */
+void pending_soon(struct fleet *f);
+void *pending_run(void *fleet);
 #endif

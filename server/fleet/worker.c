@@ -1,5 +1,4 @@
-/* The thread that does verify and gc, one after the other: both read the whole store and would only slow each other down.  In between it writes the
- * versions that could not be written when their captures ended. */
+/* The thread that does verify and gc, one after the other: both read the whole store and would only slow each other down. */
 #include <errno.h>
 #include <inttypes.h>
 #include <malloc.h>
@@ -324,10 +323,14 @@ static int collect_roots(void *arg, struct gc_root **ret_roots, size_t *ret_len,
 	const struct walk *w = arg;
 	struct roots roots = {0};
 	struct unlisted unlisted = {w->fleet, &roots};
-	int r = collect_known(w->fleet, &roots, err);
+	int r;
 
+	/* a version that is taken up meanwhile would be in neither list */
+	(void)pthread_mutex_lock(&w->fleet->commit_lock);
+	r = collect_known(w->fleet, &roots, err);
 	if (r == 0)
 		r = images_each_unlisted(w->fleet, add_unlisted, &unlisted, err);
+	(void)pthread_mutex_unlock(&w->fleet->commit_lock);
 	if (r < 0) {
 		free(roots.items);
 		return r;
@@ -372,32 +375,15 @@ static struct job *find_own(struct fleet *f)
 	return found;
 }
 
-/* The capture that is settled and whose version is to be written next; its agent may never ask again. */
-static struct job *find_settled(struct fleet *f)
-{
-	struct job *found = NULL;
-
-	for (struct job *j = f->jobs; j; j = j->next) {
-		if (j->row.manifest && !j->committing &&
-		    (!found || j->commit_ms < found->commit_ms))
-			found = j;
-	}
-	return found;
-}
-
-/* Held, and running or `committing`.  NULL when the server stops. */
+/* Held, and running.  NULL when the server stops. */
 static struct job *next_job(struct fleet *f)
 {
 	struct err err;
 	LOCK_FLEET(f);
 
 	while (!f->stopping) {
-		struct job *settled = find_settled(f), *next = find_own(f);
+		struct job *next = find_own(f);
 
-		if (settled && settled->commit_ms <= fleet_now_ms()) {
-			job_begin_committing(settled);
-			return settled;
-		}
 		if (next && job_start(f, next, &err) == 0) {
 			(void)snprintf(next->row.phase, sizeof(next->row.phase), "%s",
 				       job_kind_name(next->row.kind));
@@ -407,8 +393,6 @@ static struct job *next_job(struct fleet *f)
 		if (next) {
 			log_event(LOG_ERROR, "state_failed", "error=\"%s\"", err.msg);
 			(void)fleet_wait(f, &f->work, fleet_now_ms() + 10 * TICK_MS);
-		} else if (settled) {
-			(void)fleet_wait(f, &f->work, settled->commit_ms);
 		} else {
 			(void)pthread_cond_wait(&f->work, &f->lock);
 		}
@@ -445,26 +429,12 @@ static void walk(struct fleet *f, struct job *j)
 	finish_job(f, j, r, &err);
 }
 
-static void commit_again(struct fleet *f, struct job *j)
-{
-	char id[JOB_ID_SIZE];
-	struct err err;
-
-	memcpy(id, j->row.id, sizeof(id)); /* it may be gone then */
-	if (job_carry_out(f, j, &err) < 0)
-		log_event(LOG_WARN, "commit_failed", "job=%s error=\"%s\"", id, err.msg);
-}
-
 void *worker_run(void *fleet)
 {
 	struct fleet *f = fleet;
 	struct job *j;
 
-	while ((j = next_job(f))) {
-		if (j->row.kind == JOB_CAPTURE)
-			commit_again(f, j);
-		else
-			walk(f, j);
-	}
+	while ((j = next_job(f)))
+		walk(f, j);
 	return NULL;
 }

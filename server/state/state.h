@@ -214,6 +214,9 @@ int state_get_version(struct state *s, const char *image, uint32_t version, stru
 /* The number that the next version of an image gets: above all that were ever given, also to jobs that are about to commit. */
 int state_next_version(struct state *s, const char *image, uint32_t *ret,
 		       struct err *err) MUST_CHECK;
+/* That number was given, though no such version is there. */
+int state_reserve_version(struct state *s, const char *image, uint32_t version, int64_t created,
+			  struct err *err) MUST_CHECK;
 int state_set_damaged(struct state *s, const char *image, uint32_t version, bool damaged,
 		      struct err *err) MUST_CHECK;
 /* `version` 0: all of the image.  Marks them; state_remove_version ends it once the manifest is gone. */

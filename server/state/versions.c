@@ -34,15 +34,36 @@ static int read_row(sqlite3_stmt *st, struct version_row *ret, struct err *err)
 	return 0;
 }
 
+static int note_number(struct state *s, const char *image, uint32_t version, int64_t created,
+		       struct err *err)
+{
+	return sql_run(s, err,
+		       "INSERT INTO images(name, created, last_version) VALUES(?1, ?2, ?3)"
+		       " ON CONFLICT(name) DO UPDATE SET"
+		       " last_version=max(last_version, excluded.last_version),"
+		       " created=min(created, excluded.created)",
+		       "tii", image, created, (int64_t)version);
+}
+
+int state_reserve_version(struct state *s, const char *image, uint32_t version, int64_t created,
+			  struct err *err)
+{
+	CLEANUP_STMT sqlite3_stmt *st = NULL;
+	LOCK_STATE(s);
+	int r = sql_prepare(s, &st, err, "SELECT 1 FROM images WHERE name=?1 AND last_version>=?2",
+			    "ti", image, (int64_t)version);
+
+	if (r == 0)
+		r = sql_step(s, st, err);
+	if (r != 0)
+		return r < 0 ? r : 0;
+	return note_number(s, image, version, created, err);
+}
+
 /* Within a transaction. */
 int versions_insert(struct state *s, const struct version_row *v, struct err *err)
 {
-	int r = sql_run(s, err,
-			"INSERT INTO images(name, created, last_version) VALUES(?1, ?2, ?3)"
-			" ON CONFLICT(name) DO UPDATE SET"
-			" last_version=max(last_version, excluded.last_version),"
-			" created=min(created, excluded.created)",
-			"tii", v->image, v->created, (int64_t)v->version);
+	int r = note_number(s, v->image, v->version, v->created, err);
 
 	if (r < 0)
 		return r;
@@ -99,6 +120,12 @@ int state_next_version(struct state *s, const char *image, uint32_t *ret, struct
 		r = sql_step(s, st, err);
 	if (r < 0)
 		return r;
+	if (sqlite3_column_int64(st, 0) > UINT32_MAX) {
+		return err_set(
+			err, -EOVERFLOW,
+			"Image '%s' has had the highest number that a version can have; capture into another image.",
+			image);
+	}
 	*ret = (uint32_t)sqlite3_column_int64(st, 0);
 	return 0;
 }

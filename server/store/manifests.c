@@ -85,26 +85,71 @@ static void close_folder(DIR **d)
 		(void)closedir(*d);
 }
 
-int store_each_manifest(struct store *s, store_manifest_fn fn, void *arg, struct err *err)
+/* The files of a folder of the store. */
+typedef int (*name_fn)(void *arg, const char *name, struct err *err);
+static int each_name(struct store *s, const char *path, name_fn fn, void *arg, struct err *err)
 {
 	CLEANUP(close_folder) DIR *folder = NULL;
-	int fd = openat(s->files.fd, "manifests", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int fd = openat(s->files.fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	struct dirent *e;
 	int r = 0;
 
 	folder = fd < 0 ? NULL : fdopendir(fd);
 	if (!folder)
-		return err_set(err, -errno, "open folder 'manifests': %s", strerrordesc_np(errno));
+		return err_set(err, -errno, "open folder '%s': %s", path, strerrordesc_np(errno));
 	errno = 0;
 	while (r == 0 &&
 	       (e = readdir(folder))) { /* NOLINT(concurrency-mt-unsafe): a DIR of our own */
-		struct id id;
-
-		if (id_of_name(e->d_name, &id))
-			r = fn(arg, &id, err);
+		r = fn(arg, e->d_name, err);
 		errno = 0;
 	}
 	if (r == 0 && errno != 0)
-		return err_set(err, -errno, "read folder 'manifests': %s", strerrordesc_np(errno));
+		return err_set(err, -errno, "read folder '%s': %s", path, strerrordesc_np(errno));
 	return r;
+}
+
+struct each {
+	struct store *store;
+	store_manifest_fn manifest;
+	store_damaged_fn damaged;
+	void *arg;
+};
+
+static int one_manifest(void *arg, const char *name, struct err *err)
+{
+	const struct each *x = arg;
+	struct id id;
+
+	return id_of_name(name, &id) ? x->manifest(x->arg, &id, err) : 0;
+}
+
+int store_each_manifest(struct store *s, store_manifest_fn fn, void *arg, struct err *err)
+{
+	struct each x = {.manifest = fn, .arg = arg};
+
+	return each_name(s, "manifests", one_manifest, &x, err);
+}
+
+static int one_damaged(void *arg, const char *name, struct err *err)
+{
+	const struct each *x = arg;
+	CLEANUP_FREE char *data = NULL;
+	char path[FILES_PATH_SIZE];
+	struct err ignored;
+	struct id id;
+	size_t size;
+
+	if (!id_of_name(name, &id))
+		return 0;
+	(void)snprintf(path, sizeof(path), "quarantine/%s", name);
+	if (files_get(&x->store->files, path, MANIFEST_MAX, &data, &size, &ignored) < 0)
+		return 0;
+	return x->damaged(x->arg, data, size, err);
+}
+
+int store_each_damaged_manifest(struct store *s, store_damaged_fn fn, void *arg, struct err *err)
+{
+	struct each x = {.store = s, .damaged = fn, .arg = arg};
+
+	return each_name(s, "quarantine", one_damaged, &x, err);
 }

@@ -135,6 +135,10 @@ int store_remove_manifest(struct store *s, const struct id *id, struct err *err)
 typedef int (*store_manifest_fn)(void *arg, const struct id *id, struct err *err);
 int store_each_manifest(struct store *s, store_manifest_fn fn, void *arg,
 			struct err *err) MUST_CHECK;
+/* The bytes of those in quarantine, of which nothing is certain.  What of these cannot be read is left out. */
+typedef int (*store_damaged_fn)(void *arg, const char *data, size_t size, struct err *err);
+int store_each_damaged_manifest(struct store *s, store_damaged_fn fn, void *arg,
+				struct err *err) MUST_CHECK;
 
 /* ---- upkeep */
 

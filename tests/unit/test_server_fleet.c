@@ -10,6 +10,7 @@
 #include "common/json.h"
 #include "common/log.h"
 #include "server/fleet/private.h"
+#include "server/state/sqlite.h"
 #include "tests/lib/store_fixture.h"
 #include "tests/unit/tap.h"
 
@@ -24,14 +25,29 @@ static struct store *store;
 static struct fleet *fleet;
 static struct err err;
 
+/* At the next start: of the store's files, and of the state. */
+static files_fault_fn fault;
+static bool is_state_full;
+
+/* It takes nothing any more, as on a disk that is full. */
+static void fill_state(bool is_full)
+{
+	if (sqlite3_exec(state->db, is_full ? "PRAGMA query_only = 1" : "PRAGMA query_only = 0",
+			 NULL, NULL, NULL) != SQLITE_OK)
+		abort();
+}
+
 static void open_all(void)
 {
 	struct fleet_config config = {.poll_s = 1, .stall_s = 100, .away_s = 100};
 	bool is_new;
 
 	store = fixture_open(false);
+	store->files.fault = fault;
 	if (state_open(path, &state, &is_new, &err) < 0)
 		abort();
+	if (is_state_full)
+		fill_state(true);
 	config.state = state;
 	config.store = store;
 	if (fleet_open(&config, &fleet, &err) < 0) {
@@ -484,6 +500,107 @@ static void test_two(void)
 	ok(versions() == had + 2, "and are two versions");
 }
 
+/* A storage that does not answer for one index. */
+static struct {
+	pthread_mutex_t lock;
+	pthread_cond_t cond;
+	char file[FILES_PATH_SIZE];
+	bool is_asked, is_over;
+} gate = {.lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
+
+static int wait_at_gate(void *arg, enum file_op op, const char *file)
+{
+	(void)arg;
+	if (op != FILE_READ || strcmp(file, gate.file) != 0)
+		return 0;
+	(void)pthread_mutex_lock(&gate.lock);
+	gate.is_asked = true;
+	(void)pthread_cond_broadcast(&gate.cond);
+	while (!gate.is_over)
+		(void)pthread_cond_wait(&gate.cond, &gate.lock);
+	(void)pthread_mutex_unlock(&gate.lock);
+	return 0;
+}
+
+static void close_gate(const struct id *root)
+{
+	files_path_index(gate.file, root);
+	gate.is_asked = gate.is_over = false;
+	store->files.fault = wait_at_gate;
+}
+
+static void await_asked(void)
+{
+	(void)pthread_mutex_lock(&gate.lock);
+	while (!gate.is_asked)
+		(void)pthread_cond_wait(&gate.cond, &gate.lock);
+	(void)pthread_mutex_unlock(&gate.lock);
+}
+
+static void open_gate(void)
+{
+	(void)pthread_mutex_lock(&gate.lock);
+	gate.is_over = true;
+	(void)pthread_cond_broadcast(&gate.cond);
+	(void)pthread_mutex_unlock(&gate.lock);
+}
+
+static bool ends_as(const char *id, const char *want, unsigned version)
+{
+	for (int i = 0; i < 300 && job_find(fleet, id); i++)
+		(void)usleep(20000);
+	return shows(id, want, (int)version);
+}
+
+/* A version is not kept waiting by the look at another capture, which may take long, nor by gc, which may take hours. */
+static void test_not_held_up(void)
+{
+	struct doing d[2] = {{.machine = MACHINE_A}, {.machine = MACHINE_B}};
+	CLEANUP_JSON json_t *body = json_pack("{s:s}", "kind", "gc"), *gc = NULL;
+	struct sample *first = sample, *other = sample_new(5, &sample_small);
+	unsigned had = (unsigned)versions();
+	pthread_t t[2];
+
+	if (!fixture_put_all(store, other))
+		abort();
+	for (int i = 0; i < 2; i++) {
+		sample = i == 0 ? first : other;
+		order(d[i].machine, d[i].job);
+		capture(d[i].machine, d[i].job);
+	}
+	close_gate(&first->root);
+	for (int i = 0; i < 2; i++) {
+		if (pthread_create(&t[i], NULL, done_thread, &d[i]) != 0)
+			abort();
+		if (i == 0)
+			await_asked();
+	}
+	ok(ends_as(d[1].job, "done", had + 1), "a capture ends while another one is looked at");
+	open_gate();
+	for (int i = 0; i < 2; i++)
+		(void)pthread_join(t[i], NULL);
+	ok(d[0].result == 0 && d[1].result == 0 && shows(d[0].job, "done", (int)had + 2),
+	   "and that one too");
+
+	store->files.fault = NULL;
+	order(MACHINE_A, d[0].job);
+	capture(MACHINE_A, d[0].job);
+	spoil_manifests(true);
+	if (fleet_job_done(fleet, MACHINE_A, d[0].job, NULL, &err) == 0)
+		abort();
+	spoil_manifests(false);
+	close_gate(&first->root);
+	if (fleet_create_job(fleet, body, &gc, &err) < 0)
+		abort();
+	await_asked();
+	ok(comes_to_be(d[0].job, had + 3), "a version is written again while gc runs");
+	open_gate();
+	ok(ends_as(json_string_value(json_object_get(gc, "id")), "done", 0), "which ends");
+	store->files.fault = NULL;
+	sample_free(other);
+	sample = first;
+}
+
 static json_t *get_roots(const char *id)
 {
 	CLEANUP_JSON json_t *job = NULL;
@@ -754,7 +871,7 @@ static void test_own_jobs(void)
 	}
 	ok(fleet_create_job(fleet, body, &job, &err) == API_CONFLICT, "jobs of the server itself");
 	restart();
-	ok(fleet_create_job(fleet, body, &job, &err) == 0, "(without them)");
+	ok(does("gc"), "(without them)"); /* and what comes next has the store for itself */
 }
 
 static void test_taken(void)
@@ -916,6 +1033,103 @@ static void test_older_state(void)
 
 static bool has_event(const char *id, const char *name);
 
+static int no_manifest(void *arg, enum file_op op, const char *file)
+{
+	(void)arg;
+	return op == FILE_READ && strncmp(file, "manifests/", 10) == 0 ? -EIO : 0;
+}
+
+/* As if the time until the next try were over. */
+static bool catches_up(size_t want)
+{
+	(void)pthread_mutex_lock(&fleet->lock);
+	fleet->catch_up_ms = 0;
+	(void)pthread_cond_broadcast(&fleet->work);
+	(void)pthread_mutex_unlock(&fleet->lock);
+	for (int i = 0; i < 300 && versions() != want; i++)
+		(void)usleep(20000);
+	return versions() == want;
+}
+
+static int find_manifest(void *arg, const struct version_row *v)
+{
+	*(struct id *)arg = v->manifest; /* the last one stays */
+	return 0;
+}
+
+/* A bit of it turns, and it is still JSON. */
+static void turn_manifest(const struct id *id)
+{
+	char file[256], text[ID_TEXT_SIZE], data[65536];
+	FILE *f;
+	size_t n;
+	char *at;
+
+	id_to_text(id, text);
+	(void)snprintf(file, sizeof(file), "%s/store/manifests/%s.json", fixture_data, text);
+	f = fopen(file, "r+be");
+	n = f ? fread(data, 1, sizeof(data) - 1, f) : 0;
+	data[n] = '\0';
+	at = strstr(data, "\"machine_name\":\"");
+	if (!at || fseek(f, at - data + 16, SEEK_SET) < 0 || fputc('x', f) != 'x' || fclose(f) != 0)
+		abort();
+}
+
+enum trouble { UNREAD, DAMAGED, FULL };
+
+/* state.db was put back from a backup, and at the start the version that came since cannot be taken up: the server starts, and its number is not given
+ * to another one. */
+static void test_not_recovered(enum trouble trouble, const char *what)
+{
+	const bool waits = trouble != DAMAGED;
+	CLEANUP_JSON json_t *job = NULL;
+	size_t had = versions();
+	char id[JOB_ID_SIZE], backup[160];
+	struct id manifest;
+
+	(void)snprintf(backup, sizeof(backup), "%s/backup.db", fixture_dir);
+	close_all();
+	copy(path, backup);
+	open_all();
+	order(MACHINE_A, id);
+	capture(MACHINE_A, id);
+	if (fleet_job_done(fleet, MACHINE_A, id, NULL, &err) < 0 ||
+	    state_each_version(state, "web", find_manifest, &manifest, &err) < 0)
+		abort();
+	close_all();
+	copy(backup, path);
+	if (trouble == DAMAGED)
+		turn_manifest(&manifest);
+	fault = trouble == UNREAD ? no_manifest : NULL;
+	is_state_full = trouble == FULL;
+	open_all();
+	ok(versions() == had, what);
+	if (trouble == FULL)
+		fill_state(false); /* else there would be no capture to ask */
+	order(MACHINE_A, id);
+	capture(MACHINE_A, id);
+	if (trouble == FULL)
+		fill_state(true);
+	if (waits) {
+		ok(fleet_job_done(fleet, MACHINE_A, id, NULL, &err) == API_BUSY &&
+			   shows(id, "running", 0),
+		   "does not give its number to a capture, which waits");
+		printf("# %s\n", err.msg);
+		fleet_tell_stalls(fleet);
+		ok(fleet_show_job(fleet, id, 0, 0, &job, &err) == 0 &&
+			   json_is_true(json_object_get(job, "stalled")) &&
+			   strstr(json_string_value(json_object_get(job, "message")), "number"),
+		   "and whose job says why");
+	}
+	store->files.fault = fault = NULL;
+	if (trouble == FULL)
+		fill_state(is_state_full = false);
+	if (waits)
+		ok(catches_up(had + 1), "it is taken up when that is over");
+	ok(fleet_job_done(fleet, MACHINE_A, id, NULL, &err) == 0 && shows(id, "done", (int)had + 2),
+	   "the capture is the version after it");
+}
+
 struct sought {
 	const char *job, *name;
 	bool found;
@@ -1006,6 +1220,7 @@ int main(void)
 	test_crash(false);
 	test_crash(true);
 	test_two();
+	test_not_held_up();
 	test_sealed_before();
 	test_settled_before();
 	test_older_state();
@@ -1026,6 +1241,9 @@ int main(void)
 	test_settled_damaged(2, "one of another version");
 	test_settled_damaged(3, "one of another job");
 	test_settled_damaged(4, "one of another disk");
+	test_not_recovered(UNREAD, "a server that cannot read a manifest at its start");
+	test_not_recovered(FULL, "one whose state takes nothing starts, and");
+	test_not_recovered(DAMAGED, "one that finds it damaged");
 	close_all();
 	sample_free(sample);
 	fixture_end();
