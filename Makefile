@@ -315,6 +315,7 @@ STORE_SRC := \
 	server/store/db_read.c \
 	server/store/files.c \
 	server/store/gc.c \
+	server/store/gc_lost.c \
 	server/store/gc_mark.c \
 	server/store/gc_rewrite.c \
 	server/store/gc_sweep.c \

@@ -230,7 +230,11 @@ static int add_disks(struct roots *roots, struct gc_root *root, const json_t *di
 static int add_version(void *arg, const struct version_row *v)
 {
 	CLEANUP_JSON json_t *disks = json_loads(v->disks, 0, NULL);
-	struct gc_root root = {.may_lack = v->damaged || v->removing};
+	bool is_given_up = v->damaged || v->removing;
+	struct gc_root root = {.may_lack = is_given_up,
+			       .may_lack_index = is_given_up,
+			       .manifest = v->manifest,
+			       .remedy = "verify it, and gc does without it"};
 
 	(void)snprintf(root.of, sizeof(root.of), "image '%s', version %" PRIu32, v->image,
 		       v->version);
@@ -248,10 +252,13 @@ static int add_settled(struct roots *roots, const struct job_row *row)
 }
 
 /* Looked at again before it is part of a version. */
-static int add_sealed_disk(struct roots *roots, const struct job_disk_row *d)
+static int add_sealed_disk(struct roots *roots, const char *job, const struct job_disk_row *d)
 {
-	const struct gc_root root = {.id = d->root, .may_lack = true};
+	struct gc_root root = {.id = d->root,
+			       .may_lack = true,
+			       .remedy = "wait for the end of that job, which is told"};
 
+	(void)snprintf(root.of, sizeof(root.of), "the capture of job %s", job);
 	return d->sealed ? add_root(roots, &root) : 0;
 }
 
@@ -264,7 +271,7 @@ static int add_sealed(struct fleet *f, struct roots *roots)
 		int r = j->row.manifest ? add_settled(roots, &j->row) : 0;
 
 		for (size_t n = 0; r == 0 && j->row.kind == JOB_CAPTURE && n < j->disks_len; n++)
-			r = add_sealed_disk(roots, &j->disks[n]);
+			r = add_sealed_disk(roots, j->row.id, &j->disks[n]);
 		if (r < 0)
 			return r;
 	}
@@ -276,13 +283,28 @@ struct unlisted {
 	struct roots *roots;
 };
 
+static void name_unlisted(const json_t *manifest, char *ret, size_t ret_size)
+{
+	const char *image = json_string_value(json_object_get(manifest, "image"));
+	json_int_t version = json_integer_value(json_object_get(manifest, "version"));
+
+	(void)snprintf(ret, ret_size, "an image that is not listed");
+	if (image && name_is_valid(image)) {
+		(void)snprintf(ret, ret_size,
+			       "image '%s', version %" JSON_INTEGER_FORMAT ", which is not listed",
+			       image, version);
+	}
+}
+
 /* Of a version that the state does not know: it may be older than the store. */
 static int add_unlisted(void *arg, const struct id *id, struct err *err)
 {
 	struct unlisted *u = arg;
 	CLEANUP_FREE char *data = NULL;
 	CLEANUP_JSON json_t *manifest = NULL;
-	struct gc_root root = {.may_lack = true};
+	struct gc_root root = {.may_lack = true,
+			       .manifest = *id,
+			       .remedy = "if it is not needed move its manifest away"};
 	char text[ID_TEXT_SIZE];
 	size_t size;
 	int r = store_get_manifest(u->fleet->config.store, id, &data, &size, err);
@@ -293,7 +315,7 @@ static int add_unlisted(void *arg, const struct id *id, struct err *err)
 		return r;
 	manifest = json_loadb(data, size, 0, NULL);
 	id_to_text(id, text);
-	(void)snprintf(root.of, sizeof(root.of), "manifest %s", text);
+	name_unlisted(manifest, root.of, sizeof(root.of));
 	r = add_disks(u->roots, &root, json_object_get(manifest, "disks"));
 	if (r == -EBADMSG) {
 		return err_set(err, API_STORE_DAMAGED,
@@ -343,13 +365,17 @@ static int collect_roots(void *arg, struct gc_root **ret_roots, size_t *ret_len,
 static int do_gc(struct walk *w, struct err *err)
 {
 	struct gc_result result = {0};
+	struct err ignored; /* the reason counts, the lines explain */
 	int r = store_gc(w->fleet->config.store, collect_roots, walk_progress, w, &result, err);
 
 	if (r == -EUCLEAN)
 		err->code = API_STORE_DAMAGED;
-	if (r < 0)
-		return r;
 	LOCK_FLEET(w->fleet);
+	if (r < 0) {
+		(void)!set_report(w->job, json_pack("{s:s*}", "damage", result.damage), &ignored);
+		free(result.damage);
+		return r;
+	}
 	return set_report(
 		w->job,
 		add_rates(w, json_pack("{s:I, s:I, s:I, s:I}", "packs_removed",

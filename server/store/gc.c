@@ -24,6 +24,7 @@ static void gc_done(struct gc *g)
 	free(g->collector.expanded);
 	free(g->needed);
 	free(g->roots);
+	gc_lost_done(&g->lost);
 	free(g->fresh);
 	free(g->incomplete);
 	free(g->node);
@@ -126,13 +127,14 @@ int store_gc(struct store *s, store_roots_fn roots, store_progress_fn fn, void *
 	     struct gc_result *ret, struct err *err)
 {
 	CLEANUP(gc_done) struct gc g = {.s = s, .progress = {.fn = fn, .arg = arg}};
-	int r = upkeep_begin(s, &g.progress, err);
+	int r;
 
+	*ret = (struct gc_result){0};
+	r = upkeep_begin(s, &g.progress, err);
 	if (r < 0)
 		return r;
 	r = run(&g, roots, arg, err);
 	upkeep_end(s);
-	if (r == 0)
-		*ret = g.result;
+	*ret = g.result;
 	return r < 0 ? err_prefix(err, "gc") : 0;
 }

@@ -9,6 +9,17 @@
 #include "server/store/store.h"
 #include "server/store/upkeep.h"
 
+/* Gathered, so that all of it is said at once. */
+struct gc_lost {
+	struct id *
+		nodes; /* that are not there, or of which a chunk is not; with repetitions, and no more than GC_LOST_MAX */
+	size_t nodes_len, nodes_cap;
+	uint8_t *flaws; /* of each root; NULL: of none */
+#define GC_LOST_NODES 1u
+#define GC_LOST_INDEX 2u
+	struct err index; /* what became of the first index */
+};
+
 struct gc {
 	struct store *s;
 	struct progress progress;
@@ -17,7 +28,7 @@ struct gc {
 	struct gc_root *roots; /* in use */
 	size_t roots_len;
 	const struct gc_root *root; /* whose nodes are marked now */
-	struct id lost_node;	    /* of a root that may lack nothing; or zero */
+	struct gc_lost lost;	    /* of roots that may lack nothing */
 	uint8_t *
 		needed; /* a bit for each object as in the marks: nodes that must have all their chunks */
 	struct id *fresh; /* nodes that no checkpoint covered at the beginning */
@@ -32,6 +43,12 @@ struct gc {
 /* Is it known what is in use?  -EIO, -EUCLEAN */
 int gc_check_readable(struct gc *g, struct err *err) MUST_CHECK;
 int gc_check_index(struct gc *g, struct err *err) MUST_CHECK;
+/* gc_lost.c: g->root needs it, or, of a node, some root. */
+int gc_lose_node(struct gc *g, const struct id *node, struct err *err) MUST_CHECK;
+int gc_lose_index(struct gc *g, const struct err *why, struct err *err) MUST_CHECK;
+/* Has any been lost?  -EBADMSG: nothing may be removed, and whose it is */
+int gc_check_lost(struct gc *g, struct err *err) MUST_CHECK;
+void gc_lost_done(struct gc_lost *l);
 /* Mark what is in use, and close the nodes: gc_mark.c. */
 int gc_mark(struct gc *g, store_roots_fn roots, void *arg, struct err *err) MUST_CHECK;
 /* The nodes are closed and all that is in use is marked: remove the rest. */

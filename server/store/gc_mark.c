@@ -43,60 +43,6 @@ int gc_check_index(struct gc *g, struct err *err)
 		       "known; start the server with --rebuild-index");
 }
 
-struct search {
-	const struct id *node;
-	bool found;
-};
-
-static int look_for(void *arg, uint64_t first, const struct id *ids, size_t len, struct err *err)
-{
-	struct search *x = arg;
-
-	(void)first;
-	(void)err;
-	for (size_t i = 0; i < len && !x->found; i++)
-		x->found = id_equal(&ids[i], x->node);
-	return 0;
-}
-
-/* Seldom: once in a gc that then ends. */
-static const char *who_needs(struct gc *g, const struct id *node)
-{
-	struct search x = {.node = node};
-	struct err ignored;
-
-	for (size_t i = 0; i < g->roots_len; i++) {
-		if (g->roots[i].may_lack)
-			continue;
-		if (upkeep_each_node(g->s, &g->roots[i].id, look_for, &x, &ignored) == 0 && x.found)
-			return g->roots[i].of;
-	}
-	return "an image";
-}
-
-/* Of an image that is taken for whole something is not there. */
-static int check_lost(struct gc *g, struct err *err)
-{
-	char text[ID_TEXT_SIZE];
-	int r;
-
-	if (id_is_zero(&g->lost_node))
-		return 0;
-	r = gc_check_readable(g, err);
-	if (r == 0)
-		r = gc_check_index(g, err);
-	if (r < 0)
-		return r; /* that explains it */
-	id_to_text(&g->lost_node, text);
-	return err_set(
-		err, -EBADMSG,
-		"nothing was removed: %s, which is in use, has lost node %s or a chunk of it; "
-		"it may be that only the object index has, so start the server with "
-		"--rebuild-index; if that does not help, verify it: gc does without what is "
-		"known to be lost",
-		who_needs(g, &g->lost_node), text);
-}
-
 /* ---- marking */
 
 /* Looking them up marks them: see objects_find. */
@@ -142,7 +88,7 @@ static int mark_of_root(void *arg, uint64_t first, const struct id *ids, size_t 
 		if (marks_covers(&g->collector.marks, &g->places[i]))
 			set_needed(g, &g->places[i]);
 		else if (g->places[i].pack == 0)
-			g->lost_node = ids[i];
+			r = gc_lose_node(g, &ids[i], err);
 	}
 	return r;
 }
@@ -155,16 +101,22 @@ static int mark_of_partial(void *arg, const struct id *ids, size_t len, struct e
 static int mark_root(struct gc *g, struct err *err)
 {
 	char text[ID_TEXT_SIZE];
-	int r = upkeep_each_node(g->s, &g->root->id, mark_of_root, g, err);
+	struct err why;
+	int r = upkeep_each_node(g->s, &g->root->id, mark_of_root, g, &why);
 
-	if (r < 0 && r != -ECANCELED) {
-		id_to_text(&g->root->id, text);
-		return err_prefix(err,
-				  "nothing was removed, since the index %s, which is in use, "
-				  "could not be read",
-				  text);
-	}
-	return r < 0 ? r : check_lost(g, err);
+	if (r == -ENOENT && g->root->may_lack_index)
+		return 0;
+	if (r == -ENOENT || r == -EBADMSG)
+		return gc_lose_index(g, &why, err);
+	if (r < 0)
+		*err = why;
+	if (r == 0 || r == -ECANCELED)
+		return r;
+	id_to_text(&g->root->id, text);
+	return err_prefix(err,
+			  "nothing was removed, since the index %s, which is in use, could not be "
+			  "read",
+			  text);
 }
 
 static int mark_roots(struct gc *g, struct err *err)
@@ -227,10 +179,11 @@ static int expand_slots(struct gc *g, struct loaded *l, const uint32_t *slots, s
 			r = node_decode(data, e->length, g->node, err);
 		if (r == 0)
 			r = objects_check_node(g->s, g->node, err); /* which marks the chunks */
-		if (r == -ENODATA && is_needed(g, l->row.num, slots[i]))
-			g->lost_node = e->id;
-		if (r == -ENODATA)
-			r = note_incomplete(g, l->row.num, slots[i], e->length, err);
+		if (r != -ENODATA)
+			continue;
+		r = note_incomplete(g, l->row.num, slots[i], e->length, err);
+		if (r == 0 && is_needed(g, l->row.num, slots[i]))
+			r = gc_lose_node(g, &e->id, err);
 	}
 	return r;
 }
@@ -255,8 +208,6 @@ static int expand_pack(struct gc *g, uint32_t pack, bool *ret_any, struct err *e
 		r = err_set(err, -EBADMSG, "somebody else found them damaged just now");
 	if (r == -EBADMSG || r == -EIO)
 		return err_prefix(err, "nothing was removed, since nodes in use could not be read");
-	if (r == 0)
-		r = check_lost(g, err);
 	return r < 0 ? r : progress_add(&g->progress, g->collector.marks.sizes[pack], err);
 }
 
@@ -311,12 +262,16 @@ int gc_mark(struct gc *g, store_roots_fn roots, void *arg, struct err *err)
 		r = expand(g, err);
 	if (r == 0)
 		r = expand_fresh(g, err);
+	if (r == 0)
+		r = gc_check_lost(g, err);
 	if (r < 0)
 		return r;
 	(void)pthread_mutex_lock(&g->s->lock);
 	g->collector.nodes_are_closed = true;
 	(void)pthread_mutex_unlock(&g->s->lock);
 	r = expand(g, err);
+	if (r == 0)
+		r = gc_check_lost(g, err);
 	if (r == 0)
 		r = gc_check_readable(g, err);
 	if (r == 0)

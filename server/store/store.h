@@ -158,7 +158,11 @@ int store_verify(struct store *s, const struct id *root, store_progress_fn fn, v
 struct gc_root {
 	struct id id;
 	bool may_lack; /* what is lost of it is known, or will be asked for again; of another one nothing may be */
-	char of[112]; /* what needs it, for a sentence */
+	bool may_lack_index; /* also that its index is not there: nothing can be had of it any more */
+	struct id manifest; /* that names it; zero: none */
+	char of[112];	    /* what needs it, for a sentence */
+	const char *
+		remedy; /* static: what to do about it when its index is lost, for a sentence; or NULL */
 };
 typedef int (*store_roots_fn)(void *arg, struct gc_root **ret_roots, size_t *ret_len,
 			      struct err *err);
@@ -169,10 +173,12 @@ typedef int (*store_roots_fn)(void *arg, struct gc_root **ret_roots, size_t *ret
  * less than half are written anew.  Safe against captures that run meanwhile (what was put or asked for since
  * the start of the call, or in a partial, stays), and against being killed.  Indexes not among the roots are removed.
  * -EBADMSG: something in use is not there, or a node that is was found damaged and is in quarantine now: nothing was removed; verify the images.
+ * `ret->damage` then says of which: it is set on failure too, unlike the rest.
  * -EUCLEAN: rows of the object index are damaged, so what is in use is not known: nothing was removed; store_open with `rebuild`. */
 struct gc_result {
 	uint64_t packs_removed, packs_rewritten, objects_removed;
 	uint64_t bytes_freed;
+	char *damage; /* heap, lines of text; or NULL */
 };
 int store_gc(struct store *s, store_roots_fn roots, store_progress_fn fn, void *arg,
 	     struct gc_result *ret, struct err *err) MUST_CHECK;

@@ -205,6 +205,8 @@ static void test_plain(void)
 	ok(versions() == 1 && manifests() == 1, "still one");
 }
 
+static char reason[512]; /* of the end of the job that does() has done */
+
 /* A job without a machine, to its end. */
 static bool does(const char *kind)
 {
@@ -223,9 +225,13 @@ static bool does(const char *kind)
 		if (fleet_show_job(fleet, id, 0, 0, &now, &err) < 0)
 			return false;
 		is = json_string_value(json_object_get(now, "state"));
-		if (strcmp(is, "running") != 0 && strcmp(is, "waiting") != 0)
-			return shows(id, "done", 0);
-		(void)usleep(100000);
+		if (strcmp(is, "running") == 0 || strcmp(is, "waiting") == 0) {
+			(void)usleep(100000);
+			continue;
+		}
+		is = json_string_value(json_object_get(now, "message"));
+		(void)snprintf(reason, sizeof(reason), "%s", is ? is : "");
+		return shows(id, "done", 0);
 	}
 	return false;
 }
@@ -248,6 +254,58 @@ static void test_sealed_before(void)
 	ok(fleet_job_done(fleet, MACHINE_A, id, report, &err) == 0 &&
 		   shows(id, "done", (int)had + 1),
 	   "leaves that disk's index");
+	sample_free(sample);
+	sample = first;
+}
+
+struct last {
+	struct id manifest;
+	uint32_t version;
+};
+
+static int find_last(void *arg, const struct version_row *v)
+{
+	*(struct last *)arg = (struct last){v->manifest, v->version};
+	return 0;
+}
+
+/* A version of which an index is gone: gc says whose it is until that is known. */
+static void test_gc_without_index(bool is_listed)
+{
+	char id[JOB_ID_SIZE], file[256], version[64], text[ID_TEXT_SIZE];
+	struct sample *first = sample;
+	struct last last = {.version = 0};
+
+	sample = sample_new(is_listed ? 6 : 7, &sample_small);
+	if (!fixture_put_all(store, sample))
+		abort();
+	order(MACHINE_A, id);
+	capture(MACHINE_A, id);
+	id_to_text(&sample->root, text);
+	(void)snprintf(file, sizeof(file), "%s/store/indexes/%s", fixture_data, text);
+	if (fleet_job_done(fleet, MACHINE_A, id, NULL, &err) < 0 || unlink(file) < 0 ||
+	    state_each_version(state, "web", find_last, &last, &err) < 0)
+		abort();
+	if (!is_listed && (state_begin_removal(state, "web", last.version, &err) < 0 ||
+			   state_remove_version(state, "web", last.version, &err) < 0))
+		abort();
+	id_to_text(&last.manifest, text);
+	(void)snprintf(version, sizeof(version), "image 'web', version %" PRIu32 ",%s",
+		       last.version, is_listed ? " manifest" : " which is not listed, manifest");
+	ok(!does("gc") && strstr(reason, version) && strstr(reason, text),
+	   "gc without an index names the version and its manifest");
+	printf("# %s\n", reason);
+	if (is_listed && state_set_damaged(state, "web", last.version, true, &err) < 0)
+		abort();
+	if (!is_listed && store_remove_manifest(store, &last.manifest, &err) < 0)
+		abort();
+	ok(does("gc"), is_listed ? "and goes on when it is known that it is damaged"
+				 : "and when that one is taken away");
+	if (is_listed && /* whole again, for those that come */
+	    (!fixture_put_all(store, sample) || fixture_seal(store, sample, "again") < 0 ||
+	     state_set_damaged(state, "web", last.version, false, &err) < 0))
+		abort();
+	partial_remove(store, "again");
 	sample_free(sample);
 	sample = first;
 }
@@ -1051,12 +1109,6 @@ static bool catches_up(size_t want)
 	return versions() == want;
 }
 
-static int find_manifest(void *arg, const struct version_row *v)
-{
-	*(struct id *)arg = v->manifest; /* the last one stays */
-	return 0;
-}
-
 /* A bit of it turns, and it is still JSON. */
 static void turn_manifest(const struct id *id)
 {
@@ -1085,7 +1137,7 @@ static void test_not_recovered(enum trouble trouble, const char *what)
 	CLEANUP_JSON json_t *job = NULL;
 	size_t had = versions();
 	char id[JOB_ID_SIZE], backup[160];
-	struct id manifest;
+	struct last last;
 
 	(void)snprintf(backup, sizeof(backup), "%s/backup.db", fixture_dir);
 	close_all();
@@ -1094,12 +1146,12 @@ static void test_not_recovered(enum trouble trouble, const char *what)
 	order(MACHINE_A, id);
 	capture(MACHINE_A, id);
 	if (fleet_job_done(fleet, MACHINE_A, id, NULL, &err) < 0 ||
-	    state_each_version(state, "web", find_manifest, &manifest, &err) < 0)
+	    state_each_version(state, "web", find_last, &last, &err) < 0)
 		abort();
 	close_all();
 	copy(backup, path);
 	if (trouble == DAMAGED)
-		turn_manifest(&manifest);
+		turn_manifest(&last.manifest);
 	fault = trouble == UNREAD ? no_manifest : NULL;
 	is_state_full = trouble == FULL;
 	open_all();
@@ -1223,6 +1275,7 @@ int main(void)
 	test_not_held_up();
 	test_sealed_before();
 	test_settled_before();
+	test_gc_without_index(true);
 	test_older_state();
 	test_roots();
 	test_lost_index();
@@ -1244,6 +1297,7 @@ int main(void)
 	test_not_recovered(UNREAD, "a server that cannot read a manifest at its start");
 	test_not_recovered(FULL, "one whose state takes nothing starts, and");
 	test_not_recovered(DAMAGED, "one that finds it damaged");
+	test_gc_without_index(false);
 	close_all();
 	sample_free(sample);
 	fixture_end();

@@ -412,7 +412,8 @@ static int one_root(void *arg, struct gc_root **ret, size_t *ret_len, struct err
 	*ret = calloc(1, sizeof(**ret));
 	if (!*ret)
 		abort();
-	**ret = (struct gc_root){r->x->root, r->may_lack, "image 'web', version 3"};
+	**ret = (struct gc_root){
+		.id = r->x->root, .may_lack = r->may_lack, .of = "image 'web', version 3"};
 	*ret_len = 1;
 	return 0;
 }
@@ -423,6 +424,7 @@ static int gc_of(struct store *s, const struct sample *x, bool may_lack, struct 
 	struct gc_result got;
 	int r = store_gc(s, one_root, NULL, &root, &got, ret_err);
 
+	free(got.damage);
 	if (r < 0)
 		printf("# %s\n", ret_err->msg);
 	return r;

@@ -22,7 +22,8 @@ static int give_roots(void *arg, struct gc_root **ret, size_t *ret_len, struct e
 	(void)err;
 	*ret = calloc(r->len + 1, sizeof(**ret));
 	for (size_t i = 0; i < r->len; i++)
-		(*ret)[i] = (struct gc_root){r->ids[i], r->may_lack, "the image"};
+		(*ret)[i] = (struct gc_root){
+			.id = r->ids[i], .may_lack = r->may_lack, .of = "the image"};
 	*ret_len = r->len;
 	return 0;
 }
@@ -34,6 +35,7 @@ static int gc(struct store *s, struct roots *roots, struct gc_result *ret)
 
 	if (r < 0)
 		printf("# %s\n", err.msg);
+	free(ret->damage);
 	return r;
 }
 
@@ -301,7 +303,7 @@ static void test_refusals(void)
 	char path[256], text[ID_TEXT_SIZE];
 
 	roots.ids[0] = x->root;
-	ok(fixture_put_all(s, x) && gc(s, &roots, &got) == -ENOENT && is_whole(s, x),
+	ok(fixture_put_all(s, x) && gc(s, &roots, &got) == -EBADMSG && is_whole(s, x),
 	   "a root without its index: nothing is removed");
 	ok(fixture_seal(s, x, "x") == 0, "seal it");
 	partial_remove(s, "x");
@@ -317,6 +319,122 @@ static void test_refusals(void)
 		   fixture_count_lacking(s, PACK_CHUNKS, x->chunks, x->chunks_len) == 0,
 	   "a damaged pack of nodes: nothing is removed");
 	ok(fixture_put_all(s, x) && gc(s, &roots, &got) == 0 && is_whole(s, x), "put again: goes");
+	store_close(s);
+	tree_remove(fixture_data);
+	sample_free(x);
+}
+
+/* ---- what is lost is said at once, and whose it is */
+
+struct named {
+	struct gc_root roots[4];
+	size_t len;
+};
+
+static int give_named(void *arg, struct gc_root **ret, size_t *ret_len, struct err *err)
+{
+	const struct named *n = arg;
+
+	(void)err;
+	*ret = calloc(n->len, sizeof(**ret));
+	if (!*ret)
+		abort();
+	memcpy(*ret, n->roots, n->len * sizeof(**ret));
+	*ret_len = n->len;
+	return 0;
+}
+
+static int gc_named(struct store *s, struct named *n, char ret_damage[static 2048],
+		    struct err *ret_err)
+{
+	struct gc_result got;
+	int r = store_gc(s, give_named, NULL, n, &got, ret_err);
+
+	(void)snprintf(ret_damage, 2048, "%s", got.damage ? got.damage : "");
+	free(got.damage);
+	if (r < 0)
+		printf("# %s\n# %s", ret_err->msg, ret_damage);
+	return r;
+}
+
+static unsigned count_lines(const char *text)
+{
+	unsigned n = 0;
+
+	for (; *text; text++)
+		n += *text == '\n';
+	return n;
+}
+
+/* A chunk that two versions have, and a third not. */
+static void test_lost_chunk(void)
+{
+	struct sample *x = sample_new(11, &sample_small), *y = sample_new(12, &sample_small);
+	struct store *s = fixture_open(false);
+	struct named n = {
+		.len = 4,
+		.roots = {{.id = x->root, .of = "image 'web', version 3"},
+			  {.id = y->root, .of = "image 'other', version 1"},
+			  {.id = x->root, .of = "image 'web', version 4"},
+			  {.id = x->root, .of = "image 'known', version 5", .may_lack = true}}};
+	char damage[2048];
+	struct err err = {0};
+
+	if (!fixture_put_all(s, x) || !fixture_put_all(s, y) || fixture_seal(s, x, "x") < 0 ||
+	    fixture_seal(s, y, "y") < 0)
+		abort();
+	partial_remove(s, "x");
+	partial_remove(s, "y");
+	cache_clear(s);
+	if (unlink(fixture_pack_path(&x->packs[0].id)) < 0 ||
+	    fixture_get(s, x, 0, x->chunks_len, NULL) == 0)
+		abort();
+	ok(gc_named(s, &n, damage, &err) == -EBADMSG && strstr(err.msg, "version 3") &&
+		   strstr(err.msg, "version 4") && !strstr(err.msg, "'other'") &&
+		   !strstr(err.msg, "'known'"),
+	   "gc names all that need a lost chunk at once, and nobody else");
+	ok(count_lines(damage) == 2 && strstr(damage, "version 3") && strstr(damage, "version 4"),
+	   "and so does its report");
+	ok(fixture_lacks(s, y) == 0 && fixture_get_nodes(s, x) == 0, "nothing was removed");
+	store_close(s);
+	tree_remove(fixture_data);
+	sample_free(x);
+	sample_free(y);
+}
+
+static void test_lost_index(void)
+{
+	struct sample *x = sample_new(13, &sample_small);
+	struct store *s = fixture_open(false);
+	struct named n = {.len = 2,
+			  .roots = {{.id = x->root,
+				     .manifest = id_of("m", 1),
+				     .of = "image 'web', version 3",
+				     .remedy = "verify it"},
+				    {.id = x->root, .of = "image 'web', version 4"}}};
+	char path[256], root[ID_TEXT_SIZE], manifest[ID_TEXT_SIZE], damage[2048];
+	struct err err = {0};
+
+	id_to_text(&x->root, root);
+	id_to_text(&n.roots[0].manifest, manifest);
+	(void)snprintf(path, sizeof(path), "%s/store/indexes/%s", fixture_data, root);
+	if (!fixture_put_all(s, x) || fixture_seal(s, x, "x") < 0)
+		abort();
+	partial_remove(s, "x");
+	if (unlink(path) < 0)
+		abort();
+	ok(gc_named(s, &n, damage, &err) == -EBADMSG && strstr(err.msg, "image 'web', version 3") &&
+		   strstr(err.msg, manifest) && strstr(err.msg, root) &&
+		   strstr(err.msg, "verify it") && is_whole(s, x),
+	   "an index that is gone: gc says whose it is, its manifest, and what to do");
+	ok(count_lines(damage) == 2 && strstr(damage, "version 4") && strstr(damage, root),
+	   "and whose else");
+	n.roots[0].may_lack = n.roots[1].may_lack = true;
+	ok(gc_named(s, &n, damage, &err) == -EBADMSG && is_whole(s, x),
+	   "so it does for one that may lack data");
+	n.roots[0].may_lack_index = n.roots[1].may_lack_index = true;
+	ok(gc_named(s, &n, damage, &err) == 0 && fixture_lacks(s, x) == all_of(x),
+	   "and goes on without one that is known to be lost");
 	store_close(s);
 	tree_remove(fixture_data);
 	sample_free(x);
@@ -434,6 +552,8 @@ int main(void)
 	test_meanwhile();
 	test_cancel();
 	test_refusals();
+	test_lost_chunk();
+	test_lost_index();
 	test_concurrent();
 	fixture_end();
 	return done();
