@@ -44,7 +44,9 @@ static const struct man_part parts[] = {
 	 "  hoist-agent run --server https://127.0.0.1:4647 --pin FINGERPRINT \\\n"
 	 "      --token TOKEN --disk a.img --disk b.img",
 	 NULL},
-	{"EXIT STATUS", "0 done; 1 failed; 2 wrong usage.", NULL},
+	{"EXIT STATUS",
+	 "0 done; 1 failed; 2 wrong usage; 3 (run --once) done, with bytes that could not be read.",
+	 NULL},
 	{"SEE ALSO", "hoist(1), hoist-server(8)", NULL},
 };
 

@@ -38,9 +38,17 @@ int image_ref_parse(const char *text, struct image_ref *ret, struct err *err)
 	return 0;
 }
 
-static const char *state_of(const json_t *o)
+/* What has lost bytes is never called just good: an image, of whose versions the latest counts, or a version. */
+static void cell_state(struct table *t, const json_t *o)
 {
-	return json_is_true(json_object_get(o, "damaged")) ? "damaged" : "good";
+	uint64_t unreadable = json_number(o, "unreadable_bytes");
+
+	if (json_is_true(json_object_get(o, "damaged")))
+		cell_text(t, "damaged");
+	else if (unreadable > 0)
+		cell_text(t, "%" PRIu64 " unreadable bytes", unreadable);
+	else
+		cell_text(t, "good");
 }
 
 static void add_image(struct table *t, const json_t *i)
@@ -55,7 +63,7 @@ static void add_image(struct table *t, const json_t *i)
 	cell_number(t, i, "latest");
 	cell_size(t, json_number(i, "size"));
 	cell_when(t, i, "created");
-	cell_text(t, "%s", state_of(i));
+	cell_state(t, i);
 }
 
 int cmd_images(struct ctx *c, struct err *err)
@@ -97,15 +105,14 @@ static void add_version(struct table *t, const json_t *v)
 	cell_text(t, "%zu", json_array_size(disks));
 	cell_size(t, sum_of(disks, "size"));
 	cell_size(t, json_number(v, "data_bytes"));
-	cell_text(t, "%s", state_of(v));
-	cell_size(t, sum_of(disks, "unreadable_bytes"));
+	cell_state(t, v);
 }
 
 static bool print_versions(const json_t *versions)
 {
 	static const struct column columns[] = {
 		{"VERSION", true}, {"CREATED", false}, {"MACHINE", false}, {"DISKS", true},
-		{"SIZE", true},	   {"DATA", true},     {"STATE", false},   {"UNREADABLE", true},
+		{"SIZE", true},	   {"DATA", true},     {"STATE", false},
 	};
 	static const struct table_form form = TABLE_FORM(columns, add_version, NULL);
 

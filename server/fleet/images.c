@@ -118,7 +118,7 @@ struct gathering {
 	char name[NAME_SIZE];
 	int64_t created;
 	uint32_t latest;
-	uint64_t size;
+	uint64_t size, unreadable; /* of the latest version */
 	bool damaged;
 	bool full; /* with the versions themselves, not their number */
 };
@@ -129,9 +129,10 @@ static int end_image(struct gathering *g)
 
 	if (!g->versions)
 		return 0;
-	image = json_pack("{s:s, s:o, s:I, s:I, s:b, s:o}", "name", g->name, "created",
+	image = json_pack("{s:s, s:o, s:I, s:I, s:I, s:b, s:o}", "name", g->name, "created",
 			  view_time(g->created), "latest", (json_int_t)g->latest, "size",
-			  (json_int_t)g->size, "damaged", (int)g->damaged, "versions",
+			  (json_int_t)g->size, "unreadable_bytes", (json_int_t)g->unreadable,
+			  "damaged", (int)g->damaged, "versions",
 			  g->full ? json_incref(g->versions)
 				  : json_integer((json_int_t)json_array_size(g->versions)));
 	json_decref(g->versions);
@@ -142,6 +143,7 @@ static int end_image(struct gathering *g)
 static int gather(void *arg, const struct version_row *v)
 {
 	struct gathering *g = arg;
+	json_t *version;
 
 	if (v->removing)
 		return 0;
@@ -156,7 +158,9 @@ static int gather(void *arg, const struct version_row *v)
 	g->latest = v->version;
 	g->size = v->size;
 	g->damaged = g->damaged || v->damaged;
-	return json_array_append_new(g->versions, view_version(v)) < 0 ? -ENOMEM : 0;
+	version = view_version(v);
+	g->unreadable = (uint64_t)json_integer_value(json_object_get(version, "unreadable_bytes"));
+	return json_array_append_new(g->versions, version) < 0 ? -ENOMEM : 0;
 }
 
 static int gather_images(struct fleet *f, const char *image, struct gathering *g, struct err *err)

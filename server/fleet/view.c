@@ -174,15 +174,31 @@ json_t *view_machine(const struct fleet *f, const struct machine *m, bool with_i
 	return view_done(&v);
 }
 
+/* Of a version's disks: what is zeros in the image since nobody could read it. */
+static uint64_t unreadable_bytes(const json_t *disks)
+{
+	uint64_t sum = 0;
+	const json_t *d;
+	size_t i;
+
+	json_array_foreach((json_t *)disks, i, d)
+	{
+		sum += (uint64_t)json_integer_value(json_object_get(d, "unreadable_bytes"));
+	}
+	return sum;
+}
+
 json_t *view_version(const struct version_row *v)
 {
 	struct view w = {.o = json_object()};
+	json_t *disks = parse_or(v->disks, json_array());
 
 	put_u64(&w, "version", v->version);
 	put(&w, "created", view_time(v->created));
 	put(&w, "machine", text_or_null(v->machine));
 	put(&w, "machine_name", text_or_null(v->machine_name));
-	put(&w, "disks", parse_or(v->disks, json_array()));
+	put_u64(&w, "unreadable_bytes", unreadable_bytes(disks));
+	put(&w, "disks", disks);
 	put_u64(&w, "data_bytes", v->data_bytes);
 	put(&w, "damaged", json_boolean(v->damaged));
 	return view_done(&w);

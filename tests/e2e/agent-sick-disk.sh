@@ -44,8 +44,14 @@ is "$(field '.report.disks[0].io_uring_bytes > 50000000')" true "most of it was 
 cli job show "$JOB"
 like "$OUT" "state: +done with $lost unreadable bytes" "job show: the word"
 like "$OUT" "lost: +file:s: 2048 bytes at 12581888" "and the places"
+cli images
+like "$OUT" $'\n'"sick +1 .* $lost unreadable bytes$" "images: the number, in place of good"
 cli image show sick
-like "$OUT" "good +$(numfmt --to=iec-i --format=%.1f "$lost" | sed 's/Ki$/ KiB/')" "image show: the number"
+like "$OUT" $'\n'" +1 .* $lost unreadable bytes" "image show: the same"
+api GET /v1/images
+is "$(field '.images[] | [.name, .unreadable_bytes, .damaged] | join(" ")')" "sick $lost false" "API: images"
+api GET /v1/images/sick
+is "$(field '.versions[0].unreadable_bytes')" "$lost" "API: versions"
 cli image show sick@1
 like "$OUT" "Could not be read, and are zeros:"$'\n'".*file:s: 512 bytes at 409600" "and the places of a version"
 like "$(cat src.log)" "capture: done with $lost unreadable bytes" "the machine's screen says it"
@@ -70,6 +76,8 @@ like "$(cat dst.log)" "warning: $lost bytes in 4 places of disk 'file:s' could n
 cli capture src --image sick --wait --json
 is "$STATUS_CLI $(jq -r '[.result, .unreadable] | join(" ")' <<<"$OUT")" "0 done 0" "healed: another capture is done"
 is "$(jq -r '.sent < 2000000' <<<"$OUT")" true "and sends what was lacking"
+cli images
+like "$OUT" $'\n'"sick +2 .* good$" "the image's latest version is good"
 
 # ---- slow: the limit holds
 echo 'bad 20971520 8388608' >src.faults

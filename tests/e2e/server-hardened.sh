@@ -112,7 +112,7 @@ is "$(calls "${sources[@]}")" "" "neither the server nor the command starts anot
 printf 'int f(void) { return system("ls"); }\n' >"$TAP_TMP/bad.c"
 isnt "$(calls "$TAP_TMP/bad.c")" "" "(which would be seen)"
 mapfile -t sources < <(find "$TOP/agent" -name '*.[ch]')
-# The agent starts three programs, each by its path with an argv: udhcpc or dhcpcd for an interface, and for SSH dropbear and dropbearkey.
+# The agent starts four programs, each by its path with an argv: udhcpc or dhcpcd for an interface, and for SSH dropbear and dropbearkey.
 allowed='agent/network/dhcp.c posix_spawn
 agent/ssh/listener.c execve
 agent/ssh/listener.c posix_spawn'

@@ -8,8 +8,8 @@
 . "$(dirname "$0")/../lib/migration.sh"
 requires_root
 requires qemu-system-x86_64 ip dnsmasq jq python3 tgtd tgtadm
-net=$TOP/build/netboot
-[ -e "$net/vmlinuz" ] || bail_out "no build/netboot: make netboot"
+net=$NETBOOT
+[ -e "$net/vmlinuz" ] || bail_out "no $net: make netboot"
 iqn=iqn.2026-11.test.hoist:boot
 right=RightSecret4711 wrong=OtherSecret0815
 web=$TAP_TMP/web
