@@ -416,7 +416,7 @@ UNIT  := $(patsubst tests/unit/%.c,$(O)/tests/%,$(UNIT_SRC))
 FUZZ  := $(patsubst tests/fuzz/%.c,$(O)/fuzz/%,$(FUZZ_SRC))
 REPLAY := $(patsubst tests/fuzz/%.c,$(O)/replay/%,$(FUZZ_SRC))
 
-.PHONY: all bench check check-damage check-e2e check-fault check-fuzz-corpus check-qemu check-unit check-xen clean demo deps FORCE fuzz fuzz-http fuzz-long help install lint \
+.PHONY: all bench check check-damage check-e2e check-fault check-fault-hour check-fuzz-corpus check-qemu check-unit check-xen clean demo deps FORCE fuzz fuzz-http fuzz-long help install lint \
 	list-tests man soak tests
 all: $(O)/libcommon.a $(O)/libstore.a $(O)/agent/hoist-agent $(O)/server/hoist-server $(O)/server/hoist
 
@@ -636,6 +636,11 @@ check-damage: all $(E2E_TOOL)
 # N times each case of the matrix, at random points; power cuts: docs/reliability.md.
 check-fault: all $(FAULT_TOOL)
 	O=$(O) N=$(or $(N),1) SEED=$(SEED) $(RUN_TESTS) --jobs 1 --timeout 86400 $(call pick,$(FAULT_TESTS))
+# The network is gone for an hour, of a capture and of a restore: an hour by the clock, and next to no processor.
+check-fault-hour: all $(FAULT_TOOL)
+	$(MAKE) -j2 check-fault-hour-capture check-fault-hour-restore
+check-fault-hour-%: all $(FAULT_TOOL)
+	O=$(O) N=1 SEED=$(SEED) CASES=$*:net_cut_hour $(RUN_TESTS) --timeout 86400 tests/fault/matrix.sh
 # Fifty agents and one server under random jobs and faults: docs/reliability.md.
 soak: all
 	O=$(O) tests/soak/soak --minutes $(or $(MINUTES),30) --report $(O)/soak.txt
@@ -716,6 +721,7 @@ help:
 	@echo 'make man          docs/man anew, after a change of options'
 	@echo 'make check-unit   also check-e2e, check-qemu, check-xen, check-damage, check-fuzz-corpus, lint; T=word picks tests'
 	@echo 'make check-fault  each fault N=1 times at random points, SEED=; power cuts'
+	@echo 'make check-fault-hour  the network gone for an hour, in a capture and in a restore'
 	@echo 'make soak         fifty agents under faults for MINUTES=30'
 	@echo 'make bench        figures beside those of peers'
 	@echo 'make B=fuzz fuzz  fuzz targets in build/fuzz/fuzz'

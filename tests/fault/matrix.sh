@@ -5,7 +5,7 @@
 #
 #	N=3		each case three times; without it: some cases, chosen at random, once each
 #	SEED=4711	the same points and choice again
-#	CASES='WORD...'	only cases whose name has one of the words in it
+#	CASES='WORD...'	only cases whose name has one of the words in it; net_cut_hour must be asked for so, since it takes an hour
 #
 # A case is KIND FAULT; its fault is a function that waits for nothing but what it needs to see.  All traffic goes through a slow wire
 # (tests/lib/bad-wire), so that there is a middle, and is counted there.
@@ -51,7 +51,9 @@ up() # with $preload_server, or $cutter
 	: >server.rules
 	[ -z "$preload_server" ] || export LD_PRELOAD=$O/fault/faulty.so FAULTY=$TAP_TMP/server.rules
 	[ -z "$cutter" ] || export LD_PRELOAD=$O/fault/cutter.so CUT_PATH=/v1/agent/ CUT_FIRST=$cutter CUT_COUNT=2 CUT_LOG=$TAP_TMP/cut.requests
-	start_server --listen "127.0.0.1:$port" --stall 2 --away 2 --poll 2 ${cutter:+--renew 2}
+	local often=(--stall 2 --away 2 --poll 2)
+	[ "$fault" != net_cut_hour ] || often=()
+	start_server --listen "127.0.0.1:$port" "${often[@]}" ${cutter:+--renew 2}
 	unset LD_PRELOAD FAULTY
 	URL=https://127.0.0.1:$port
 }
@@ -80,10 +82,10 @@ restore_to() # FILE: of the latest version, with nothing in the way
 is_stalled() { job_is '.stalled and (.message | length) > 0'; }
 stalled_or_ended() { is_stalled || job_has_ended; }
 # It may have been over before the fault came: then it is tried again, earlier.
-until_stalled() # [REGEX of the reason, which may become another one as time goes]
+until_stalled() # [REGEX of the reason, which may become another one as time goes [SECONDS]]
 {
 	silent=${1-}
-	wait_for 60 stalled_so_or_ended || wrong="it does not stall, or the reason is another one: $(outcome)"
+	wait_for "${2:-60}" stalled_so_or_ended || wrong="it does not stall, or the reason is another one: $(outcome)"
 	said=$(field '.message // ""')
 	! job_has_ended || was_over=yes
 }
@@ -104,6 +106,20 @@ net_cut_long()
 	until_stalled
 	while [ $SECONDS -lt $end ]; do sleep 1; done
 	wire_say heal
+}
+# And for longer than a session's secret is renewed, with a server whose times are those that it has without options.
+net_cut_hour()
+{
+	local end=$((SECONDS + 3700)) healed
+	wire_say cut
+	until_stalled 'its agent has not been heard' 500
+	while [ $SECONDS -lt $end ] && [ -z "$wrong$was_over" ]; do sleep 1; done
+	[ -n "$wrong$was_over" ] || job_is '.state == "running" and .stalled' || wrong="after an hour it does not wait any more: $(outcome)"
+	said=$(field '.message // ""')
+	wire_say heal
+	healed=$SECONDS
+	[ -n "$wrong$was_over" ] || wait_for 120 job_is '.stalled == false' || wrong="it has not gone on two minutes after: $(outcome)"
+	said+=" Goes on after $((SECONDS - healed)) s."
 }
 # Late and losing it is a slow wire: so for some of it, and to the very end.
 net_loss()
@@ -392,6 +408,7 @@ run_case capture:loss
 run_case restore:loss
 # What takes long is for runs of all.
 [ -z "${N-}" ] || cases+=' capture:net_cut_long restore:net_cut_long'
+[[ ${CASES-} != *net_cut_hour* ]] || cases+=' capture:net_cut_hour restore:net_cut_hour'
 if [ -n "${CASES-}" ]; then
 	# shellcheck disable=SC2086
 	cases=$(printf '%s\n' $cases | grep -E "${CASES// /|}")
