@@ -877,7 +877,9 @@ const struct command commands[] = {
 		.name = "gc",
 		.operands = "",
 		.summary = "Give back the room of what no image needs any more",
-		.text = "Nothing that an image or an unfinished capture needs is touched.",
+		.text = "Nothing that an image needs is touched. What a capture that is under way "
+			"had sent before may go, where its index does not name it yet: it sends "
+			"that again by itself.",
 		.takes = ALL | TAKES_WAIT,
 		.run = cmd_gc,
 	},
