@@ -389,6 +389,7 @@ SERVER_SRC := \
 	server/http/call.c \
 	server/http/connections.c \
 	server/http/http.c \
+	server/http/memory.c \
 	server/http/route.c \
 	server/listen.c \
 	server/man.c \

@@ -6,6 +6,7 @@
 #define LACK_BODY_MAX	 (LACK_IDS_MAX * ID_SIZE)
 #define WINDOWS_BODY_MAX (WINDOWS_PUT_MAX * (8 + 4 + ID_SIZE))
 #define PAIR_BODY_MAX	 1024u
+#define POLL_BODY_MAX	 1024u
 #define LOGIN_BODY_MAX	 2048u
 #define CHUNKS_BODY_MAX	 (CHUNKS_GET_MAX * (8 + ID_SIZE))
 
@@ -14,7 +15,7 @@ const struct route api_routes[] = {
 	{HTTP_GET, AUTH_ANYONE, "/v1/info", BODY_NONE, 0, api_get_info, NULL},
 
 	{HTTP_POST, AUTH_ANYONE, "/v1/agent/register", BODY_JSON, JSON_BIG_MAX, api_register, NULL},
-	{HTTP_POST, AUTH_AGENT, "/v1/agent/poll", BODY_JSON, JSON_MAX, api_poll, NULL},
+	{HTTP_POST, AUTH_AGENT, "/v1/agent/poll", BODY_JSON, POLL_BODY_MAX, api_poll, NULL},
 	{HTTP_POST, AUTH_AGENT, "/v1/agent/jobs/{}/progress", BODY_JSON, JSON_MAX, api_progress,
 	 NULL},
 	{HTTP_POST, AUTH_AGENT, "/v1/agent/jobs/{}/done", BODY_JSON, JSON_BIG_MAX, api_done, NULL},

@@ -12,6 +12,7 @@
 #include "common/id.h"
 #include "server/access/caller.h"
 #include "server/api_error.h"
+#include "server/http/memory.h"
 #include "server/http/route.h"
 
 #define PEER_TEXT_SIZE	    64
@@ -33,9 +34,6 @@ struct call_stream {
 	void (*free)(void *ctx); /* NULL: there is no stream */
 	void *ctx;
 };
-
-/* Memory is counted apart for what is sent and received, and for JSON once it is parsed. */
-enum call_budget { CALL_BODIES, CALL_DOCUMENTS, CALL_BUDGETS };
 
 struct MHD_Connection;
 struct http_server;
@@ -69,9 +67,8 @@ struct call {
 	uint8_t *buffer;
 	uint64_t length; /* of the body, as the header says */
 	size_t buffer_size, received;
-	uint64_t reserved[CALL_BUDGETS];
-	bool is_stranger; /* has not shown who it is */
-	bool draining;	  /* an answer is settled; the rest of the body is read and dropped */
+	struct memory_share share;
+	bool draining; /* an answer is settled; the rest of the body is read and dropped */
 	uint64_t started_ms;
 	uint64_t work_us; /* when the request was there as a whole; 0: not yet */
 	char method[8];

@@ -138,6 +138,16 @@ void connection_asks(struct connections *c, struct connection *one, bool asks)
 	(void)pthread_mutex_unlock(&c->lock);
 }
 
+void connection_end(struct connections *c, struct connection *one)
+{
+	if (!one)
+		return;
+	(void)pthread_mutex_lock(&c->lock);
+	if (!one->ended)
+		end(c, one);
+	(void)pthread_mutex_unlock(&c->lock);
+}
+
 void connection_known(struct connections *c, struct connection *one)
 {
 	if (!one)

@@ -23,6 +23,8 @@ struct connection *connection_opened(struct connections *c, const struct sockadd
 void connection_closed(struct connections *c, struct connection *one);
 /* The head of a request is there; or it has ended. */
 void connection_asks(struct connections *c, struct connection *one, bool asks);
+/* Whatever it is doing, it is over. */
+void connection_end(struct connections *c, struct connection *one);
 /* It has shown a secret that is good. */
 void connection_known(struct connections *c, struct connection *one);
 #endif

@@ -29,6 +29,7 @@
 #include "common/json.h"
 #include "common/limits.h"
 #include "common/log.h"
+#include "server/access/address.h"
 #include "server/http/answer.h"
 #include "server/http/connections.h"
 
@@ -41,71 +42,27 @@
 /* A parsed document of the worst kind ([[],[],...) takes so many times its text, and so much for each value that it may have. */
 #define JSON_BLOWUP	40u
 #define JSON_PARSED_MAX (JSON_VALUES_MAX * 136ull + JSON_BIG_MAX)
-/* Bodies of those who have not shown who they are may take up this part of the memory. */
-#define STRANGERS_PART 8u
 /* What malloc keeps of freed memory, in as many heaps as threads ever met, goes back to the system after requests that took so much: one that did
  * at once, many together at most so often.  Else a busy server grows for hours to several times what it uses. */
 #define TRIM_SIZE   (64u << 20)
 #define TRIM_S	    60
 #define DAEMONS_MAX 16u
 
-/* Bytes that requests may hold at one time. */
-struct budget {
-	uint64_t max;
-	uint64_t strangers_max; /* of it, for those who have not shown who they are */
-	uint64_t used, strangers_used;
-};
-
 struct http_server {
 	struct http_config config;
 	struct MHD_Daemon *daemons[DAEMONS_MAX];
 	size_t daemons_len;
 	struct connections *connections;
+	struct memory *memory;
 
 	pthread_mutex_t lock; /* what follows */
-	pthread_cond_t freed;
-	struct budget budgets[CALL_BUDGETS];
+	pthread_cond_t done;
 	unsigned requests;    /* under way */
 	uint64_t freed_bytes; /* since the last trim */
 	time_t trimmed;	      /* when that was, of CLOCK_MONOTONIC */
 };
 
 /* ---- memory */
-
-/* The lock is held. */
-static bool has_room(const struct budget *b, bool stranger, uint64_t bytes)
-{
-	if (bytes > b->max - b->used)
-		return false;
-	return !stranger || bytes <= b->strangers_max - b->strangers_used;
-}
-
-/* Waits for others to finish, if need be.  What is more than all there is goes alone.  Given back when the call ends. */
-static bool reserve(struct call *c, enum call_budget which, uint64_t bytes, unsigned wait_s)
-{
-	struct http_server *s = c->http;
-	struct budget *b = &s->budgets[which];
-	uint64_t most = c->is_stranger ? b->strangers_max : b->max;
-	struct timespec until;
-	bool got;
-
-	if (bytes > most)
-		bytes = most;
-	(void)clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += wait_s;
-	(void)pthread_mutex_lock(&s->lock);
-	while (!(got = has_room(b, c->is_stranger, bytes)) && wait_s > 0) {
-		if (pthread_cond_timedwait(&s->freed, &s->lock, &until) == ETIMEDOUT)
-			break;
-	}
-	if (got) {
-		b->used += bytes;
-		b->strangers_used += c->is_stranger ? bytes : 0;
-		c->reserved[which] += bytes;
-	}
-	(void)pthread_mutex_unlock(&s->lock);
-	return got;
-}
 
 /* The lock is held. */
 static bool is_trim_due(struct http_server *s, uint64_t freed)
@@ -121,20 +78,14 @@ static bool is_trim_due(struct http_server *s, uint64_t freed)
 	return true;
 }
 
-static void release(struct call *c)
+void call_release(struct call *c)
 {
 	struct http_server *s = c->http;
-	uint64_t all = 0;
+	uint64_t freed = memory_give(s->memory, &c->share);
 	bool trim;
 
 	(void)pthread_mutex_lock(&s->lock);
-	for (unsigned i = 0; i < CALL_BUDGETS; i++) {
-		s->budgets[i].used -= c->reserved[i];
-		s->budgets[i].strangers_used -= c->is_stranger ? c->reserved[i] : 0;
-		all += c->reserved[i];
-	}
-	trim = is_trim_due(s, all);
-	(void)pthread_cond_broadcast(&s->freed);
+	trim = is_trim_due(s, freed);
 	(void)pthread_mutex_unlock(&s->lock);
 	if (trim)
 		(void)malloc_trim(0);
@@ -142,7 +93,7 @@ static void release(struct call *c)
 
 bool call_reserve(struct call *c, uint64_t bytes)
 {
-	if (reserve(c, CALL_BODIES, bytes, RESERVE_WAIT_S))
+	if (memory_take(c->http->memory, &c->share, MEMORY_BODIES, bytes, RESERVE_WAIT_S))
 		return true;
 	call_fail(c, API_BUSY, "The server has no memory left for this answer; ask again.");
 	return false;
@@ -152,7 +103,7 @@ static void count_request(struct http_server *s, int change)
 {
 	(void)pthread_mutex_lock(&s->lock);
 	s->requests += (unsigned)change;
-	(void)pthread_cond_broadcast(&s->freed);
+	(void)pthread_cond_broadcast(&s->done);
 	(void)pthread_mutex_unlock(&s->lock);
 }
 
@@ -254,7 +205,7 @@ static bool check_caller(struct http_server *s, struct call *c)
 	struct err err;
 
 	if (c->match.route->auth == AUTH_ANYONE) {
-		c->is_stranger = true;
+		c->share.is_stranger = true;
 		return true;
 	}
 	if (!text || strncasecmp(text, scheme, sizeof(scheme) - 1) != 0 ||
@@ -271,11 +222,20 @@ static bool check_caller(struct http_server *s, struct call *c)
 	return true;
 }
 
+/* Whose the memory is that the request takes: of a machine all sessions, of an operator all sessions and tokens together. */
+static void set_owner(struct call *c)
+{
+	const char *who = c->match.route->auth == AUTH_AGENT ? c->machine : c->caller.name;
+
+	c->share.who = id_of(who, strlen(who));
+}
+
 /* Length against the route's limit, then the memory. */
 static bool check_body(struct call *c, int has_length, uint64_t length)
 {
 	const struct route *r = c->match.route;
 
+	set_owner(c);
 	if (r->body == BODY_NONE) {
 		if (length == 0)
 			return true;
@@ -291,7 +251,8 @@ static bool check_body(struct call *c, int has_length, uint64_t length)
 			  r->body_max, (unsigned long long)length);
 		return false;
 	}
-	if (!reserve(c, CALL_BODIES, length + 1, 0)) {
+	if (length > MEMORY_SMALL &&
+	    !memory_take(c->http->memory, &c->share, MEMORY_BODIES, length, 0)) {
 		call_fail(c, API_BUSY, "The server is busy with other bodies; ask again.");
 		return false;
 	}
@@ -301,6 +262,7 @@ static bool check_body(struct call *c, int has_length, uint64_t length)
 		return false;
 	}
 	c->buffer_size = length;
+	memory_moves(c->http->memory, &c->share, true);
 	return true;
 }
 
@@ -370,7 +332,9 @@ static bool parse_body(struct call *c)
 	c->body_size = c->received;
 	if (c->match.route->body != BODY_JSON)
 		return true;
-	if (!reserve(c, CALL_DOCUMENTS, parsed_size(c->body_size), RESERVE_WAIT_S)) {
+	if (c->body_size > MEMORY_SMALL &&
+	    !memory_take(c->http->memory, &c->share, MEMORY_DOCUMENTS, parsed_size(c->body_size),
+			 RESERVE_WAIT_S)) {
 		call_fail(c, API_BUSY, "The server is busy with other documents; ask again.");
 		return false;
 	}
@@ -397,6 +361,7 @@ static enum MHD_Result finish(struct http_server *s, struct call *c)
 	if (c->received != c->buffer_size)
 		return MHD_NO;
 	(void)MHD_set_connection_option(c->connection, MHD_CONNECTION_OPTION_TIMEOUT, 0u);
+	memory_moves(s->memory, &c->share, false);
 	if (parse_body(c) && check_again(s, c)) {
 		c->match.route->handle(c);
 		if (c->status == 0)
@@ -405,6 +370,7 @@ static enum MHD_Result finish(struct http_server *s, struct call *c)
 	}
 	(void)MHD_set_connection_option(c->connection, MHD_CONNECTION_OPTION_TIMEOUT,
 					s->config.inactivity_s);
+	memory_moves(s->memory, &c->share, true);
 	return answer_send(c);
 }
 
@@ -420,7 +386,7 @@ static void call_free(struct call *c)
 	json_decref(c->answer_json);
 	json_decref(c->json);
 	free(c->buffer);
-	release(c);
+	call_release(c);
 	count_request(c->http, -1);
 	free(c);
 }
@@ -440,6 +406,8 @@ static struct call *call_new(struct http_server *s, struct MHD_Connection *conne
 	c->started_ms = call_now_us() / 1000;
 	(void)snprintf(c->method, sizeof(c->method), "%s", method);
 	peer_text(connection, c->peer);
+	address_key(c->peer, c->share.address);
+	c->share.connection = connection_of(connection);
 	return c;
 }
 
@@ -528,25 +496,30 @@ static struct MHD_Daemon *start_daemon(struct http_server *s, int fd)
 		MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END);
 }
 
+static void server_free(struct http_server *s)
+{
+	memory_free(s->memory);
+	connections_free(s->connections);
+	(void)pthread_cond_destroy(&s->done);
+	(void)pthread_mutex_destroy(&s->lock);
+	free(s);
+}
+
 static struct http_server *server_new(const struct http_config *config)
 {
 	struct http_server *s = calloc(1, sizeof(*s));
 
 	if (!s)
 		return NULL;
-	s->connections = connections_new(config->connections_max, config->connections_per_peer);
-	if (!s->connections) {
-		free(s);
-		return NULL;
-	}
 	s->config = *config;
-	s->budgets[CALL_BODIES].max = config->memory_max;
-	s->budgets[CALL_BODIES].strangers_max = config->memory_max / STRANGERS_PART;
-	s->budgets[CALL_DOCUMENTS].max = config->memory_max;
-	s->budgets[CALL_DOCUMENTS].strangers_max = config->memory_max / 2;
 	(void)pthread_mutex_init(&s->lock, NULL);
-	cond_init(&s->freed);
-	return s;
+	cond_init(&s->done);
+	s->connections = connections_new(config->connections_max, config->connections_per_peer);
+	s->memory = s->connections ? memory_new(config->memory_max, s->connections) : NULL;
+	if (s->memory)
+		return s;
+	server_free(s);
+	return NULL;
 }
 
 int http_server_start(const struct http_config *config, const int *take_fds, size_t fds_len,
@@ -586,7 +559,7 @@ static void quiesce(struct http_server *s)
 	(void)clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += STOP_WAIT_S;
 	(void)pthread_mutex_lock(&s->lock);
-	while (s->requests > 0 && pthread_cond_timedwait(&s->freed, &s->lock, &until) == 0)
+	while (s->requests > 0 && pthread_cond_timedwait(&s->done, &s->lock, &until) == 0)
 		;
 	(void)pthread_mutex_unlock(&s->lock);
 }
@@ -598,8 +571,5 @@ void http_server_stop(struct http_server *s)
 	quiesce(s);
 	for (size_t i = 0; i < s->daemons_len; i++)
 		MHD_stop_daemon(s->daemons[i]);
-	connections_free(s->connections);
-	(void)pthread_cond_destroy(&s->freed);
-	(void)pthread_mutex_destroy(&s->lock);
-	free(s);
+	server_free(s);
 }

@@ -1,6 +1,6 @@
 /* http.h - the HTTPS service, and the plain one for boot loaders: one thread a connection (libmicrohttpd with GnuTLS).
  *
- * Before a byte of a body is read its route, who asks and its length are checked, and memory for it is set aside from one budget. */
+ * Before a byte of a body is read its route, who asks and its length are checked, and memory for it is set aside (memory.h). */
 #ifndef SERVER_HTTP_HTTP_H
 #define SERVER_HTTP_HTTP_H
 #include <stdbool.h>
@@ -44,4 +44,6 @@ void http_server_stop(struct http_server *s);
 /* Set `bytes` aside for an answer; waits a while for others to finish.  False: 503 is the answer.  Given back when the answer has
  * been sent. */
 bool call_reserve(struct call *c, uint64_t bytes) MUST_CHECK;
+/* Give it back.  For those who call handlers themselves; here a request does it when it ends. */
+void call_release(struct call *c);
 #endif

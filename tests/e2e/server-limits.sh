@@ -30,7 +30,7 @@ limit POST "$J/disks/0/finish" 4194304
 limit POST "$J/disks/0/chunks" 163840
 limit POST "$J/done" 4194304
 limit POST "$J/progress" 262144
-limit POST /v1/agent/poll 262144
+limit POST /v1/agent/poll 1024
 limit POST /v1/agent/register 4194304
 SECRET=$OPERATOR limit POST /v1/jobs 262144
 send POST "$J/lack?kind=chunk" </dev/null
@@ -127,8 +127,8 @@ start_server
 
 # ---- a bomb: little JSON that grows
 { printf '{"token":"x","machine_id":"%032d","name":"n","agent_version":"1","inventory":{"disks":[' 0; yes '[],' | head -n 1300000 | tr -d '\n'; printf '[]]}}'; } >"$TAP_TMP/bomb"
-for _ in 1 2 3 4 5 6 7 8; do
-	curl -sk --max-time 60 -o "$TAP_TMP/bombed" -w '%{http_code}\n' --data-binary "@$TAP_TMP/bomb" "$URL/v1/agent/register" &
+for n in 1 2 3 4 1 2 3 4; do # two of an address, which has no room for more
+	curl -sk --interface "127.0.0.$n" --max-time 60 -o "$TAP_TMP/bombed" -w '%{http_code}\n' --data-binary "@$TAP_TMP/bomb" "$URL/v1/agent/register" &
 done >"$TAP_TMP/bombs"
 bombs=()
 mapfile -t bombs < <(jobs -p)

@@ -322,6 +322,7 @@ static void perform(struct server *s, struct http_server *http, const struct req
 		is_image_gone = is_image_gone || (r->handle == api_remove_image && c.status < 300);
 	}
 	call_done(&c);
+	call_release(&c);
 }
 
 static void perform_all(struct server *s, struct http_server *http, const uint8_t *data,
