@@ -179,19 +179,28 @@ static int http_get_chunks(struct peer *peer, uint32_t disk, const struct peer_c
 	return r;
 }
 
+/* Cancelled is an answer, too, and no leave to write. */
 static int http_begin(struct peer *peer, uint32_t disk, struct err *err)
 {
 	struct peer_http *p = peer_of(peer);
 	struct job_progress now = job_get_progress(p->job);
 	CLEANUP_JSON json_t *body = wire_progress_encode(&now);
+	CLEANUP_JSON json_t *answer = NULL;
 	char path[96];
 	struct http_call call = {"POST", path, body, 0};
 	struct http_answer a;
+	bool cancel = false;
+	int r;
 
 	if (!body || json_object_set_new(body, "begun", json_pack("[I]", (json_int_t)disk)) < 0)
 		return err_set(err, -ENOMEM, "out of memory");
 	(void)snprintf(path, sizeof(path), "/v1/agent/jobs/%s/progress", p->order->job);
-	return translate(p, link_json(link_of(p), &call, NULL, &a, err), &a, err);
+	r = translate(p, link_json(link_of(p), &call, &answer, &a, err), &a, err);
+	if (r == 0)
+		r = json_opt_bool(answer, "cancel", &cancel, err);
+	if (cancel)
+		job_stop(p->job, JOB_CANCELLED);
+	return r == 0 ? job_check(p->job, err) : r;
 }
 
 static void http_interrupt(struct peer *peer)

@@ -127,12 +127,14 @@ static int new_restore(struct work *w, uint32_t n, struct target_disk *t,
 	return restore_new(&setup, &t->restore, err);
 }
 
-/* The server knows it before the first byte changes. */
+/* The server knows it before the first byte changes, and says whether it still may. */
 static int begin(struct work *w, uint32_t n, struct target_disk *t, struct peer *peer,
 		 struct err *err)
 {
 	int r = peer_blame(peer, w->job, peer->ops->begin(peer, n, err));
 
+	if (r == 0) /* the heartbeat may have heard of it since */
+		r = job_check(w->job, err);
 	if (r < 0)
 		return r;
 	w->has_written = true;

@@ -548,7 +548,8 @@ int fleet_progress(struct fleet *f, const char *machine, const char *id, const s
 	LOCK_FLEET(f);
 	struct job *j = find_mine(f, machine, id, err);
 
-	if (!j && err->code == API_CANCELLED) {
+	/* Who is about to write gets an error, so that he cannot take it for leave. */
+	if (!j && err->code == API_CANCELLED && !p->begun) {
 		*ret_cancel = true;
 		return 0;
 	}

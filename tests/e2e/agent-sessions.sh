@@ -229,6 +229,10 @@ done
 api POST "/v1/jobs/${job[two]}/cancel"
 as two GET 'disks/0/nodes?first=0&count=1'
 is "$(said)" "409 cancelled" "a restore that was cancelled reads no more"
+as two POST progress -d '{"phase":"restore"}'
+is "$STATUS $(field .cancel)" "200 true" "its heartbeat is told so"
+as two POST progress -d '{"phase":"restore","begun":[0]}'
+is "$(said)" "409 cancelled" "and who is about to write gets no 200, whatever it says"
 call "$OPERATOR" GET "/v1/agent/jobs/${job[three]}/disks/0/nodes?first=0&count=1"
 is "$(said)" "401 unauthorized" "and operators have no business here"
 for path in machines images/one jobs events tokens audit session; do

@@ -8,6 +8,7 @@
  *	size BYTES		the disk has become that small
  *	nowrite OFFSET LENGTH	writes that touch it fail with EIO
  *	bend OFFSET		another byte than what was written there is read
+ *	hold OFFSET LENGTH	reads that touch it wait until that line is gone, each having said so by a line "held" on standard output
  * Each request that fails is a line "OFFSET LENGTH" on standard output. */
 #define FUSE_USE_VERSION 31
 #include <errno.h>
@@ -34,6 +35,7 @@ struct faults {
 	uint64_t size; /* 0: the file's */
 	uint64_t bend;
 	int has_bend;
+	uint64_t hold, hold_end; /* equal: none */
 };
 
 static int file;
@@ -62,6 +64,9 @@ static void load(struct faults *f)
 		} else if (strcmp(word, "bend") == 0) {
 			f->bend = a;
 			f->has_bend = 1;
+		} else if (strcmp(word, "hold") == 0) {
+			f->hold = a;
+			f->hold_end = a + b;
 		} else if (strcmp(word, "slow") == 0) {
 			f->slow_ms = (unsigned)a;
 		} else if (strcmp(word, "dead") == 0) {
@@ -84,6 +89,24 @@ static int fail(const struct faults *f, off_t offset, size_t size)
 		(void)nanosleep(&(struct timespec){f->slow_ms / 1000, f->slow_ms % 1000 * 1000000L},
 				NULL);
 	return -EIO;
+}
+
+/* As long as the control file says so. */
+static void wait_held(struct faults *f, uint64_t at, uint64_t end)
+{
+	int said = 0;
+
+	while (f->hold < end && f->hold_end > at) {
+		if (!said) {
+			(void)pthread_mutex_lock(&lock);
+			(void)puts("held");
+			(void)fflush(stdout);
+			(void)pthread_mutex_unlock(&lock);
+			said = 1;
+		}
+		(void)nanosleep(&(struct timespec){0, 20000000L}, NULL);
+		load(f);
+	}
 }
 
 static int get_attributes(const char *path, struct stat *st, struct fuse_file_info *fi)
@@ -133,6 +156,7 @@ static int read_disk(const char *path, char *buf, size_t size, off_t offset,
 	(void)path;
 	(void)fi;
 	load(&f);
+	wait_held(&f, at, end);
 	if (f.is_dead)
 		return fail(&f, offset, size);
 	if (f.size > 0 && at >= f.size)

@@ -1,0 +1,56 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+# A restore that is cancelled at the worst moments, the agent being the last to hear of it: its heartbeats are ten seconds apart, and a read of
+# the target takes as long as the test wants (FUSE).
+# shellcheck disable=SC2034,SC2154
+. "$(dirname "$0")/../lib/tap.sh"
+. "$(dirname "$0")/../lib/server.sh"
+. "$(dirname "$0")/../lib/agent.sh"
+. "$(dirname "$0")/../lib/faulty.sh"
+requires curl jq xxd cmp fusermount3
+
+cd "$TAP_TMP" || exit
+size=$((24 << 20))
+truncate -s $size a.img
+fill a.img 0 15000000
+truncate -s $((size + (2 << 20))) t.img
+fill t.img 0 3000000
+if ! faulty t; then bail_out "no disk with faults: $(cat t.failed)"; fi
+start_server
+make_token
+start_agent src --disk a.img
+wait_for 30 machine_is_idle src || bail_out "the machine does not appear"
+ok "its capture is ordered" order '{"kind":"capture","machine":"src","image":"web1","options":{"all_blocks":true}}'
+ok "it ends" job_wait 120
+is "$(field .state)" "done" "well" || diag "$BODY"
+stop_agent src
+
+is_held() { grep -qx held t.failed; }
+holds() { : >t.failed && echo "hold $1 4096" >t.faults; }
+goes_on() { : >t.faults; }
+has_begun() { job_is '.state == "running"'; }
+cancel() { api POST "/v1/jobs/$JOB/cancel"; }
+restore()
+{
+	local overwrite
+	overwrite=$(fingerprint_of dst)
+	echo '{"kind":"restore","machine":"dst","image":"web1","end":"stay","overwrite":["'"$overwrite"'"],"disks":[{"source":"file:a.img","target":"file:t"}]}'
+}
+start_agent dst --workers 1 --progress-ms 10000 --disk t/disk,name=t
+ok "a target appears" wait_for 30 machine_is_idle dst
+
+# ---- before the first byte was written: the target stays what it was
+sum=$(sha256sum <t.img)
+one=$(restore)
+holds 0
+ok "a restore over a disk that holds something" order "$one"
+ok "its agent has it, and looks at the target" wait_for 20 is_held
+ok "it runs" wait_for 20 has_begun
+cancel
+is "$STATUS $(field .message)" "200 Cancelled by the operator." "it is cancelled, nothing was written"
+goes_on
+ok "the agent is there for another job" wait_for 20 machine_is_idle dst
+is "$(sha256sum <t.img)" "$sum" "the target is what it was, to the byte"
+like "$(tail -n 4 dst.log)" "cancelled.*Nothing was written to any target" "and the machine's screen says so"
+stop_agent dst
+done_testing
