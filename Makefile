@@ -252,6 +252,7 @@ AGENT_SRC += \
 	agent/usage/btrfs_log.c \
 	agent/usage/btrfs_tree.c \
 	agent/usage/cache.c \
+	agent/usage/content.c \
 	agent/usage/crc32c.c \
 	agent/usage/exfat.c \
 	agent/usage/exfat_walk.c \

@@ -2,7 +2,7 @@
  *
  * Metadata 0.90 and 1.0 are near the member's end, 1.1 at its start, 1.2 4 KiB after it.  A RAID 1 that was stopped cleanly has the same
  * content on all members; so it is looked into once, and what is in use is in use on all of them: of halves that went ways of their own only what one
- * has in use would be copied of the other.  So the members have to know each other, and whatever is read of them is read of all and compared (volume.c).
+ * has in use would be copied of the other.  So the members have to know each other, and whatever is read of them is read of all and compared (volume.c, content.c).
  * Other levels spread their content, or what repairs it, over the members: those are in use whole. */
 #include "agent/usage/md.h"
 

@@ -88,6 +88,7 @@ static int add_array(struct scan *s, const struct array *a, struct err *err)
 	r = make_volume(a, name, &v, err);
 	if (r < 0)
 		return r;
+	volume_set_glance(v, &s->glance);
 	p = scan_add(s, PLACE_VOLUME, v, NULL, err);
 	if (!p)
 		return err->code;

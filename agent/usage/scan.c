@@ -6,9 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "agent/usage/formats.h"
-#include "agent/usage/md.h"
-#include "agent/usage/table.h"
+#include "agent/usage/content.h"
 #include "common/bytes.h"
 #include "common/grow.h"
 #include "common/text.h"
@@ -260,13 +258,19 @@ void scan_settle_doubts(struct scan *s)
 		struct place *p = s->places[i];
 		bool is_container = p->state || p->table || p->kind == PLACE_AREA;
 
+		if (p->volume)
+			volume_see_torn(p->volume);
 		if (!p->volume || p->part.how == USAGE_RAW)
 			continue;
-		if (p->volume->is_torn)
+		if (p->volume->is_torn || volume_is_torn_in_use(p->volume)) {
 			place_set_raw(p, "its copies differ, as those of a mirror do not");
-		else if (asleep && !is_container)
+		} else if (p->part.is_replayed && p->volume->is_on_torn) {
+			place_set_raw(p, "its log was replayed on one copy of a mirror, and its "
+					 "copies differ");
+		} else if (asleep && !is_container) {
 			place_set_raw(p, "a Linux is hibernated on these disks, and goes on with "
 					 "what it has of them in memory");
+		}
 	}
 }
 
@@ -339,9 +343,7 @@ static void look(struct scan *s, struct place *p)
 						    : "too many layers below it");
 		return;
 	}
-	r = formats_find(p->volume, &p->part, &format, &err);
-	if (r == 0 && !(format == &format_md && md_hides_content(p->volume)))
-		r = table_read(p->volume, &table, &err);
+	r = content_find(s, p, &format, &table, &err);
 	if (r < 0) {
 		place_set_raw(p, "%s", err.msg);
 	} else if (r > 0 && strcmp(p->part.content, "unknown") != 0) {

@@ -48,6 +48,7 @@ extern const struct format format_btrfs, format_exfat, format_ext, format_fat, f
 struct scan {
 	const struct usage_options *options;
 	struct cache *cache;
+	struct glance glance;
 	struct place **disks; /* borrowed from places */
 	size_t disks_len;
 	struct place **places; /* owned; those with a volume after all that it is made of */
@@ -63,8 +64,8 @@ struct place *scan_add(struct scan *s, enum place_kind kind, struct volume *take
 void place_set_raw(struct place *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Look into every place that has not been looked into, and those found thereby. */
 void scan_look(struct scan *s);
-/* After all has been looked into: what makes places raw that were mapped.  A mirror was found torn in the midst of it, by a reader that went on; or there is
- * the image of a system that sleeps, which will go on with what it had in memory of its filesystems, and with what is on each swap. */
+/* After all has been looked into: what makes places raw that were mapped.  A mirror was found torn in the midst of it, by a reader that went on; it was seen
+ * torn at a glance, in a place that is in use as it turned out; or there is the image of a system that sleeps, which will go on with what it had in memory of its filesystems, and with what is on each swap. */
 void scan_settle_doubts(struct scan *s);
 /* After that: is unpartitioned space free?  A table without checksum (MBR) that was damaged would have partitions in the wrong place; so it
  * is believed about the space between them only when all of them were understood. */

@@ -8,6 +8,8 @@
 #include <inttypes.h>
 #include <string.h>
 
+#define TORN_MAX 4096u /* ranges */
+
 static struct volume *volume_of(struct blk *b)
 {
 	return (struct volume *)b;
@@ -45,19 +47,25 @@ static bool is_other(struct volume *on, const uint8_t *bytes, size_t size, uint6
 	return false;
 }
 
-/* From the first copy that can be read, if all others are the same. */
+/* From the first copy that can be read, if all others are the same; 1 at a glance if they are not. */
 static int read_area(struct volume *v, const struct segment *s, uint32_t stripe, void *buf,
 		     size_t size, uint64_t offset, struct err *err)
 {
 	const struct area *areas = s->areas + (size_t)stripe * s->mirrors;
+	const struct glance *glance = v->glance && v->glance->is_on ? v->glance : NULL;
+	uint32_t first = glance ? glance->copy % s->mirrors : 0;
 	int r = err_set(err, -ENXIO, "it lies on a disk that is not there");
 
 	for (uint32_t i = 0; i < s->mirrors; i++) {
-		if (!areas[i].on)
+		const struct area *a = &areas[(first + i) % s->mirrors];
+
+		if (!a->on)
 			continue;
 		if (r < 0) {
-			r = volume_read(areas[i].on, buf, size, areas[i].offset + offset, err);
-		} else if (is_other(areas[i].on, buf, size, areas[i].offset + offset)) {
+			r = volume_read(a->on, buf, size, a->offset + offset, err);
+		} else if (is_other(a->on, buf, size, a->offset + offset)) {
+			if (glance)
+				return 1;
 			v->is_torn = true;
 			return err_set(err, -EUCLEAN,
 				       "its copies differ, as those of a mirror do not");
@@ -68,7 +76,7 @@ static int read_area(struct volume *v, const struct segment *s, uint32_t stripe,
 
 static int composed_read_at(struct blk *b, void *buf, size_t size, uint64_t offset, struct err *err)
 {
-	const struct volume *v = volume_of(b);
+	struct volume *v = volume_of(b);
 	uint8_t *to = buf;
 	size_t i = find_segment(v, offset);
 
@@ -89,9 +97,13 @@ static int composed_read_at(struct blk *b, void *buf, size_t size, uint64_t offs
 		}
 		if (n > size)
 			n = size;
-		r = read_area(volume_of(b), s, stripe, to, (size_t)n, in_area, err);
+		r = read_area(v, s, stripe, to, (size_t)n, in_area, err);
 		if (r < 0)
 			return err_prefix(err, "%s at byte %" PRIu64, v->blk.name, offset);
+		if (r > 0) {
+			v->glance->is_torn = true;
+			runs_add(&v->torn, offset, n);
+		}
 		to += n;
 		size -= (size_t)n;
 		offset += n;
@@ -103,6 +115,7 @@ static int composed_read_at(struct blk *b, void *buf, size_t size, uint64_t offs
 static void composed_close(struct blk *b)
 {
 	segments_free(volume_of(b)->segments, volume_of(b)->segments_len);
+	runs_done(&volume_of(b)->torn);
 }
 
 static int disk_read_at(struct blk *b, void *buf, size_t size, uint64_t offset, struct err *err)
@@ -193,6 +206,28 @@ void segments_free(struct segment *s, size_t len)
 int volume_read(struct volume *v, void *buf, size_t size, uint64_t offset, struct err *err)
 {
 	return blk_read(&v->blk, buf, size, offset, err);
+}
+
+void volume_set_glance(struct volume *v, struct glance *g)
+{
+	assert(v->segments_len == 1);
+	if (v->segments[0].mirrors > GLANCE_COPIES_MAX)
+		return;
+	if (v->segments[0].mirrors > g->copies)
+		g->copies = v->segments[0].mirrors;
+	runs_init(&v->torn, TORN_MAX);
+	v->glance = g;
+}
+
+void volume_see_torn(struct volume *v)
+{
+	v->is_on_torn = v->torn.len > 0 || v->torn.is_failed;
+	for (size_t i = 0; i < v->segments_len; i++) {
+		const struct segment *s = &v->segments[i];
+
+		for (size_t k = 0; k < (size_t)s->stripes * s->mirrors; k++)
+			v->is_on_torn |= s->areas[k].on && s->areas[k].on->is_on_torn;
+	}
 }
 
 struct pieces {
@@ -352,6 +387,24 @@ void volume_mark(struct volume *v, uint64_t offset, uint64_t length)
 void volume_mark_all(struct volume *v)
 {
 	volume_mark(v, 0, volume_size(v));
+}
+
+static bool range_is_free(struct volume *disk, uint64_t offset, uint64_t length, void *ctx)
+{
+	(void)ctx;
+	return runs_overlap(&disk->runs, offset, length) == 0;
+}
+
+bool volume_is_torn_in_use(struct volume *v)
+{
+	runs_sort(&v->torn);
+	for (size_t i = 0; i < v->torn.len; i++) {
+		const struct extent *e = &v->torn.items[i];
+
+		if (!each_range(v, e->offset, e->length, range_is_free, NULL))
+			return true;
+	}
+	return v->torn.is_failed;
 }
 
 bool volume_is_marked(struct volume *v, uint64_t offset, uint64_t length)

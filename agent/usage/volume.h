@@ -37,7 +37,19 @@ struct volume {
 	/* or composed: */
 	struct segment *segments; /* heap; ascending, without a gap from 0 to the volume's size */
 	size_t segments_len;
-	bool is_torn; /* copies that should be the same were read and are not */
+	bool is_torn;	       /* copies that should be the same were read and are not */
+	struct glance *glance; /* not owned; NULL: it is never glanced at */
+	struct runs torn;      /* where its copies differed at a glance */
+	bool is_on_torn;       /* they did, or those of what it lies on: volume_see_torn */
+};
+
+/* While somebody only looks what is there (content.c), the copies of mirrors may differ.  One for all mirrors of a scan. */
+struct glance {
+	uint32_t copies; /* of the mirror that has most of them */
+	bool is_on;
+	uint32_t
+		copy; /* the one that is believed, counted round; the next one where it cannot be read */
+	bool is_torn; /* it was not the same as the others everywhere */
 };
 
 /* A whole disk, of which at most `runs_max` runs are held.  `disk` and `cache` must outlive it.  -ENOMEM. */
@@ -61,10 +73,18 @@ static inline uint64_t volume_size(const struct volume *v)
 	return v->blk.size;
 }
 
-/* As blk_read.  All copies of a mirror that can be read are compared.  -ENXIO when it lies on a disk that was not given, -EUCLEAN when copies differ: whoever
- * takes no notice of that finds is_torn later. */
+/* As blk_read.  All copies of a mirror that can be read are compared.  -ENXIO when it lies on a disk that was not given, -EUCLEAN when copies differ and it is
+ * no glance: whoever takes no notice of that finds is_torn later. */
 int volume_read(struct volume *v, void *buf, size_t size, uint64_t offset,
 		struct err *err) MUST_CHECK;
+
+/* A volume of one segment may be glanced at, unless it is there more than so many times: each copy is looked at, and compared with all others. */
+#define GLANCE_COPIES_MAX 16u
+void volume_set_glance(struct volume *v, struct glance *g);
+/* Sets is_on_torn; of all that it lies on first. */
+void volume_see_torn(struct volume *v);
+/* Is any of what differed at a glance marked? */
+bool volume_is_torn_in_use(struct volume *v);
 
 /* Where the volume lies on the disks, in its own order: at most `max` pieces, of mirrors the first that is there.
  * -ENXIO when part of it is on a disk that was not given, -E2BIG. */

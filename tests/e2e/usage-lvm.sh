@@ -346,6 +346,36 @@ host/guest/1 ext4 map
 host/guest/2 swap header' 'a table in a logical volume'
 ok '... and little is copied' test "$(get .copied)" -lt $((60 << 20))
 
+# --- on a mirror, whose halves differ in what was swapped out and in what a filesystem does not use
+image "$TAP_TMP/half" 99M
+attach "$TAP_TMP/half"
+lv vgcreate -y pair "${loops[0]}" >/dev/null
+create -n swap -L 32M pair
+create -n root -L 60M pair
+layout >"$TAP_TMP/layout"
+detach
+image "$TAP_TMP/swap" 32M
+mkswap "$TAP_TMP/swap" >/dev/null 2>&1
+put swap "$TAP_TMP/swap"
+ext4 60M
+for image in "$A" "$B"; do
+	put root "$TAP_TMP/fs"
+	image "$image" 100M
+	"$TOP/tests/lib/md-super" --metadata 1.2 --role "$([ "$image" = "$A" ] && echo 0 || echo 1)" "$image" >/dev/null
+	dd if="$TAP_TMP/half" of="$image" bs=1M seek=1 conv=notrunc status=none
+	# of the second one: swap follows the first MiB of the array, the end of the root the swap
+	soil "$TAP_TMP/fs.free" 33550336
+	dd if="$TAP_TMP/fs.free" of="$TAP_TMP/half" bs=4096 seek=257 count=8191 conv=notrunc status=none
+	dd if="$TAP_TMP/fs.free" of="$TAP_TMP/fs" bs=1M seek=59 count=1 conv=notrunc status=none
+done
+map "$A" "$B"
+is "$(volumes | grep -v md/)" 'pair/root ext4 map
+pair/swap swap header' 'on a mirror whose halves differ where nothing is in use'
+ok '... which is not copied' test "$(get .[1].copied)" -lt $((30 << 20))
+printf X | dd of="$B" bs=1 seek=$(((2 << 20) + 1000)) conv=notrunc status=none
+map "$A" "$B"
+is "$(jq '[.[].copied == .[].size] | all' "$MAP")" true '... and in the header of the swap: copied whole'
+
 # --- none of their own
 image "$A" 100M
 attach "$A"

@@ -6,6 +6,8 @@
 . "$TOP/tests/lib/usage.sh"
 requires mdadm mke2fs e2fsck debugfs sfdisk partclone.extfs
 
+PAST=${O:-$TOP/build/release}/e2e/usage_past_log
+[ -x "$PAST" ] || bail_out "there is no $PAST: run make"
 SRC=$TAP_TMP/src
 A=$TAP_TMP/a.img
 B=$TAP_TMP/b.img
@@ -118,6 +120,106 @@ members 1.2
 super --metadata 1.0 "$A" >/dev/null
 map "$A"
 all_raw 'superblocks of 2 MD arrays' 'superblocks of two arrays'
+
+# --- members that differ in what is free, up to the very end of the array, where superblocks and signatures are looked for
+legs() # VERSION FILE: members of an array with that content; $offset and $size of it
+{
+	local i=0 image
+	for image in "$A" "$B"; do
+		rm -f "$image"
+		truncate -s 64M "$image"
+		read -r offset size < <(super --metadata "$1" --role $i "$image")
+		dd if="$2" of="$image" bs=1M iflag=count_bytes count="$size" oflag=seek_bytes seek="$offset" conv=notrunc status=none
+		i=$((i + 1))
+	done
+}
+differ() # OFFSET SIZE: $B gets other data than $A has wherever it is not in use; what is, as "OFFSET LENGTH" on stdin
+{
+	perl -e 'my ($image, $offset, $size) = @ARGV; my $at = 0; open my $f, "+<:raw", $image or die;
+		my @used = ((sort { $a->[0] <=> $b->[0] } map { [split] } <STDIN>), [$size, 0]);
+		for my $u (@used) {
+			if ($u->[0] > $at) { seek $f, $offset + $at, 0; print $f substr("OTHER-STALE-DATA" x (($u->[0] - $at) / 16 + 1), 0, $u->[0] - $at) or die; }
+			my $end = $u->[0] + $u->[1]; $at = $end if $end > $at;
+		}
+		close $f or die;' "$B" "$@"
+}
+# poke AT TEXT: into the array's content on $B
+poke() { printf %s "$2" | dd of="$B" bs=1 seek=$((offset + $1)) conv=notrunc status=none; }
+both_mapped() # CONTENT NAME
+{
+	is "$(parts | sort -u) $(volumes | cut -d ' ' -f 2-)" "linux_raid_member map $1" "$2"
+}
+for version in 0.90 1.0 1.2; do
+	members $version
+	rm -f "$TAP_TMP/whole"
+	truncate -s "$size" "$TAP_TMP/whole"
+	mke2fs -q -F -t ext4 -E nodiscard -d "$SRC" "$TAP_TMP/whole"
+	legs $version "$TAP_TMP/whole"
+	dumpe2fs_used "$TAP_TMP/whole" >"$TAP_TMP/used"
+	differ "$offset" "$size" <"$TAP_TMP/used"
+	nok "$version: the members differ at the end of the array" cmp -s <(tail -c +$((offset + size - 4095)) "$A" | head -c 4096) <(tail -c +$((offset + size - 4095)) "$B" | head -c 4096)
+	for order in "$A $B" "$B $A"; do
+		# shellcheck disable=SC2086
+		map $order
+		both_mapped 'ext4 map' "$version: members that differ wherever nothing is in use"
+	done
+	whole=$(used_by extfs "$TAP_TMP/whole")
+	for n in 0 1; do
+		is_close "$version, member $n" "$(get ".[$n].copied")" $((whole + (64 << 20) - size))
+		keep_hard "$([ $n = 0 ] && echo "$B" || echo "$A")" "$TAP_TMP/kept" $n
+		dd if="$TAP_TMP/kept" of="$TAP_TMP/got" bs=1M iflag=skip_bytes,count_bytes skip="$offset" count="$size" status=none
+		ok "$version, member $n: e2fsck finds no fault in what is kept" e2fsck -fn "$TAP_TMP/got"
+		rm -rf "$TAP_TMP/out"
+		mkdir "$TAP_TMP/out"
+		debugfs -R "rdump / $TAP_TMP/out" "$TAP_TMP/got" >/dev/null 2>&1
+		rmdir "$TAP_TMP/out/lost+found"
+		ok "$version, member $n: every file is as it was" diff -r "$SRC" "$TAP_TMP/out"
+	done
+
+	# the log is replayed on one of them, which is no judge of the other then
+	debugfs -w -R 'feature needs_recovery' "$TAP_TMP/whole" >/dev/null 2>&1
+	legs $version "$TAP_TMP/whole"
+	"$PAST" "$A" "$B" >"$MAP"
+	both_mapped 'ext4 map' "$version: a log to be replayed"
+	differ "$offset" "$size" <"$TAP_TMP/used"
+	"$PAST" "$A" "$B" >"$MAP"
+	is "$(volumes | cut -d ' ' -f 2-) $(jq -r '.[0].volumes[0].why' "$MAP")" 'ext4 raw its log was replayed on one copy of a mirror, and its copies differ' "$version: ... and members that differ"
+	debugfs -w -R 'feature -needs_recovery' "$TAP_TMP/whole" >/dev/null 2>&1
+
+	# of one copy: what would be found if it were the only one
+	for signature in 'btrfs 65600 _BHRfS_M' "ddf_raid_member $((size - 512)) "$'\xde\x11\xde\x11' "isw_raid_member $((size - 1024)) Intel Raid ISM Cfg Sig. "; do
+		legs $version "$TAP_TMP/whole"
+		read -r name at text <<<"$signature"
+		# which would be at the member's end too
+		[ "$version" != 1.2 ] || [ "$at" -lt $((1 << 20)) ] || continue
+		poke "$at" "$text$([ "$name" = isw_raid_member ] && echo ' ')"
+		map "$A" "$B"
+		is "$(jq '[.[].copied == .[].size] | all' "$MAP") $(volumes | cut -d ' ' -f 3)" 'true raw' "$version: one member with a signature of $name"
+		map "$B" "$A"
+		is "$(jq '[.[].copied == .[].size] | all' "$MAP") $(volumes | cut -d ' ' -f 3)" 'true raw' '... the other one first'
+	done
+
+	# in use, and read by nobody but who looks for a signature: an inode table's block, the data of a file
+	for at in 1048576 65600; do
+		legs $version "$TAP_TMP/whole"
+		perl -e 'my ($at) = @ARGV; my $in = 0; while (<STDIN>) { my ($o, $l) = split; $in = 1 if $at >= $o && $at < $o + $l; } exit !$in;' $at <"$TAP_TMP/used" || continue
+		poke $at "$(printf 'XXXX')"
+		map "$A" "$B"
+		all_raw 'copies differ' "$version: members that differ at byte $at, which is in use"
+	done
+
+	# swap: what was swapped out
+	rm -f "$TAP_TMP/swap"
+	truncate -s "$size" "$TAP_TMP/swap"
+	mkswap "$TAP_TMP/swap" >/dev/null 2>&1
+	legs $version "$TAP_TMP/swap"
+	differ "$offset" "$size" <<<'0 4096'
+	map "$A" "$B"
+	both_mapped 'swap header' "$version: a swap, of which only the header is the same on both"
+	poke 2000 X
+	map "$A" "$B"
+	all_raw 'copies differ' "$version: ... and not even the header"
+done
 
 # --- members of unequal size: the array has that of the lesser
 truncate -s 80M "$TAP_TMP/big"

@@ -204,6 +204,45 @@ static void test_mirror(struct rig *r)
 	volume_free(v);
 }
 
+/* The disks differ in the byte before and the one after. */
+static void test_glance(struct rig *r)
+{
+	struct glance g = {.is_on = true};
+	struct segment *s = malloc(sizeof(*s));
+	struct volume *v, *slice;
+	uint8_t buf[MIRRORED + 2];
+	bool good = true;
+
+	if (!s)
+		abort();
+	s[0] = segment(0, sizeof(buf), 1, 2,
+		       (struct area[]){{r->disk[0], MIRROR - 1}, {r->disk[1], MIRROR - 1}});
+	if (volume_new_composed("mirror", 512, s, 1, &v, &r->err) < 0 ||
+	    volume_new_slice("slice", v, 0, 100, &slice, &r->err) < 0)
+		abort();
+	volume_set_glance(v, &g);
+	ok(volume_read(v, buf, MIRRORED, 1, &r->err) == 0 && !g.is_torn && g.copies == 2,
+	   "a glance at copies that are the same");
+	for (g.copy = 0; g.copy < 4; g.copy++)
+		good = good && volume_read(v, buf, 1, 0, &r->err) == 0 &&
+		       buf[0] == byte_at(g.copy % 2, MIRROR - 1);
+	ok(good && g.is_torn && !v->is_torn, "at others: each in turn");
+	volume_see_torn(r->disk[0]);
+	volume_see_torn(v);
+	volume_see_torn(slice);
+	ok(v->is_on_torn && slice->is_on_torn && !r->disk[0]->is_on_torn,
+	   "which is known of what lies on it, too");
+	volume_mark(v, 1, MIRRORED);
+	ok(!volume_is_torn_in_use(v), "where it differs it is not in use");
+	runs_add(&r->disk[1]->runs, MIRROR - 1, 1);
+	ok(volume_is_torn_in_use(v), "or it is, on one of them");
+	g.is_on = false;
+	ok(volume_read(v, buf, 1, 0, &r->err) == -EUCLEAN && v->is_torn,
+	   "without a glance they must not differ");
+	volume_free(slice);
+	volume_free(v);
+}
+
 /* One copy that cannot be read, the first or the second. */
 static void test_bad_copy(unsigned bad)
 {
@@ -291,6 +330,7 @@ int main(void)
 	volume_free(slice);
 	volume_free(v);
 	test_mirror(&r);
+	test_glance(&r);
 	test_missing(&r);
 	rig_done(&r);
 	test_faults();
