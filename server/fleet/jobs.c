@@ -597,9 +597,17 @@ static int check_sealed(const struct job *j, struct err *err)
 static int check_own(struct fleet *f, struct job *j, const json_t *report, struct err *err)
 {
 	for (size_t n = 0; n < j->disks_len; n++) {
+		enum root_said said = report_says_root(&j->disks[n], report);
 		int r;
 
-		if (report_names_root(&j->disks[n], report))
+		if (said == ROOT_NOT_SAID) {
+			return err_set(err, API_BAD_REQUEST,
+				       "The report does not name the root of disk %zu (%s), so it "
+				       "is not known whether what was finished is what the agent "
+				       "has read.",
+				       n, j->disks[n].disk);
+		}
+		if (said == ROOT_SAME)
 			continue;
 		j->disks[n].sealed = false;
 		r = state_save_job_disk(f->config.state, j->row.id, (uint32_t)n, &j->disks[n], err);

@@ -195,8 +195,9 @@ char *report_complete(const struct job_row *row, int64_t now, json_t *roots);
  * Hashes their indexes in the store: without the lock.  -ENOENT, -EBADMSG: of a capture's one is damaged. */
 int report_roots(struct fleet *f, const struct job_row *row, const struct job_disk_row *disks,
 		 size_t len, const json_t *said, json_t **ret, struct err *err) MUST_CHECK;
-/* Does the report of a capture name this disk's root, or none? */
-bool report_names_root(const struct job_disk_row *d, const json_t *said);
+/* Does the report of a capture name this disk's root? */
+enum root_said { ROOT_NOT_SAID, ROOT_SAME, ROOT_OTHER };
+enum root_said report_says_root(const struct job_disk_row *d, const json_t *said);
 /* API_VERIFY_FAILED: the report of a restore names another root than that of its image, or none. */
 int report_check_targets(const struct job_disk_row *disks, size_t len, const json_t *said,
 			 struct err *err) MUST_CHECK;

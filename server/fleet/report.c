@@ -155,11 +155,13 @@ int report_roots(struct fleet *f, const struct job_row *row, const struct job_di
 	return 0;
 }
 
-bool report_names_root(const struct job_disk_row *d, const json_t *said)
+enum root_said report_says_root(const struct job_disk_row *d, const json_t *said)
 {
 	struct id got = said_root(find_disk(said, "disk", d->disk), "root");
 
-	return id_is_zero(&got) || id_equal(&got, &d->root);
+	if (id_is_zero(&got))
+		return ROOT_NOT_SAID;
+	return id_equal(&got, &d->root) ? ROOT_SAME : ROOT_OTHER;
 }
 
 int report_check_targets(const struct job_disk_row *disks, size_t len, const json_t *said,

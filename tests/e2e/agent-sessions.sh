@@ -161,7 +161,7 @@ as one POST disks/0/finish -d "$(finish two)"
 is "$(said)" "409 conflict" "nor does one by another's root"
 for name in one two; do
 	as $name POST disks/0/finish -d "$(finish $name)"
-	as $name POST 'done' -d '{}'
+	as $name POST 'done' -d "$(done_json file:a "$(cat "$TAP_TMP/$name/root")")"
 	is "$STATUS" 200 "$name is captured"
 done
 # the same again, as somebody would who has recorded it

@@ -73,7 +73,7 @@ is "$STATUS" 204 "4,096 are taken" || diag "$BODY"
 put < <(tail -c +$((4096 * 44 + 1)) "$TAP_TMP/cut/windows")
 call "$SECRET" POST "$J/disks/0/finish" -d "{\"root\":\"$root\",\"sector_size\":512,\"physical_sector_size\":512,\"unreadable\":[]}"
 is "$STATUS $(field .root)" "200 $root" "what was refused left nothing behind"
-call "$SECRET" POST "$J/done" -d '{"report":{}}'
+call "$SECRET" POST "$J/done" -d "$(done_json file:a "$root")"
 is "$STATUS" 200 "a version"
 
 # ---- what a restore may ask for

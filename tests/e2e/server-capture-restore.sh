@@ -83,9 +83,9 @@ finish
 is "$STATUS $(field .root)" "200 $root" "finish can be repeated"
 post progress <(echo '{"phase":"finish","done":9,"total":9,"data":8,"sent":7,"log":["one line"]}')
 is "$STATUS $(field .cancel)" "200 false" "progress is taken"
-post "done" <(echo '{"report":{"reads":7}}')
+post "done" <(done_json file:a "$root" | jq '.report.reads = 7')
 is "$STATUS" 200 "done commits the version"
-post "done" <(echo '{"report":{"reads":7}}')
+post "done" <(done_json file:a "$root" | jq '.report.reads = 7')
 is "$STATUS" 200 "done can be repeated"
 api GET "/v1/jobs/$job"
 is "$(shows '.state, .version, .done, .log[0], .report.reads, (.report.server.seconds | type)')" \
@@ -107,7 +107,7 @@ post "lack?kind=node" "$TAP_TMP/cut/nodes.ids"
 is "$(bits "$TAP_TMP/body")" 0 "second capture: every window is known"
 windows "$TAP_TMP/cut/windows"
 finish
-post "done" <(echo '{}')
+post "done" <(done_json file:a "$root")
 is "$STATUS" 200 "second capture: committed without a pack"
 api GET /v1/images
 is "$(shows '.images[0] | .name, .latest, .versions, .size')" "web1,2,2,$size" "two versions"

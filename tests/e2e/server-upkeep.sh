@@ -17,7 +17,7 @@ send_disk() # DIR: a capture of what wire cut has made, sent whole; lacking pack
 	call "$SECRET" PUT "/v1/agent/jobs/$job/disks/0/windows" -T "$2/windows"
 	call "$SECRET" POST "/v1/agent/jobs/$job/disks/0/finish" -d "{\"root\":\"$(cat "$2/root")\",\"sector_size\":512,\"physical_sector_size\":512}"
 	[ "$(field '.missing | length')" = 0 ] || return 1
-	call "$SECRET" POST "/v1/agent/jobs/$job/done" -d '{}'
+	call "$SECRET" POST "/v1/agent/jobs/$job/done" -d "$(done_json file:a "$(cat "$2/root")")"
 	[ "$STATUS" = 200 ]
 }
 capture() # IMAGE DIR
@@ -114,6 +114,8 @@ call "$SECRET" POST "/v1/agent/jobs/$capture_job/disks/0/finish" -d "{\"root\":\
 is "$STATUS $(field .missing)" "200 []" "gc takes nothing from a capture that runs"
 upkeep '{"kind":"gc"}'
 call "$SECRET" POST "/v1/agent/jobs/$capture_job/done" -d '{}'
+is "$STATUS $(error_code)" "400 bad_request" "a capture whose agent does not say what it has read is not done"
+call "$SECRET" POST "/v1/agent/jobs/$capture_job/done" -d "$(done_json file:a "$(cat "$TAP_TMP/cut2/root")")"
 is "$STATUS" 200 "nor from a disk that is sealed"
 upkeep '{"kind":"verify","image":"three"}'
 is "$(field .state)" "done" "its image is whole"

@@ -142,6 +142,8 @@ static void capture(struct fleet *fleet, const char *machine, const char *id)
 	struct seal_result result = {0};
 	struct partial *p = NULL;
 	struct job *j = NULL;
+	CLEANUP_JSON json_t *report = NULL;
+	char root[ID_TEXT_SIZE];
 	struct err err;
 
 	must(fleet_acquire(fleet, machine, id, JOB_CAPTURE, &j, &err), &err);
@@ -151,7 +153,9 @@ static void capture(struct fleet *fleet, const char *machine, const char *id)
 	must(partial_seal(p, &info, &sample->root, &result, &err), &err);
 	must(job_set_sealed(fleet, j, 0, &sealed, &err), &err);
 	fleet_release(fleet, j);
-	must(fleet_job_done(fleet, machine, id, NULL, &err), &err);
+	id_to_text(&sample->root, root);
+	report = json_pack("{s:[{s:s, s:s}]}", "disks", "disk", "file:a", "root", root);
+	must(fleet_job_done(fleet, machine, id, report, &err), &err);
 }
 
 static void copy(const char *from, const char *to)

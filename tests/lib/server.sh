@@ -93,6 +93,9 @@ log_in()
 	SESSION=$(field .token)
 }
 
+# done_json DISK ROOT...: what an agent says at the end of a capture
+done_json() { jq -cn '{report: {disks: [$ARGS.positional | range(0; length; 2) as $i | {disk: .[$i], root: .[$i + 1]}]}}' --args "$@"; }
+
 disk_json()
 {
 	jq -cn --arg id "$1" --argjson size "$2" --argjson more "${3:-{\}}" '{id: $id, name: $id, size: $size, sector_size: 512,

@@ -137,6 +137,22 @@ static void capture(const char *machine, const char *id)
 	fleet_release(fleet, j);
 }
 
+static json_t *say_root(const char *disk_key, const char *key, const struct id *root)
+{
+	char text[ID_TEXT_SIZE];
+
+	id_to_text(root, text);
+	return json_pack("{s:[{s:s, s:s}]}", "disks", disk_key, "file:a", key, text);
+}
+
+/* The agent says that a capture is done, as it has read it. */
+static int says_done(const char *machine, const char *id)
+{
+	CLEANUP_JSON json_t *report = say_root("disk", "root", &sample->root);
+
+	return fleet_job_done(fleet, machine, id, report, &err);
+}
+
 static bool shows(const char *id, const char *want_state, int want_version)
 {
 	CLEANUP_JSON json_t *job = NULL;
@@ -184,7 +200,8 @@ static size_t manifests(void)
 
 static void test_plain(void)
 {
-	CLEANUP_JSON json_t *report = json_pack("{s:i}", "reads", 7);
+	CLEANUP_JSON json_t *report = say_root("disk", "root", &sample->root);
+	CLEANUP_JSON json_t *without = json_pack("{s:[{s:s}]}", "disks", "disk", "file:a");
 	char id[JOB_ID_SIZE];
 
 	order(MACHINE_A, id);
@@ -195,6 +212,11 @@ static void test_plain(void)
 	   "done by another machine");
 	restart();
 	ok(shows(id, "running", 0), "a sealed disk outlives a restart");
+	ok(fleet_job_done(fleet, MACHINE_A, id, without, &err) == API_BAD_REQUEST &&
+		   fleet_job_done(fleet, MACHINE_A, id, NULL, &err) == API_BAD_REQUEST &&
+		   shows(id, "running", 0),
+	   "done without the root of what was read is refused");
+	printf("# %s\n", err.msg);
 	ok(fleet_job_done(fleet, MACHINE_A, id, report, &err) == 0 && shows(id, "done", 1), "done");
 	ok(fleet_job_done(fleet, MACHINE_A, id, report, &err) == 0, "done again");
 	ok(versions() == 1 && manifests() == 1, "one version, one manifest");
@@ -239,7 +261,6 @@ static bool does(const char *kind)
 /* Only the job's row names the index of a disk that was sealed before the server started. */
 static void test_sealed_before(void)
 {
-	CLEANUP_JSON json_t *report = json_object();
 	struct sample *first = sample;
 	size_t had = versions();
 	char id[JOB_ID_SIZE];
@@ -251,8 +272,7 @@ static void test_sealed_before(void)
 	capture(MACHINE_A, id);
 	restart();
 	ok(does("gc"), "gc after a restart, while a capture has a disk that is sealed");
-	ok(fleet_job_done(fleet, MACHINE_A, id, report, &err) == 0 &&
-		   shows(id, "done", (int)had + 1),
+	ok(says_done(MACHINE_A, id) == 0 && shows(id, "done", (int)had + 1),
 	   "leaves that disk's index");
 	sample_free(sample);
 	sample = first;
@@ -283,7 +303,7 @@ static void test_gc_without_index(bool is_listed)
 	capture(MACHINE_A, id);
 	id_to_text(&sample->root, text);
 	(void)snprintf(file, sizeof(file), "%s/store/indexes/%s", fixture_data, text);
-	if (fleet_job_done(fleet, MACHINE_A, id, NULL, &err) < 0 || unlink(file) < 0 ||
+	if (says_done(MACHINE_A, id) < 0 || unlink(file) < 0 ||
 	    state_each_version(state, "web", find_last, &last, &err) < 0)
 		abort();
 	if (!is_listed && (state_begin_removal(state, "web", last.version, &err) < 0 ||
@@ -448,8 +468,7 @@ static void test_settled_alone(bool says_failed)
 	order(MACHINE_A, id);
 	capture(MACHINE_A, id);
 	spoil_manifests(true);
-	ok(fleet_job_done(fleet, MACHINE_A, id, NULL, &err) < 0 &&
-		   shows(id, "running", (int)had + 1) && versions() == had,
+	ok(says_done(MACHINE_A, id) < 0 && shows(id, "running", (int)had + 1) && versions() == had,
 	   "a version that cannot be written");
 	printf("# %s\n", err.msg);
 	ok(fleet_cancel_job(fleet, id, &cancelled, &err) == API_CONFLICT,
@@ -461,7 +480,7 @@ static void test_settled_alone(bool says_failed)
 	spoil_manifests(false);
 	ok(comes_to_be(id, (unsigned)had + 1) && versions() == had + 1,
 	   "and comes to be without another word of its agent");
-	ok(fleet_job_done(fleet, MACHINE_A, id, NULL, &err) == 0 && versions() == had + 1,
+	ok(says_done(MACHINE_A, id) == 0 && versions() == had + 1,
 	   "who is told so if it asks after all");
 }
 
@@ -518,13 +537,13 @@ static void test_crash(bool after_manifest)
 	ok(shows(id, "done", (int)had + 1), "the server ends the commit at its start");
 	ok(versions() == had + 1, "one version more");
 	ok(manifests() == had_manifests + 1, "one manifest more");
-	ok(fleet_job_done(fleet, MACHINE_A, id, NULL, &err) == 0,
-	   "the agent, whose answer was lost, asks again");
+	ok(says_done(MACHINE_A, id) == 0, "the agent, whose answer was lost, asks again");
 	ok(versions() == had + 1, "nothing comes of it");
 }
 
 struct doing {
 	const char *machine;
+	const struct id *root;
 	char job[JOB_ID_SIZE];
 	int result;
 };
@@ -534,7 +553,9 @@ static void *done_thread(void *arg)
 	struct doing *d = arg;
 	struct err mine;
 
-	d->result = fleet_job_done(fleet, d->machine, d->job, NULL, &mine);
+	CLEANUP_JSON json_t *report = say_root("disk", "root", d->root);
+
+	d->result = fleet_job_done(fleet, d->machine, d->job, report, &mine);
 	return NULL;
 }
 
@@ -544,8 +565,10 @@ static void test_two(void)
 	size_t had = versions();
 	pthread_t t[2];
 
-	for (int i = 0; i < 2; i++)
+	for (int i = 0; i < 2; i++) {
+		d[i].root = &sample->root;
 		order(d[i].machine, d[i].job);
+	}
 	for (int i = 0; i < 2; i++)
 		capture(d[i].machine, d[i].job);
 	for (int i = 0; i < 2; i++) {
@@ -623,6 +646,7 @@ static void test_not_held_up(void)
 		abort();
 	for (int i = 0; i < 2; i++) {
 		sample = i == 0 ? first : other;
+		d[i].root = &sample->root;
 		order(d[i].machine, d[i].job);
 		capture(d[i].machine, d[i].job);
 	}
@@ -644,7 +668,7 @@ static void test_not_held_up(void)
 	order(MACHINE_A, d[0].job);
 	capture(MACHINE_A, d[0].job);
 	spoil_manifests(true);
-	if (fleet_job_done(fleet, MACHINE_A, d[0].job, NULL, &err) == 0)
+	if (says_done(MACHINE_A, d[0].job) == 0)
 		abort();
 	spoil_manifests(false);
 	close_gate(&first->root);
@@ -679,14 +703,6 @@ static bool is_root(const json_t *roots, const char *key)
 	return json_get_id(roots, key, &got, &err) == 0 && id_equal(&got, &sample->root);
 }
 
-static json_t *say_root(const char *disk_key, const char *key, const struct id *root)
-{
-	char text[ID_TEXT_SIZE];
-
-	id_to_text(root, text);
-	return json_pack("{s:[{s:s, s:s}]}", "disks", disk_key, "file:a", key, text);
-}
-
 static void order_restore(char ret_job[static JOB_ID_SIZE])
 {
 	CLEANUP_JSON json_t *body = json_pack("{s:s, s:s, s:s}", "kind", "restore", "machine",
@@ -716,11 +732,10 @@ static void test_roots(void)
 				   shows(id, "running", 0),
 			   "a capture whose agent names another root than was finished");
 			printf("# %s\n", err.msg);
-			ok(fleet_job_done(fleet, MACHINE_A, id, NULL, &err) == API_INCOMPLETE,
+			ok(says_done(MACHINE_A, id) == API_INCOMPLETE,
 			   "is open again, also for one that names none");
 			capture(MACHINE_A, id);
-			ok(fleet_job_done(fleet, MACHINE_A, id, NULL, &err) == 0,
-			   "and ends when it was finished again");
+			ok(says_done(MACHINE_A, id) == 0, "and ends when it was finished again");
 			continue;
 		}
 		ok(fleet_job_done(fleet, MACHINE_A, id, said, &err) == 0, "a capture");
@@ -770,8 +785,8 @@ static void test_lost_index(void)
 	capture(MACHINE_A, id);
 	if (rename(file, away) < 0)
 		abort();
-	ok(fleet_job_done(fleet, MACHINE_A, id, NULL, &err) == API_STORE_DAMAGED &&
-		   shows(id, "failed", 0) && versions() == had,
+	ok(says_done(MACHINE_A, id) == API_STORE_DAMAGED && shows(id, "failed", 0) &&
+		   versions() == had,
 	   "a capture whose index is lost is no version");
 	printf("# %s\n", err.msg);
 	if (rename(away, file) < 0)
@@ -793,17 +808,16 @@ static void test_lost_pack(size_t n)
 	if (fixture_get(store, sample, 0, sample->chunks_len, NULL) == 0 &&
 	    fixture_get_nodes(store, sample) == 0)
 		abort();
-	ok(fleet_job_done(fleet, MACHINE_A, id, NULL, &err) == API_INCOMPLETE &&
-		   shows(id, "running", 0) && versions() == had,
+	ok(says_done(MACHINE_A, id) == API_INCOMPLETE && shows(id, "running", 0) &&
+		   versions() == had,
 	   n == 0 ? "a capture that has lost a chunk is no version yet" : "nor one without a node");
 	printf("# %s\n", err.msg);
-	ok(fleet_job_done(fleet, MACHINE_A, id, NULL, &err) == API_INCOMPLETE,
-	   "its disk is to be finished again");
+	ok(says_done(MACHINE_A, id) == API_INCOMPLETE, "its disk is to be finished again");
 	if (!fixture_put_all(store, sample))
 		abort();
 	capture(MACHINE_A, id);
-	ok(fleet_job_done(fleet, MACHINE_A, id, NULL, &err) == 0 &&
-		   shows(id, "done", (int)versions()) && versions() == had + 1,
+	ok(says_done(MACHINE_A, id) == 0 && shows(id, "done", (int)versions()) &&
+		   versions() == had + 1,
 	   "and then it is one");
 }
 
@@ -1059,8 +1073,7 @@ static void test_older_state(void)
 		abort();
 	order(MACHINE_A, id);
 	capture(MACHINE_A, id);
-	ok(fleet_job_done(fleet, MACHINE_A, id, NULL, &err) == 0 && versions() == had + 1,
-	   "a capture after the backup");
+	ok(says_done(MACHINE_A, id) == 0 && versions() == had + 1, "a capture after the backup");
 	close_all();
 	copy(backup, path);
 	open_all();
@@ -1068,7 +1081,7 @@ static void test_older_state(void)
 	ok(does("gc") && fixture_lacks(store, sample) == 0, "and gc leaves it");
 	order(MACHINE_A, id);
 	capture(MACHINE_A, id);
-	ok(fleet_job_done(fleet, MACHINE_A, id, NULL, &err) == 0 && shows(id, "done", (int)had + 2),
+	ok(says_done(MACHINE_A, id) == 0 && shows(id, "done", (int)had + 2),
 	   "its number is not given out again");
 	if (state_begin_removal(state, "web", (uint32_t)had + 1, &err) < 0 ||
 	    state_remove_version(state, "web", (uint32_t)had + 1, &err) < 0 ||
@@ -1145,7 +1158,7 @@ static void test_not_recovered(enum trouble trouble, const char *what)
 	open_all();
 	order(MACHINE_A, id);
 	capture(MACHINE_A, id);
-	if (fleet_job_done(fleet, MACHINE_A, id, NULL, &err) < 0 ||
+	if (says_done(MACHINE_A, id) < 0 ||
 	    state_each_version(state, "web", find_last, &last, &err) < 0)
 		abort();
 	close_all();
@@ -1163,8 +1176,7 @@ static void test_not_recovered(enum trouble trouble, const char *what)
 	if (trouble == FULL)
 		fill_state(true);
 	if (waits) {
-		ok(fleet_job_done(fleet, MACHINE_A, id, NULL, &err) == API_BUSY &&
-			   shows(id, "running", 0),
+		ok(says_done(MACHINE_A, id) == API_BUSY && shows(id, "running", 0),
 		   "does not give its number to a capture, which waits");
 		printf("# %s\n", err.msg);
 		fleet_tell_stalls(fleet);
@@ -1178,7 +1190,7 @@ static void test_not_recovered(enum trouble trouble, const char *what)
 		fill_state(is_state_full = false);
 	if (waits)
 		ok(catches_up(had + 1), "it is taken up when that is over");
-	ok(fleet_job_done(fleet, MACHINE_A, id, NULL, &err) == 0 && shows(id, "done", (int)had + 2),
+	ok(says_done(MACHINE_A, id) == 0 && shows(id, "done", (int)had + 2),
 	   "the capture is the version after it");
 }
 
@@ -1249,7 +1261,7 @@ static void test_settled_damaged(int how, const char *what)
 	ok(versions() == had && manifests() == had_manifests, "and does not get into the store");
 	order(MACHINE_A, id);
 	capture(MACHINE_A, id);
-	ok(fleet_job_done(fleet, MACHINE_A, id, NULL, &err) == 0 && shows(id, "done", (int)had + 1),
+	ok(says_done(MACHINE_A, id) == 0 && shows(id, "done", (int)had + 1),
 	   "the next capture is that version");
 }
 
