@@ -75,8 +75,9 @@ struct peer_ops {
 	/* (size (4), pack) …; an answer longer than `answer_max` is -EPROTO. */
 	int (*get_chunks)(struct peer *p, uint32_t disk, const struct peer_chunk *w, size_t len,
 			  size_t answer_max, struct peer_bytes *ret, struct err *err);
-	/* On return the server knows that this target is about to be written, and the job was not cancelled. */
-	int (*begin)(struct peer *p, uint32_t disk, struct err *err);
+	/* On return the server knows that these targets are about to be written, or made startable, and the job was not cancelled. */
+	int (*begin)(struct peer *p, const uint32_t *disks, size_t len, struct err *err);
+	int (*release)(struct peer *p, const uint32_t *disks, size_t len, struct err *err);
 	/* both */
 	/* From any thread: let the operation under way, and all later ones, return -ECANCELED soon. */
 	void (*interrupt)(struct peer *p);

@@ -179,10 +179,9 @@ static int http_get_chunks(struct peer *peer, uint32_t disk, const struct peer_c
 	return r;
 }
 
-/* Cancelled is an answer, too, and no leave to write. */
-static int http_begin(struct peer *peer, uint32_t disk, struct err *err)
+/* Cancelled is an answer, too, and no leave. */
+static int ask_leave(struct peer_http *p, const char *word, json_t *disks, struct err *err)
 {
-	struct peer_http *p = peer_of(peer);
 	struct job_progress now = job_get_progress(p->job);
 	CLEANUP_JSON json_t *body = wire_progress_encode(&now);
 	CLEANUP_JSON json_t *answer = NULL;
@@ -192,7 +191,7 @@ static int http_begin(struct peer *peer, uint32_t disk, struct err *err)
 	bool cancel = false;
 	int r;
 
-	if (!body || json_object_set_new(body, "begun", json_pack("[I]", (json_int_t)disk)) < 0)
+	if (!body || json_object_set(body, word, disks) < 0)
 		return err_set(err, -ENOMEM, "out of memory");
 	(void)snprintf(path, sizeof(path), "/v1/agent/jobs/%s/progress", p->order->job);
 	r = translate(p, link_json(link_of(p), &call, &answer, &a, err), &a, err);
@@ -201,6 +200,33 @@ static int http_begin(struct peer *peer, uint32_t disk, struct err *err)
 	if (cancel)
 		job_stop(p->job, JOB_CANCELLED);
 	return r == 0 ? job_check(p->job, err) : r;
+}
+
+static json_t *numbers(const uint32_t *n, size_t len)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; array && i < len; i++) {
+		if (json_array_append_new(array, json_integer(n[i])) < 0) {
+			json_decref(array);
+			array = NULL;
+		}
+	}
+	return array;
+}
+
+static int http_begin(struct peer *peer, const uint32_t *disks, size_t len, struct err *err)
+{
+	CLEANUP_JSON json_t *list = numbers(disks, len);
+
+	return ask_leave(peer_of(peer), "begun", list, err);
+}
+
+static int http_release(struct peer *peer, const uint32_t *disks, size_t len, struct err *err)
+{
+	CLEANUP_JSON json_t *list = numbers(disks, len);
+
+	return ask_leave(peer_of(peer), "released", list, err);
 }
 
 static void http_interrupt(struct peer *peer)
@@ -225,6 +251,7 @@ static const struct peer_ops http_ops = {
 	.get_nodes = http_get_nodes,
 	.get_chunks = http_get_chunks,
 	.begin = http_begin,
+	.release = http_release,
 	.interrupt = http_interrupt,
 	.close = http_close,
 };

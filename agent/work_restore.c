@@ -131,7 +131,7 @@ static int new_restore(struct work *w, uint32_t n, struct target_disk *t,
 static int begin(struct work *w, uint32_t n, struct target_disk *t, struct peer *peer,
 		 struct err *err)
 {
-	int r = peer_blame(peer, w->job, peer->ops->begin(peer, n, err));
+	int r = peer_blame(peer, w->job, peer->ops->begin(peer, &n, 1, err));
 
 	if (r == 0) /* the heartbeat may have heard of it since */
 		r = job_check(w->job, err);
@@ -325,8 +325,25 @@ static int release_all(struct work *w, struct target_disk *t, struct err *err)
 	return job_blame(w->job, "write_error", r);
 }
 
+/* Of a cancel that has come meanwhile nobody else might tell: verifying needs no server. */
+static int ask_release(struct work *w, const struct target_disk *t, struct peer *peer,
+		       struct err *err)
+{
+	uint32_t disks[JOB_DISKS_MAX];
+	size_t len = 0;
+
+	for (uint32_t n = 0; n < w->order->disks_len; n++) {
+		if (!t[n].is_only_compared)
+			disks[len++] = n;
+	}
+	if (len == 0)
+		return job_check(w->job, err);
+	return peer_blame(peer, w->job, peer->ops->release(peer, disks, len, err));
+}
+
 /* Then close, so that the kernel can look at them. */
-static int finish_all(struct work *w, struct target_disk *t, uint64_t total, struct err *err)
+static int finish_all(struct work *w, struct target_disk *t, struct peer *peer, uint64_t total,
+		      struct err *err)
 {
 	uint32_t len = w->order->disks_len;
 	int r = 0;
@@ -337,6 +354,8 @@ static int finish_all(struct work *w, struct target_disk *t, uint64_t total, str
 		r = clear_end(w, &t[n], w->order->disks[n].source.size, err);
 	for (uint32_t n = 0; r == 0 && n < len; n++)
 		r = fix_up(w, &t[n], w->order->disks[n].source.size, err);
+	if (r == 0)
+		r = ask_release(w, t, peer, err);
 	if (r == 0)
 		r = release_all(w, t, err);
 	for (uint32_t n = 0; r < 0 && n < len; n++)
@@ -382,7 +401,7 @@ int work_restore(struct work *w, struct err *err)
 	if (r == 0)
 		r = write_all(w, t, &peers, total, err);
 	if (r == 0)
-		r = finish_all(w, t, total, err);
+		r = finish_all(w, t, peers.peers[0], total, err);
 	if (report_all(w, t) < 0 && r == 0)
 		r = job_blame(w->job, "internal", err_set(err, -ENOMEM, "out of memory"));
 	for (uint32_t n = 0; n < o->disks_len; n++) {

@@ -209,6 +209,8 @@ static int read_progress(const json_t *body, struct progress *p, struct err *err
 		r = check_log(p->log, err);
 	if (r == 0)
 		r = json_opt_array(body, "begun", JOB_DISKS_MAX, &p->begun, err);
+	if (r == 0)
+		r = json_opt_array(body, "released", JOB_DISKS_MAX, &p->released, err);
 	p->disk = disk == UINT64_MAX ? -1 : (int64_t)disk;
 	return r;
 }

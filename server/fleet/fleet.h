@@ -113,6 +113,7 @@ struct progress {
 	uint64_t done, total, data, sent, skipped;
 	const json_t *log;	/* array of text or NULL */
 	const json_t *begun;	/* array of numbers of disks or NULL; durable on return */
+	const json_t *released; /* the same */
 	int64_t disk;		/* -1: none */
 	const char *bottleneck; /* one of those of docs/protocol.md, or NULL */
 	uint64_t unreadable, sick, read_errors;

@@ -484,26 +484,31 @@ void fleet_note_refusal(struct fleet *f, struct job *j, const char *why)
 	(void)snprintf(j->held, sizeof(j->held), "%s", why);
 }
 
-/* Durable before it is answered: from then on the agent writes. */
-static int set_begun(struct fleet *f, struct job *j, const json_t *begun, struct err *err)
+/* Durable before it is answered: from then on the agent writes (`begun`), or makes startable what it has written (`released`). */
+static int note_leave(struct fleet *f, struct job *j, const json_t *list, bool released,
+		      struct err *err)
 {
 	const json_t *v;
 	size_t i;
 
-	json_array_foreach((json_t *)begun, i, v)
+	json_array_foreach((json_t *)list, i, v)
 	{
 		json_int_t n = json_integer_value(v);
+		bool *flag;
 		int r;
 
-		if (!json_is_integer(v) || n < 0 || (uint64_t)n >= j->disks_len)
+		if (!json_is_integer(v) || n < 0 || (uint64_t)n >= j->disks_len) {
 			return err_set(err, API_BAD_REQUEST,
-				       "field 'begun' names a disk that is not in the job");
-		if (j->row.kind != JOB_RESTORE || j->disks[n].begun)
+				       "field '%s' names a disk that is not in the job",
+				       released ? "released" : "begun");
+		}
+		flag = released ? &j->disks[n].released : &j->disks[n].begun;
+		if (j->row.kind != JOB_RESTORE || *flag)
 			continue;
-		j->disks[n].begun = true;
+		*flag = true;
 		r = state_save_job_disk(f->config.state, j->row.id, (uint32_t)n, &j->disks[n], err);
 		if (r < 0) {
-			j->disks[n].begun = false;
+			*flag = false;
 			return r;
 		}
 	}
@@ -548,12 +553,13 @@ int fleet_progress(struct fleet *f, const char *machine, const char *id, const s
 	LOCK_FLEET(f);
 	struct job *j = find_mine(f, machine, id, err);
 
-	/* Who is about to write gets an error, so that he cannot take it for leave. */
-	if (!j && err->code == API_CANCELLED && !p->begun) {
+	/* Who asks for leave gets an error, so that he cannot take it for that. */
+	if (!j && err->code == API_CANCELLED && !p->begun && !p->released) {
 		*ret_cancel = true;
 		return 0;
 	}
-	if (!j || (p->begun && set_begun(f, j, p->begun, err) < 0))
+	if (!j || (p->begun && note_leave(f, j, p->begun, false, err) < 0) ||
+	    (p->released && note_leave(f, j, p->released, true, err) < 0))
 		return err->code;
 	take_numbers(j, p);
 	json_array_foreach((json_t *)p->log, i, line)

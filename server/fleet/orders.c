@@ -317,6 +317,7 @@ static int cancel_locked(struct fleet *f, struct job *j, struct err *err)
 		[JOB_GC] = "Cancelled by the operator.",
 	};
 	const char *message = what[j->row.kind];
+	bool released = false;
 
 	if (j->committing) {
 		return err_set(err, API_CONFLICT,
@@ -328,9 +329,17 @@ static int cancel_locked(struct fleet *f, struct job *j, struct err *err)
 		return 0;
 	}
 	for (size_t n = 0; n < j->disks_len; n++) {
-		if (j->disks[n].begun)
+		if (j->disks[n].begun && !released)
 			message = "Cancelled by the operator. The target had been written to: what "
 				  "was on it is lost, and it holds no complete image.";
+		if (j->disks[n].released) {
+			released = true;
+			message =
+				"Cancelled by the operator, after all was written and verified and "
+				"its agent had leave to make the target startable: what was on it "
+				"is lost, and unless it still bears its mark it holds the complete "
+				"image and starts.";
+		}
 	}
 	return job_end(f, j, JOB_CANCELLED, API_CANCELLED, message, err);
 }

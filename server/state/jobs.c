@@ -12,7 +12,7 @@
 #define DISK_COLUMNS                                                                            \
 	"disk, size, fingerprint, overwrite, begun, partial, source_disk, source_size,"         \
 	" source_sector_size, source_physical_sector_size, root, data_bytes, unreadable_bytes," \
-	" sealed"
+	" sealed, released"
 
 static const char *const state_names[] = {"waiting", "running", "done", "failed", "cancelled"};
 
@@ -93,12 +93,12 @@ static int insert_disk(struct state *s, const char *job, uint32_t n, const struc
 
 	return sql_run(s, err,
 		       "INSERT OR REPLACE INTO job_disks(job, n, " DISK_COLUMNS
-		       ") VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-		       "titibiiitiiibiii", job, (int64_t)n, d->disk, (int64_t)d->size, fingerprint,
+		       ") VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+		       "titibiiitiiibiiii", job, (int64_t)n, d->disk, (int64_t)d->size, fingerprint,
 		       (int64_t)d->overwrite, (int64_t)d->begun, (int64_t)d->partial,
 		       d->source_disk, (int64_t)d->geometry.size, (int64_t)d->geometry.sector_size,
 		       (int64_t)d->geometry.physical_sector_size, root, (int64_t)d->data_bytes,
-		       (int64_t)d->unreadable_bytes, (int64_t)d->sealed);
+		       (int64_t)d->unreadable_bytes, (int64_t)d->sealed, (int64_t)d->released);
 }
 
 static int insert_job(struct state *s, const struct job_row *j, struct err *err)
@@ -218,6 +218,7 @@ static void read_disk(sqlite3_stmt *st, struct job_disk_row *d)
 	d->data_bytes = (uint64_t)sqlite3_column_int64(st, 11);
 	d->unreadable_bytes = (uint64_t)sqlite3_column_int64(st, 12);
 	d->sealed = sqlite3_column_int64(st, 13) != 0;
+	d->released = sqlite3_column_int64(st, 14) != 0;
 }
 
 int state_get_job_disks(struct state *s, const char *id, struct job_disk_row **ret, size_t *ret_len,

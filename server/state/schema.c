@@ -104,8 +104,11 @@ static const char schema_7[] =
 	"ALTER TABLE machines ADD COLUMN displaced_former BLOB;"
 	"ALTER TABLE machines ADD COLUMN displaced_job TEXT NOT NULL DEFAULT '';";
 
+static const char schema_8[] =
+	"ALTER TABLE job_disks ADD COLUMN released INTEGER NOT NULL DEFAULT 0;";
+
 static const char *const schema[] = {schema_1, schema_2, schema_3, schema_4,
-				     schema_5, schema_6, schema_7};
+				     schema_5, schema_6, schema_7, schema_8};
 #define SCHEMA_VERSION ((int64_t)(sizeof(schema) / sizeof(schema[0])))
 
 static int read_number(struct state *s, const char *sql, int64_t *ret, struct err *err)

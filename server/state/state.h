@@ -268,7 +268,7 @@ struct job_disk_row {
 	struct id root;
 	char disk[DISK_ID_MAX + 1];	   /* on the machine */
 	char source_disk[DISK_ID_MAX + 1]; /* restore */
-	bool overwrite, begun;		   /* restore */
+	bool overwrite, begun, released;   /* restore */
 	bool partial,
 		sealed; /* capture: an index in the making may lie about; its index is in the store */
 };

@@ -27,8 +27,11 @@ stop_agent src
 
 is_held() { grep -qx held t.failed; }
 holds() { : >t.failed && echo "hold $1 4096" >t.faults; }
-goes_on() { : >t.faults; }
+goes_on() { known=$(registrations) && : >t.faults; }
 has_begun() { job_is '.state == "running"'; }
+registrations() { grep -c 'machine_registered .*"dst at' server.log; }
+# The server knows the target as it is now: after each job the agent looks at it and registers.
+is_there_again() { [ "$(registrations)" -gt "$known" ] && machine_is_idle dst; }
 cancel() { api POST "/v1/jobs/$JOB/cancel"; }
 restore()
 {
@@ -49,8 +52,40 @@ ok "it runs" wait_for 20 has_begun
 cancel
 is "$STATUS $(field .message)" "200 Cancelled by the operator." "it is cancelled, nothing was written"
 goes_on
-ok "the agent is there for another job" wait_for 20 machine_is_idle dst
+ok "the agent is there for another job" wait_for 20 is_there_again
 is "$(sha256sum <t.img)" "$sum" "the target is what it was, to the byte"
 like "$(tail -n 4 dst.log)" "cancelled.*Nothing was written to any target" "and the machine's screen says so"
+
+# ---- when all was written and verified: nothing starts from it
+is_marked() { [ "$(head -c 6 t.img)" = hoist: ] && grep -aqx "job $JOB" <(head -c 512 t.img); }
+# $1: a place that is read at the end.  On return that read waits.
+until_the_end()
+{
+	one=$(restore)
+	holds $((8 << 20))
+	ok "another restore" order "$one"
+	ok "is under way" wait_for 60 is_held
+	holds "$1"
+	ok "all is written, and the end of it waits" wait_for 60 is_held
+	like "$(tail -n 1 dst.log)" "all is written, reading it again" "and verified"
+}
+until_the_end $((size + (1 << 20)))
+cancel
+like "$STATUS $(field .message)" "^200 .*it holds no complete image.$" "it is cancelled then"
+ok "marked" is_marked
+goes_on
+ok "the agent is there for another job" wait_for 20 is_there_again
+ok "the target bears its mark" is_marked
+like "$(tail -n 4 dst.log)" "restore: cancelled.*nothing starts from it" "and the machine's screen says so"
+
+# ---- when its agent had leave: the message does not say what may be wrong
+until_the_end 0
+cancel
+like "$STATUS $(field .message)" "^200 .*had leave to make the target startable.*unless it still bears its mark" "it is cancelled too late, and the message says so"
+goes_on
+ok "the agent is there for another job" wait_for 20 is_there_again
+ok "the target is the image" cmp -n $size a.img t.img
+api GET "/v1/jobs/$JOB"
+is "$(field .state)" cancelled "the job stays cancelled"
 stop_agent dst
 done_testing

@@ -522,11 +522,12 @@ static int sink_get_chunks(struct peer *p, uint32_t disk, const struct peer_chun
 	return end_op(p, r);
 }
 
-static int sink_begin(struct peer *p, uint32_t disk, struct err *err)
+static int sink_begin(struct peer *p, const uint32_t *disks, size_t len, struct err *err)
 {
 	int r = begin_op(p, SINK_BEGIN, err);
 
-	(void)disk;
+	(void)disks;
+	(void)len;
 	if (r < 0)
 		return r;
 	peer_of(p)->sink->stats.begins++;

@@ -58,11 +58,11 @@ static void test_open(void)
 	state_close(s);
 	ok(state_open(path, &s, &is_new, &err) == 0 && !is_new, "and an old one");
 	state_close(s);
-	run_sql("PRAGMA user_version = 8");
+	run_sql("PRAGMA user_version = 9");
 	ok(state_open(path, &none, &is_new, &err) == -EPROTO && !none &&
 		   strstr(err.msg, "version 8") && strstr(err.msg, "newer"),
 	   "a later version is refused, with a sentence");
-	run_sql("PRAGMA user_version = 7; PRAGMA application_id = 7");
+	run_sql("PRAGMA user_version = 8; PRAGMA application_id = 7");
 	ok(state_open(path, &none, &is_new, &err) == -EPROTO && strstr(err.msg, "another program"),
 	   "another program's is refused");
 	run_sql("PRAGMA application_id = 1215261043");
@@ -626,10 +626,11 @@ static void test_jobs(void)
 		   rows[0].geometry.physical_sector_size == 4096 && id_is_zero(&rows[1].root) &&
 		   rows[1].overwrite && !rows[1].begun,
 	   "and its disks");
-	rows[1].begun = rows[1].partial = true;
+	rows[1].begun = rows[1].partial = rows[1].released = true;
 	ok(state_save_job_disk(s, "j1", 1, &rows[1], &err) == 0, "a disk is begun");
 	free(rows);
-	ok(state_get_job_disks(s, "j1", &rows, &len, &err) == 0 && rows[1].begun && !rows[0].begun,
+	ok(state_get_job_disks(s, "j1", &rows, &len, &err) == 0 && rows[1].begun &&
+		   !rows[0].begun && rows[1].released && !rows[0].released,
 	   "that one alone");
 	free(rows);
 	ok(state_get_job_disks(s, "j2", &rows, &len, &err) == 0 && !rows && len == 0, "no disks");
