@@ -178,7 +178,8 @@ static bool is_own_iso(struct blk *b)
 	       memcmp(pvd, "\1CD001", 6) == 0 && memcmp(pvd + 40, "HOIST", 5) == 0;
 }
 
-/* What Hoist left there itself. */
+/* What Hoist left there itself.  It says more than what libblkid sees behind the first sector, which comes last: the image's own content (a whole disk that is a member
+ * of MD, or btrfs), not all of it. */
 static void probe_marker(struct blk *b, struct contents *ret)
 {
 	uint8_t sector[MARKER_SIZE];
@@ -186,9 +187,10 @@ static void probe_marker(struct blk *b, struct contents *ret)
 	struct marker m;
 	struct err ignored;
 
-	if (c->type[0] || ret->table_type[0] ||
-	    blk_read(b, sector, sizeof(sector), 0, &ignored) < 0 || !marker_decode(sector, &m))
+	if (ret->table_type[0] || blk_read(b, sector, sizeof(sector), 0, &ignored) < 0 ||
+	    !marker_decode(sector, &m))
 		return;
+	*c = (struct content){0};
 	set_text(c->type, sizeof(c->type), "unfinished_restore");
 	set_text(c->usage, sizeof(c->usage), "other");
 	(void)snprintf(c->label, sizeof(c->label), "job %s", m.job);
