@@ -159,20 +159,14 @@ void job_unref(struct fleet *f, struct job *j);
 /* Something about it changed: seq and whoever waits for it. */
 void job_changed(struct job *j);
 int job_start(struct fleet *f, struct job *j, struct err *err) MUST_CHECK;
-/* End it: made durable, taken off the list and its machine.  If the state cannot be written it stays as it was. */
-int job_end(struct fleet *f, struct job *j, enum job_state state, enum api_code code,
-	    const char *message, struct err *err) MUST_CHECK;
-/* The same with a code that an agent gave. */
-int job_end_as(struct fleet *f, struct job *j, enum job_state state, const char *code,
-	       const char *message, struct err *err) MUST_CHECK;
-/* The same after it was written by another transaction. */
-void job_ended(struct fleet *f, struct job *j);
+/* The present job of a machine, if that is `id`.  NULL with the error. */
+struct job *job_find_mine(struct fleet *f, const char *machine, const char *id,
+			  struct err *err) MUST_CHECK;
+/* Why an agent may not go on with this job; it is not (any more) the one that its machine is to do. */
+int job_refuse(struct fleet *f, const char *machine, const char *id, struct err *err) MUST_CHECK;
 /* Makes the row ready to be written. */
 int job_pack_log(struct job *j, struct err *err) MUST_CHECK;
 void job_add_log(struct job *j, const char *text);
-/* The server's turn begins, with a reference; and what it is of a capture, which gives that back.  Without the lock, the second. */
-void job_begin_committing(struct job *j);
-int job_carry_out(struct fleet *f, struct job *j, struct err *err) MUST_CHECK;
 int jobs_load(struct fleet *f, struct err *err) MUST_CHECK;
 void jobs_free(struct fleet *f);
 void jobs_remove_leftovers(struct fleet *f);
@@ -184,6 +178,19 @@ void job_enlist(struct fleet *f, struct job *j, struct machine *m);
  * -ENOENT, -EBADMSG: an index is damaged; API_TOO_LARGE. */
 int job_make_order(struct fleet *f, const struct job *j, const struct job_disk_row *rows,
 		   json_t **ret, struct err *err) MUST_CHECK;
+
+/* ---- job_end.c; the lock is held */
+/* End it: made durable, taken off the list and its machine.  If the state cannot be written it stays as it was. */
+int job_end(struct fleet *f, struct job *j, enum job_state state, enum api_code code,
+	    const char *message, struct err *err) MUST_CHECK;
+/* The same with a code that an agent gave. */
+int job_end_as(struct fleet *f, struct job *j, enum job_state state, const char *code,
+	       const char *message, struct err *err) MUST_CHECK;
+/* The same after it was written by another transaction. */
+void job_ended(struct fleet *f, struct job *j);
+/* The server's turn begins, with a reference; and what it is of a capture, which gives that back.  Without the lock, the second. */
+void job_begin_committing(struct job *j);
+int job_carry_out(struct fleet *f, struct job *j, struct err *err) MUST_CHECK;
 
 /* ---- commit.c; without locks, the job is held and `committing` */
 int job_commit(struct fleet *f, struct job *j, struct err *err) MUST_CHECK;
