@@ -2,19 +2,22 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Whole machines fail in the middle of a job.  The very ISO captures the disk of one and restores an image to the disk of another, side by side and slowly,
 # so that there is a middle.  Both lose their power (QEMU is killed) and get it again; later the one being captured gets another address while it runs,
-# and the other is reset.  Nobody orders anything anew: both jobs end well, what was captured and what was restored equals the source, and what was
-# sent before is not sent again: no more than 1 % and what was on its way, for each of the two times.
+# and the other is reset; the points are random (SEED= repeats them).  With N= all is done so often, and what befalls which of them when is random too.
+# Nobody orders anything anew: both jobs end well, what was captured and what was restored equals the source, and what was sent before is not sent again:
+# no more than 1 % and what was on its way, for each of the two times.
 #
 # What is sent is what crosses the taps of the machines, so nothing that goes over the network is left out.
 # shellcheck disable=SC2154
 . "$(dirname "$0")/../lib/tap.sh"
 . "$(dirname "$0")/../lib/lan.sh"
 . "$(dirname "$0")/../lib/migration.sh"
+. "$(dirname "$0")/../lib/seed.sh"
 requires_root
 requires qemu-system-x86_64 ip dnsmasq jq perl mke2fs debugfs sfdisk
 [ -e "$ISO" ] || bail_out "no $ISO: make iso"
 agent=$MIGRATION_BIN/agent/hoist-agent
 iso=$TAP_TMP/my.iso
+take_seed
 RATE=3000000 # bytes a second that a disk gives or takes
 cd "$TAP_TMP" || exit
 
@@ -55,7 +58,7 @@ power()
 	[ "$1" = source ] && read=$RATE || write=$RATE
 	vm_qmp "$1" block_set_io_throttle "{\"device\":\"disk0\",\"bps\":0,\"bps_rd\":$read,\"bps_wr\":$write,\"iops\":0,\"iops_rd\":0,\"iops_wr\":0}"
 }
-cut_power() { kill -9 "${lan_pids[$1]}" && vm_wait_off "$1" 20; }
+cut_power() { kill -9 "${lan_pids[$1]}" && vm_wait_off "$1" 20 && power "$1"; }
 reset() { vm_qmp "$1" system_reset; }
 # Its cable is put where the DHCP server gives other addresses, and knows nothing of the old one.
 links_lost() { tr -d '\r' <"$(vm_log "$1")" | grep -ac 'hoist: eth0: no link'; }
@@ -129,15 +132,26 @@ id=$(machine_wait lan 400 '.state == "idle" and any(.disks[]; .serial == "SRC1")
 ok "the source is to be captured" order source capture "$id" --image lifted
 id=$(machine_wait lan 400 '.state == "idle" and any(.disks[]; .serial == "DST1")')
 ok "the target to be restored to" order target restore seed "$id" --end stay
-ok "in the middle of it each loses its power" at 30 cut_power cut_power
-ok "which comes back at the source" power source
-ok "and at the target" power target
-ok "both go on; the source gets another address, the target is reset" at 60 move reset
-address=$(tr -d '\r' <"$(vm_log source)" | sed -n 's|.*eth0: address \(10[.0-9]*\)/24 by DHCP.*|\1|p' | tail -n 1)
+# Where the second comes must leave time for what befalls the other one first.
+points=($((25 + RANDOM % 11)) $((50 + RANDOM % 11))) faults=(cut_power cut_power move reset)
+if [ -n "${N+random}" ]; then # one gets another address at most: there is no third network
+	points=($((10 + RANDOM % 30)) $((45 + RANDOM % 16)))
+	for i in "${!faults[@]}"; do [ $((RANDOM % 2)) = 0 ] && faults[i]=cut_power || faults[i]=reset; done
+	faults[RANDOM % 4]=move
+fi
+for i in 0 1; do
+	what="source: ${faults[2 * i]}, target: ${faults[2 * i + 1]}"
+	ok "in the middle of it, at ${points[i]} %: $what" at "${points[i]}" "${faults[@]:2 * i:2}"
+done
+moved_one=source
+[[ "${faults[1]} ${faults[3]}" != *move* ]] || moved_one=target
 for name in source target; do
 	ok "$name: its job ends" wait_for 600 has_ended "$name"
 	is "$(job "$name" .result)" "done" "$name: and it is done" || diag "$(job "$name" .)"
 done
+address=$(tr -d '\r' <"$(vm_log $moved_one)" | sed -n 's|.*eth0: address \(10[.0-9]*\)/24 by DHCP.*|\1|p' | tail -n 1)
+like "$address" '^10\.77\.1\.2' "the $moved_one has another address"
+ok "at the server too" machine_wait lan 10 ".address == \"${address:-none}\" and any(.disks[]; .serial == \"$([ $moved_one = source ] && echo SRC1 || echo DST1)\")"
 vm_stop target
 
 # judge NAME: how much was sent
@@ -151,7 +165,6 @@ judge()
 }
 judge source
 judge target
-ok "the source has the other address at the server too" machine_wait lan 10 ".address == \"${address:-none}\" and any(.disks[]; .serial == \"SRC1\")"
 is "$(sha256sum <source.img)" "$before" "the source disk has not changed"
 ok "the target equals what its image is of" cmp target.img seed.want
 ok "the new image verifies" hoist lan image verify lifted --wait

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 # The server's machine loses its power in the middle of a capture and of a restore that run side by side: QEMU is killed, at two random points (SEED=
-# repeats them), and what the kernel in it had not yet written to the disk is gone.  It gets its power again, and nobody orders anything anew: both jobs end well, the
+# repeats them; N= runs all so often), and what the kernel in it had not yet written to the disk is gone.  It gets its power again, and nobody orders anything anew: both jobs end well, the
 # restored disk and the new image equal their sources, the store verifies, and what was made sure is not sent again: no more than 1 %, one checkpoint and what
 # was on its way, for each of the two times.
 #
@@ -12,13 +12,12 @@
 . "$(dirname "$0")/../lib/lan.sh"
 . "$(dirname "$0")/../lib/migration.sh"
 . "$(dirname "$0")/../lib/wire.sh"
+. "$(dirname "$0")/../lib/seed.sh"
 requires_root
 requires qemu-system-x86_64 ip dnsmasq jq perl mke2fs e2fsck busybox cpio
 [ -e "$KERNEL/vmlinuz" ] || bail_out "no $KERNEL: make kernel"
 agent=$MIGRATION_BIN/agent/hoist-agent
-seed=${SEED:-$RANDOM}
-RANDOM=$seed
-note "SEED=$seed"
+take_seed
 RATE=2000000 # bytes a second, both ways together
 cd "$TAP_TMP" || exit
 
