@@ -14,14 +14,16 @@ struct connection {
 	struct connection *prev, *next; /* in the order in which they came */
 	int fd;
 	uint8_t key[KEY_SIZE];
+	struct id who;		 /* once it is known: of the last secret shown */
 	bool known, asks, ended; /* ended: its socket is shut down */
+	bool is_agent;
 };
 
 struct connections {
-	unsigned strangers_max, per_peer_max;
+	unsigned most, strangers_max, per_peer_max, agents_max;
 	pthread_mutex_t lock;
 	struct connection *first, *last;
-	unsigned strangers; /* that are not ended */
+	unsigned strangers, known, agents; /* that are not ended */
 };
 
 struct connections *connections_new(unsigned max, unsigned max_per_peer)
@@ -30,7 +32,9 @@ struct connections *connections_new(unsigned max, unsigned max_per_peer)
 
 	if (!c)
 		return NULL;
+	c->most = max - max / 16 - 1; /* so that the next one that comes is let in */
 	c->strangers_max = max / 2;
+	c->agents_max = max * 5 / 8;
 	c->per_peer_max = max_per_peer;
 	(void)pthread_mutex_init(&c->lock, NULL);
 	return c;
@@ -56,11 +60,20 @@ static void set_key(struct connection *one, const struct sockaddr *peer)
 		memcpy(one->key, v6->sin6_addr.s6_addr, KEY_SIZE);
 }
 
+static void uncount(struct connections *c, const struct connection *one)
+{
+	if (one->ended)
+		return;
+	c->strangers -= !one->known;
+	c->known -= one->known;
+	c->agents -= one->known && one->is_agent;
+}
+
 /* Its thread sees the end of the stream and closes it. */
 static void end(struct connections *c, struct connection *one)
 {
+	uncount(c, one);
 	one->ended = true;
-	c->strangers -= !one->known;
 	(void)shutdown(one->fd, SHUT_RDWR);
 }
 
@@ -106,7 +119,7 @@ struct connection *connection_opened(struct connections *c, const struct sockadd
 	c->strangers++;
 	if (count_peer(c, one->key) > c->per_peer_max)
 		victim = find_victim(c, one->key);
-	else if (c->strangers > c->strangers_max)
+	else if (c->strangers > c->strangers_max || c->strangers + c->known > c->most)
 		victim = find_victim(c, NULL);
 	if (victim)
 		end(c, victim);
@@ -124,7 +137,7 @@ void connection_closed(struct connections *c, struct connection *one)
 	(void)pthread_mutex_lock(&c->lock);
 	*(one->prev ? &one->prev->next : &c->first) = one->next;
 	*(one->next ? &one->next->prev : &c->last) = one->prev;
-	c->strangers -= !one->known && !one->ended;
+	uncount(c, one);
 	(void)pthread_mutex_unlock(&c->lock);
 	free(one);
 }
@@ -148,12 +161,86 @@ void connection_end(struct connections *c, struct connection *one)
 	(void)pthread_mutex_unlock(&c->lock);
 }
 
-void connection_known(struct connections *c, struct connection *one)
+static bool is_of(const struct connection *one, const struct id *who)
 {
-	if (!one)
+	return one->known && !one->ended && id_equal(&one->who, who);
+}
+
+static unsigned count_of(const struct connections *c, const struct id *who)
+{
+	unsigned n = 0;
+
+	for (const struct connection *one = c->first; one; one = one->next)
+		n += is_of(one, who);
+	return n;
+}
+
+/* The machine with most connections: there is one. */
+static const struct id *find_largest(const struct connections *c)
+{
+	const struct id *largest = NULL;
+	unsigned most = 0;
+
+	for (const struct connection *one = c->first; one; one = one->next) {
+		unsigned n = one->known && one->is_agent ? count_of(c, &one->who) : 0;
+
+		if (n > most) {
+			most = n;
+			largest = &one->who;
+		}
+	}
+	return largest;
+}
+
+/* Its oldest, those that ask nothing first. */
+static struct connection *find_oldest(const struct connections *c, const struct id *who)
+{
+	struct connection *asking = NULL;
+
+	for (struct connection *one = c->first; one; one = one->next) {
+		if (!is_of(one, who))
+			continue;
+		if (!one->asks)
+			return one;
+		if (!asking)
+			asking = one;
+	}
+	return asking;
+}
+
+/* The lock is held. */
+static void make_room(struct connections *c, const struct connection *new)
+{
+	struct connection *victim = NULL;
+
+	if (count_of(c, &new->who) > c->per_peer_max)
+		victim = find_oldest(c, &new->who);
+	else if (new->is_agent && c->agents > c->agents_max)
+		victim = find_oldest(c, find_largest(c));
+	if (!victim)
 		return;
+	end(c, victim);
+	log_event(LOG_DEBUG, "connection_ended", "reason=\"too many of one machine or operator\"");
+}
+
+bool connection_known(struct connections *c, struct connection *one, const struct id *who,
+		      bool is_agent)
+{
+	bool still;
+
+	if (!one)
+		return true;
 	(void)pthread_mutex_lock(&c->lock);
-	c->strangers -= !one->known && !one->ended;
-	one->known = true;
+	if (!one->ended && !is_of(one, who)) {
+		uncount(c, one);
+		one->known = true;
+		one->is_agent = is_agent;
+		one->who = *who;
+		c->known++;
+		c->agents += is_agent;
+		make_room(c, one);
+	}
+	still = !one->ended;
 	(void)pthread_mutex_unlock(&c->lock);
+	return still;
 }

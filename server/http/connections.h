@@ -3,11 +3,17 @@
  * Until a connection has shown a secret that is good, it is a stranger's, and anybody can open such ones.  Strangers may have half of all, and gain
  * nothing by holding on: where there is no more room, for them or for their address, the one that came first gives way, those without a whole
  * head of a request before those with one.  So a flood, half-open handshakes and heads that never end keep nobody out who asks at once.
- * Connections that were known once are not touched.  Thread-safe. */
+ *
+ * Those that are known are bounded too, since many machines may be one hostile one: one machine or operator may have as many as one address, from
+ * however many addresses, and agents five eighths of all.  What is too many ends the oldest of that machine or operator, or of the machine that has
+ * most, those that ask nothing before those that wait for an answer.  And strangers give way before all places are taken.  So there is always
+ * a place for an operator.  Thread-safe. */
 #ifndef SERVER_HTTP_CONNECTIONS_H
 #define SERVER_HTTP_CONNECTIONS_H
 #include <stdbool.h>
 #include <sys/socket.h>
+
+#include "common/id.h"
 
 struct connections;
 struct connection;
@@ -25,6 +31,7 @@ void connection_closed(struct connections *c, struct connection *one);
 void connection_asks(struct connections *c, struct connection *one, bool asks);
 /* Whatever it is doing, it is over. */
 void connection_end(struct connections *c, struct connection *one);
-/* It has shown a secret that is good. */
-void connection_known(struct connections *c, struct connection *one);
+/* It has shown a secret that is good: of `who`, a machine or an operator.  False: it is one too many itself, and is over. */
+bool connection_known(struct connections *c, struct connection *one, const struct id *who,
+		      bool is_agent);
 #endif

@@ -198,6 +198,21 @@ static bool check_route(struct http_server *s, struct call *c, const char *metho
 	}
 }
 
+/* Whose the connection is, and the memory that the request takes: of a machine all sessions, of an operator all sessions and tokens together. */
+static bool show_who(struct http_server *s, struct call *c)
+{
+	bool is_agent = c->match.route->auth == AUTH_AGENT;
+	const char *text = is_agent ? c->machine : c->caller.name;
+	struct id who = id_of(text, strlen(text));
+
+	if (c->work_us == 0) /* later others may be looking at it */
+		c->share.who = who;
+	if (connection_known(s->connections, connection_of(c->connection), &who, is_agent))
+		return true;
+	call_fail(c, API_BUSY, "There are too many connections; ask again.");
+	return false;
+}
+
 static bool check_caller(struct http_server *s, struct call *c)
 {
 	static const char scheme[] = "Bearer ";
@@ -218,16 +233,7 @@ static bool check_caller(struct http_server *s, struct call *c)
 		call_fail_err(c, &err);
 		return false;
 	}
-	connection_known(s->connections, connection_of(c->connection));
-	return true;
-}
-
-/* Whose the memory is that the request takes: of a machine all sessions, of an operator all sessions and tokens together. */
-static void set_owner(struct call *c)
-{
-	const char *who = c->match.route->auth == AUTH_AGENT ? c->machine : c->caller.name;
-
-	c->share.who = id_of(who, strlen(who));
+	return show_who(s, c);
 }
 
 /* Length against the route's limit, then the memory. */
@@ -235,7 +241,6 @@ static bool check_body(struct call *c, int has_length, uint64_t length)
 {
 	const struct route *r = c->match.route;
 
-	set_owner(c);
 	if (r->body == BODY_NONE) {
 		if (length == 0)
 			return true;
