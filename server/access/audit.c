@@ -1,6 +1,7 @@
 #include "server/access/audit.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,11 +11,12 @@
 #include "common/log.h"
 #include "common/text.h"
 #include "server/access/address.h"
+#include "server/api_error.h"
 #include "server/rate.h"
 
 #define FIELD_SIZE 201
 
-/* Of one address: 30, then one in ten seconds.  Of all: 200, then one in two seconds. */
+/* But for guesses (below): of one address 30, then one in ten seconds; of all 200, then one in two seconds. */
 static const struct rate_limits refusals = {30, 100, 200, 500};
 
 struct audit {
@@ -91,6 +93,21 @@ static bool admit(struct audit *a, const char *address, uint64_t *ret_left_out)
 	return yes;
 }
 
+/* A wrong password for a name that there is.  Those are recorded always: how many there may be is bounded where passwords are looked at
+ * (access.c), and the noise of other refusals is not to hide them. */
+static bool is_guess(const struct audit *a, const struct audit_row *row)
+{
+	struct operator_row o;
+	struct err err;
+	bool yes;
+
+	if (strcmp(row->result, api_code_name(API_WRONG_PASSWORD)) != 0)
+		return false;
+	yes = state_get_operator(a->state, *row->who ? row->who : row->object, &o, &err) != -ENOENT;
+	explicit_bzero(&o, sizeof(o));
+	return yes;
+}
+
 void audit_add(struct audit *a, const struct audit_row *row)
 {
 	char who[FIELD_SIZE], object[FIELD_SIZE], text[64];
@@ -104,7 +121,7 @@ void audit_add(struct audit *a, const struct audit_row *row)
 				 .result = "left_out"};
 	uint64_t left_out = 0;
 
-	if (row->refused && !admit(a, row->address, &left_out))
+	if (row->refused && !is_guess(a, row) && !admit(a, row->address, &left_out))
 		return;
 	(void)text_clean(who, sizeof(who), row->who, strlen(row->who));
 	(void)text_clean(object, sizeof(object), row->object, strlen(row->object));

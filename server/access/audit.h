@@ -1,7 +1,8 @@
 /* audit.h - who did what: one row for each request of an operator that changes something, and for each that was refused.
  *
  * Refusals are recorded at a limited rate, so that whoever knocks without end fills neither the disk nor the log; what was left out is
- * counted, and the count recorded.  All of it goes to the log on standard error too. */
+ * counted, and the count recorded.  Wrong passwords for names that there are, which are limited themselves, are never left out.
+ * All of it goes to the log on standard error too. */
 #ifndef SERVER_ACCESS_AUDIT_H
 #define SERVER_ACCESS_AUDIT_H
 #include <stdbool.h>
