@@ -24,9 +24,10 @@ cat "$TAP_TMP/words" >&2
 exec sleep 60
 END
 chmod +x "$TAP_TMP/bin"/*
-sed -e "s|^TABLE=.*|TABLE=$table|; s|/bin/modprobe|true|; s|^\. .*|. '$TOP/initramfs/rootfs/lib/hoist/functions'; CONSOLE_LOG=$console|" \
+sed -e "s|^TABLE=.*|TABLE=$table|; s|/bin/modprobe|true|; s|^\. .*|. '$TOP/initramfs/rootfs/lib/hoist/functions'; CONSOLE_LOG=\${CONSOLE:-$console}|" \
 	"$TOP/initramfs/rootfs/lib/hoist/iscsi" >"$TAP_TMP/script"
-export TAP_TMP HOIST_ISCSI_STATE=$state
+CONSOLE='' # another one
+export TAP_TMP CONSOLE HOIST_ISCSI_STATE=$state
 
 put() { mkdir -p "$table/$1"; printf '%s\n' "$3" >"$table/$1/$2"; }
 # The test's own: by their numbers.
@@ -53,6 +54,7 @@ run()
 	wait $script
 	script=''
 }
+gone() { ! kill -0 -- "-$(cat "$state/target0.pid")" 2>/dev/null; }
 says() { ok "$2" wait_line 10 "$console" "$1"; }
 
 rm -f "$table"
@@ -91,10 +93,23 @@ is "$(grep -cE 'refused|127\.0' "$console")" 0 "and nothing of nobody"
 ok "it is waited for" test -e "$state/target0.pending"
 like "$(cat "$state/target0.why")" '^the target (does not answer|cannot be reached)' "the agent finds the reason"
 
+run 'iscsistart: initiator reported error (15 - session exists)'
+says 'there is a session already, of an initiator that has ended: the disk is there, but' "a session that nobody keeps up"
+nok "is not waited for" test -e "$state/target0.pending"
+ok "and the initiator is left alone" kill -0 -- "-$(cat "$state/target0.pid")"
+
+# /run is full: what cannot be said is no reason to end the session of the disk
+CONSOLE=/dev/full
+run 'iscsistart: Connection1:0 to [target: iqn.2026-11.test:boot, portal: 10.0.0.9,3260] through [iface: default] is operational now' \
+	'iscsistart: connection1:0 is operational after recovery (2 attempts)' 'iscsistart: connect to 10.0.0.9 timed out' 'iscsistart: last words'
+CONSOLE=''
+has_read_all() { [ -e "$state/target0.why" ]; }
+ok "nothing can be written to the console" wait_for 10 has_read_all
+nok "... and the initiator is not ended" wait_for 2 gone
+
 run 'iscsistart: Login failed to authenticate with target iqn.2026-11.test:boot' 'iscsistart: session 1 login rejected: Initiator failed authentication with target' 'iscsistart: initiator reported error (24 - iSCSI login failed due to authorization failure)'
 says 'the target refuses the name or the password \(CHAP\) that the firmware holds, or does not let in the initiator iqn\.2026-11\.test:machine; set it right' "a wrong password"
 nok "as the target says, not as the initiator guesses" grep -q 'do not agree' "$console"
-gone() { ! kill -0 -- "-$(cat "$state/target0.pid")" 2>/dev/null; }
 ok "the initiator is ended" wait_for 10 gone
 nok "it is not waited for" test -e "$state/target0.pending"
 called_again() { [ "$(grep -c . "$TAP_TMP/called")" -ge 2 ]; }

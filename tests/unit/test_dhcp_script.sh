@@ -1,0 +1,50 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+# lib/hoist/udhcpc of the live image, where a disk of this machine is reached over the interface: it keeps its addresses, whatever becomes of the leases.
+. "$(dirname "$0")/../lib/tap.sh"
+state=$TAP_TMP/state sys=$TAP_TMP/connection console=$TAP_TMP/console
+mkdir "$TAP_TMP/bin" "$state"
+# The routes: to 10.0.0.9 and fd00::9 over eth0.  What else it is asked to do is noted.
+cat >"$TAP_TMP/bin/ip" <<'END'
+#!/bin/sh
+case $* in
+'route get 10.0.0.9' | 'route get fd00::9') echo "$3 dev eth0 src 10.0.0.5 uid 0" ;;
+*) echo "$*" >>"$TAP_TMP/asked" ;;
+esac
+END
+chmod +x "$TAP_TMP/bin/ip"
+sed -e "s|^\. .*|. '$TOP/initramfs/rootfs/lib/hoist/functions'; CONSOLE_LOG=$console|; s|/etc/resolv.conf|$TAP_TMP/resolv.conf|g; s|/sys/class/iscsi_connection|$sys|" \
+	"$TOP/initramfs/rootfs/lib/hoist/udhcpc" >"$TAP_TMP/script"
+export TAP_TMP HOIST_NET_STATE=$state
+
+# run WHAT INTERFACE [TARGET]: with a disk at TARGET
+run()
+{
+	rm -rf "$sys" "$TAP_TMP/asked" "$console"
+	touch "$TAP_TMP/asked" "$console"
+	[ -z "${3-}" ] || { mkdir -p "$sys/connection1:0" && echo "$3" >"$sys/connection1:0/persistent_address"; }
+	echo 10.0.0.5/24 >"$state/$2.address"
+	echo fd00::5 >"$state/$2.address6"
+	PATH=$TAP_TMP/bin:$PATH interface=$2 sh "$TAP_TMP/script" "$1"
+}
+asked() { is "$(cat "$TAP_TMP/asked")" "$1" "$2"; }
+
+run deconfig eth0
+asked '-4 addr flush dev eth0' 'no disk: the address goes with the lease'
+run deconfig eth0 10.0.0.9
+asked '' 'a disk over the interface: it stays'
+like "$(cat "$console")" '^hoist: eth0: the address stays without a lease: ' '... which is said'
+run deconfig eth1 10.0.0.9
+asked '-4 addr flush dev eth1' 'a disk over another one: it goes'
+for what in deconfig6 EXPIRE6 STOP6 RELEASE6; do
+	run $what eth0
+	asked '-6 addr del fd00::5/128 dev eth0' "IPv6, $what, no disk: the address goes with the lease"
+	run $what eth0 fd00::9
+	# the client may have taken it away already, and its time runs out
+	asked '-6 addr replace fd00::5/128 dev eth0' "IPv6, $what, a disk over the interface: it stays, for ever"
+	like "$(cat "$console")" '^hoist: eth0: the address of IPv6 stays without a lease: ' '... which is said'
+	run $what eth1 fd00::9
+	asked '-6 addr del fd00::5/128 dev eth1' "IPv6, $what, a disk over another one: it goes"
+	nok 'what is known of the lease goes in any case' test -e "$state/eth1.address6"
+done
+done_testing
