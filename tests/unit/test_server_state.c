@@ -60,7 +60,7 @@ static void test_open(void)
 	state_close(s);
 	run_sql("PRAGMA user_version = 9");
 	ok(state_open(path, &none, &is_new, &err) == -EPROTO && !none &&
-		   strstr(err.msg, "version 8") && strstr(err.msg, "newer"),
+		   strstr(err.msg, "version 9") && strstr(err.msg, "newer"),
 	   "a later version is refused, with a sentence");
 	run_sql("PRAGMA user_version = 8; PRAGMA application_id = 7");
 	ok(state_open(path, &none, &is_new, &err) == -EPROTO && strstr(err.msg, "another program"),
@@ -87,6 +87,7 @@ static void test_migration(void)
 		"ALTER TABLE jobs DROP COLUMN unreadable; ALTER TABLE jobs DROP COLUMN rescue_seconds;"
 		"ALTER TABLE jobs DROP COLUMN rescue_area_seconds;"
 		"ALTER TABLE jobs DROP COLUMN rescue_retries;"
+		"ALTER TABLE job_disks DROP COLUMN released;"
 		"INSERT INTO jobs VALUES(NULL, '00000000000000aa', 'capture', 'running', 'm', 'n',"
 		" 'web', 0, 1, 2, 0, 'stay', 3, 'capture', 4, 5, 6, 7, '', '', 8, NULL, NULL, NULL);"
 		"INSERT INTO job_disks(job, n, disk, size, overwrite, begun, partial, source_disk,"
