@@ -64,8 +64,7 @@ static json_t *take_lines(struct job *job)
 	return lines;
 }
 
-/* Is this refusal the end of the job? */
-static bool is_over(const struct http_answer *a)
+bool heartbeat_is_over(const struct http_answer *a)
 {
 	return strcmp(a->error.code, "cancelled") == 0 || strcmp(a->error.code, "not_found") == 0 ||
 	       strcmp(a->error.code, "conflict") == 0;
@@ -86,7 +85,7 @@ int heartbeat_send(struct link *l, struct job *job, struct err *err)
 		return err_set(err, -ENOMEM, "out of memory");
 	(void)snprintf(path, sizeof(path), "/v1/agent/jobs/%s/progress", job->id);
 	r = link_json(l, &call, &answer, &a, err);
-	if (r == -EREMOTEIO && is_over(&a)) {
+	if (r == -EREMOTEIO && heartbeat_is_over(&a)) {
 		cancel = true;
 		r = 0;
 	} else if (r == 0) {

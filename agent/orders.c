@@ -85,6 +85,20 @@ static enum codec choose_codec(struct orders *o, struct err *err)
 
 static const char *const outcome_words[] = {"done", "failed", "cancelled", "interrupted"};
 
+/* A job that cannot say why it failed would be done again for ever. */
+static int tell_plainly(struct orders *o, const char *path, struct err *err)
+{
+	CLEANUP_JSON json_t *body = json_pack(
+		"{s:s, s:s}", "code", "internal", "message",
+		"The job has failed, and the server did not take its agent's account of that. The "
+		"reason is on the machine's screen.");
+	struct http_call call = {"POST", path, body, 600};
+
+	if (!body)
+		return err_set(err, -ENOMEM, "out of memory");
+	return link_json(o->setup.link, &call, NULL, NULL, err);
+}
+
 /* Tell the server how it ended. -EREMOTEIO: it does not want to know (any more). */
 static int tell_outcome(struct orders *o, struct job *job, const struct outcome *end,
 			struct err *err)
@@ -92,6 +106,7 @@ static int tell_outcome(struct orders *o, struct job *job, const struct outcome 
 	CLEANUP_JSON json_t *body = json_pack("{s:O*}", "report", end->report);
 	char path[96];
 	struct http_call call = {"POST", path, body, 600};
+	struct http_answer a;
 	int r;
 
 	if (!body)
@@ -105,7 +120,12 @@ static int tell_outcome(struct orders *o, struct job *job, const struct outcome 
 	}
 	(void)snprintf(path, sizeof(path), "/v1/agent/jobs/%s/%s", job->id,
 		       end->kind == OUTCOME_FAILED ? "failed" : "done");
-	return link_json(o->setup.link, &call, NULL, NULL, err);
+	r = link_json(o->setup.link, &call, NULL, &a, err);
+	if (r == -EREMOTEIO && end->kind == OUTCOME_FAILED && !heartbeat_is_over(&a)) {
+		console_say(o->setup.console, "the server does not take the reason: %s", err->msg);
+		r = tell_plainly(o, path, err);
+	}
+	return r;
 }
 
 /* The job under way, or none. */

@@ -13,6 +13,7 @@
 #include "agent/locks.h"
 #include "agent/peer_http.h"
 #include "common/rate.h"
+#include "common/text.h"
 
 #define BASE_MEMORY (20u << 20) /* the program, its libraries, the outbox, the tables of flight.c */
 
@@ -222,10 +223,27 @@ static const char *remains(const struct work *w)
 	return "What was on the target is lost, it holds no complete image, and nothing starts from it; order the restore again.";
 }
 
+/* As much of the reason as there is room for, and all of what remains: a server refuses what is longer, or no text. */
+static void write_message(const struct work *w, const struct err *err, struct outcome *ret)
+{
+	static const char cut[] = "\xe2\x80\xa6"; /* an ellipsis */
+	const char *rest = remains(w);
+	char why[3 * sizeof(err->msg)]; /* each byte may become three */
+	size_t room = REASON_MAX - strlen(rest) - 2, len;
+
+	len = text_clean(why, sizeof(why), err->msg, strlen(err->msg));
+	if (len > room) {
+		len = text_clean(ret->message, room - strlen(cut) + 1, why, len);
+		(void)snprintf(why, sizeof(why), "%.*s%s", (int)len, ret->message, cut);
+		len = strlen(why);
+	}
+	memcpy(ret->message, why, len);
+	(void)snprintf(ret->message + len, sizeof(ret->message) - len, "%s %s",
+		       len > 0 && why[len - 1] == '.' ? "" : ".", rest);
+}
+
 static void conclude(struct work *w, int r, const struct err *err, struct outcome *ret)
 {
-	size_t len;
-
 	ret->unreadable = job_get_progress(w->job).unreadable;
 	if (r == 0) {
 		ret->kind = OUTCOME_DONE;
@@ -238,9 +256,7 @@ static void conclude(struct work *w, int r, const struct err *err, struct outcom
 	job_get_code(w->job, ret->code);
 	if (ret->code[0] == '\0')
 		(void)snprintf(ret->code, sizeof(ret->code), "internal");
-	len = strlen(err->msg);
-	(void)snprintf(ret->message, sizeof(ret->message), "%s%s %s", err->msg,
-		       len > 0 && err->msg[len - 1] == '.' ? "" : ".", remains(w));
+	write_message(w, err, ret);
 }
 
 void work_run(struct work *w, struct outcome *ret)

@@ -7,6 +7,7 @@
 #include "agent/session.h"
 #include "common/codec.h"
 #include "common/json.h"
+#include "common/limits.h"
 #include "common/message.h"
 
 struct work {
@@ -28,8 +29,8 @@ enum outcome_kind { OUTCOME_DONE, OUTCOME_FAILED, OUTCOME_CANCELLED, OUTCOME_QUI
 
 struct outcome {
 	enum outcome_kind kind;
-	char code[JOB_CODE_SIZE]; /* failed */
-	char message[900];
+	char code[JOB_CODE_SIZE];     /* failed */
+	char message[REASON_MAX + 1]; /* clean UTF-8 */
 	uint64_t
 		unreadable; /* bytes of the disks that are zeros in the image since they could not be read */
 	json_t *report; /* NULL when out of memory */

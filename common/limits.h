@@ -36,6 +36,7 @@
 #define JSON_MAX	 (256u << 10)
 #define JSON_VALUES_MAX	 524288u /* values, and opening brackets, in one document */
 #define NAME_MAX_LEN	 64u	 /* image, machine, server names */
+#define REASON_MAX	 511u	 /* bytes of the sentence of a job that has failed */
 
 #define HOIST_PORT 4647 /* TCP and UDP */
 #define BOOT_PORT  4648 /* TCP: boot files */

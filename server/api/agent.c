@@ -3,6 +3,8 @@
 #include <string.h>
 
 #include "common/json.h"
+#include "common/limits.h"
+#include "common/text.h"
 #include "server/api/api.h"
 
 #define SECRET_MAX     128u
@@ -243,6 +245,7 @@ void api_done(struct call *c)
 void api_failed(struct call *c)
 {
 	const char *code, *message;
+	char reason[MESSAGE_SIZE];
 	const json_t *report = NULL;
 	struct err err;
 	int r = json_get_str(c->json, "code", CODE_SIZE - 1, &code, &err);
@@ -250,11 +253,13 @@ void api_failed(struct call *c)
 	if (r == 0 && (!*code || strspn(code, "abcdefghijklmnopqrstuvwxyz_") != strlen(code)))
 		r = err_set(&err, API_BAD_REQUEST, "field 'code' is not in snake_case");
 	if (r == 0)
-		r = json_get_str(c->json, "message", MESSAGE_SIZE - 1, &message, &err);
+		r = json_get_str(c->json, "message", JSON_MAX, &message, &err);
 	if (r == 0)
 		r = json_opt_object(c->json, "report", &report, &err);
-	if (r == 0)
+	if (r == 0) { /* cut, not refused: what cannot end is begun again */
+		(void)text_clean(reason, sizeof(reason), message, strlen(message));
 		r = fleet_job_failed(call_server(c)->fleet, c->machine, c->match.params[0], code,
-				     message, report, &err);
+				     reason, report, &err);
+	}
 	api_answer(c, r, 200, json_object(), &err);
 }

@@ -24,7 +24,7 @@
 #define TOKEN_ID_SIZE	   9 /* 8 hex digits and NUL */
 #define NOTE_SIZE	   201
 #define CODE_SIZE	   32
-#define MESSAGE_SIZE	   512
+#define MESSAGE_SIZE	   (REASON_MAX + 1)
 #define PHASE_SIZE	   16
 #define PASSWORD_HASH_SIZE 128
 #define OPERATORS_MAX	   128u

@@ -129,18 +129,23 @@ api GET "/v1/jobs/$job"
 is "$(field '[.state, .code, .message] | join(",")')" "failed,read_error,It broke." "a failure"
 call "$m2" POST "/v1/agent/jobs/$job/failed" -d '{"code":"read_error","message":"It broke."}'
 is "$STATUS" 200 "which may be said twice"
-for text in '{"code":"Bad","message":"x"}' '{"code":"","message":"x"}' '{"code":"x"}' '{"code":"x","message":"'"$(printf 'x%.0s' {1..512})"'"}'; do
+capture m2 four
+call "$m2" POST "/v1/agent/jobs/$job/failed" -d '{"code":"read_error","message":"x'"$(printf 'é%.0s' {1..256})"'"}'
+is "$STATUS" 200 "a reason of 513 bytes is taken"
+api GET "/v1/jobs/$job"
+is "$(field '[.state, .message] | join(",")')" "failed,x$(printf 'é%.0s' {1..255})" "and cut at a character"
+for text in '{"code":"Bad","message":"x"}' '{"code":"","message":"x"}' '{"code":"x"}'; do
 	call "$m2" POST "/v1/agent/jobs/$job/failed" -d "$text"
 	is "$STATUS $(error_code)" "400 bad_request" "refused: ${text:0:40}"
 done
 
 # ---- the list
 api GET /v1/jobs
-is "$(field '[.jobs[].image] | join(",")')" "three,two,one" "newest first"
+is "$(field '[.jobs[].image] | join(",")')" "four,three,two,one" "newest first"
 api GET "/v1/jobs?state=cancelled"
 is "$(field '[.jobs[].image] | join(",")')" one "by state"
 api GET "/v1/jobs?machine=m2"
-is "$(field '[.jobs[].image] | join(",")')" three "by machine"
+is "$(field '[.jobs[].image] | join(",")')" four,three "by machine"
 api GET /v1/jobs/0123456789abcdef
 is "$STATUS $(error_code)" "404 not_found" "one that is not there"
 stop_server
