@@ -48,7 +48,7 @@ static struct job *acquire(struct call *c, struct err *err)
 	return j;
 }
 
-/* A store without room is for the operator to know of: the agent only tries again. */
+/* A store without room, or that does not take it, is for the operator to know of: the agent only tries again. */
 static void fail(struct call *c, struct job *j, struct err *err)
 {
 	size_t n = strlen(err->msg);
@@ -60,6 +60,11 @@ static void fail(struct call *c, struct job *j, struct err *err)
 			"%.160s%s Make room there, or remove images and run 'hoist gc'; the job "
 			"goes on by itself.",
 			err->msg, n > 0 && err->msg[n - 1] == '.' ? "" : ".");
+		fleet_note_refusal(call_server(c)->fleet, j, why);
+	} else if (j && err->code == -EIO) {
+		(void)snprintf(why, sizeof(why),
+			       "%.220s. See to the server's storage; the job goes on by itself.",
+			       err->msg);
 		fleet_note_refusal(call_server(c)->fleet, j, why);
 	}
 	call_fail_err(c, err);

@@ -97,13 +97,13 @@ agent_restart() { stop_agent t KILL; lose_state; agent_up; }
 server_kill() { stop_server KILL; up; }
 server_stop() { kill -STOP "$SERVER_PID"; sleep $((1 + RANDOM % 6)); kill -CONT "$SERVER_PID"; }
 server_restart() { stop_server KILL; stop_agent t KILL; lose_state; up; agent_up; }
-net_cut() { wire_say cut; until_stalled; wire_say heal; }
+net_cut() { wire_say cut; until_stalled 'its agent has not been heard'; wire_say heal; }
 # For longer than either side lets a connection be silent: both have given up when it heals.
 net_cut_long()
 {
 	local end=$((SECONDS + 75))
 	wire_say cut
-	until_stalled
+	until_stalled 'its agent has not been heard'
 	while [ $SECONDS -lt $end ]; do sleep 1; done
 	wire_say heal
 }
@@ -169,8 +169,11 @@ server_full()
 	truncate -s -100000 full/balloon
 	if [ "$kind" = capture ]; then
 		wait_for 60 job_is '.message != null and (.message | test("goes on by itself"))' || wrong="it does not say that the disk is full: $(outcome)"
+		said=$(field '.message // ""')
+	else # which needs no room for its data
+		wait_for 60 moved $(($(wire_count "$way") + (8 << 20))) || wrong="the disk is full, and the restore does not go on: $(outcome)"
+		sleep $((RANDOM % 4))
 	fi
-	[ "$kind" = capture ] || sleep $((1 + RANDOM % 4))
 	rm full/balloon
 }
 server_sick() # RULE...: until one of them has acted, and on for a while
@@ -182,7 +185,17 @@ server_sick() # RULE...: until one of them has acted, and on for a while
 	rules server ''
 }
 server_eio_sync() { server_sick 'sync /store/'; }
-server_eio_write() { server_sick 'write /store/' 'write /jobs/'; }
+# For a while, and then until that is said.
+server_eio_write()
+{
+	server_sick 'write /store/' 'write /jobs/'
+	rules server 'write /store/' 'write /jobs/'
+	wait_for 60 says_or_ended 'Input/output error.*goes on by itself' || wrong="it does not say what is wrong with the store: $(outcome)"
+	said=$(field '.message // ""')
+	! job_has_ended || was_over=yes
+	rules server ''
+}
+says_or_ended() { job_has_ended || [[ $(field '.message // ""') =~ $1 ]]; }
 server_eio_state() { server_sick 'write /state.db' 'sync /state.db'; }
 server_eio_read()
 {
@@ -257,18 +270,21 @@ judge()
 		return
 		;;
 	agent_eio_write | net_reset_failed)
+		ends_soon
 		[ "$state $(field .code)" = "failed write_error" ] && [[ $(field .message) =~ at\ byte\ [0-9]{4} ]] || wrong="not failed with the offset: $(outcome)"
 		said=$(field .message)
 		look_at_image
 		return
 		;;
 	agent_eio_sync)
+		ends_soon
 		[ "$state $(field .code)" = "failed write_error" ] || wrong="not failed: $(outcome)"
 		said=$(field .message)
 		look_at_image
 		return
 		;;
 	agent_eio_reread)
+		ends_soon
 		[ "$state $(field .code)" = "failed verify_failed" ] && [[ $(field .message) =~ at\ byte\ [0-9]{4} ]] || wrong="not failed with the offset: $(outcome)"
 		said=$(field .message)
 		look_at_image
@@ -296,6 +312,14 @@ judge()
 		image_verifies
 		cmp dst.img want.img || wrong="other bytes on the target"
 	fi
+}
+# A target that cannot be written is no reason to go on with the rest: the job has ended soon after.  What is to be told of it may have to be told again.
+ends_soon()
+{
+	local limit=10 took
+	[ "$fault" != net_reset_failed ] || limit=60
+	took=$(($(date -d "$(field .ended)" +%s) - $(stat -c %Y agent.rules.hits || echo 0)))
+	[ $took -le $limit ] || wrong="it has ended $took s after the error, $limit are allowed"
 }
 image_verifies()
 {
