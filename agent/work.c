@@ -220,6 +220,8 @@ static const char *remains(const struct work *w)
 	if (!w->has_written)
 		return w->was_begun ? "Nothing was written to any target now."
 				    : "Nothing was written to any target.";
+	if (w->has_compared)
+		return "What was on the other targets is lost, and they hold no complete image; order the restore again.";
 	return "What was on the target is lost, it holds no complete image, and nothing starts from it; order the restore again.";
 }
 

@@ -21,6 +21,7 @@ struct work {
 	json_t *levels;		     /* the report's, of a capture; or NULL */
 	/* for the sentence about what is intact */
 	bool has_written, was_begun; /* `was_begun`: before */
+	bool has_compared;	     /* a target that may be whole */
 	/* for the rates: from, and onto, the disks */
 	uint64_t read_bytes, written_bytes;
 };

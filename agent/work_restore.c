@@ -28,6 +28,7 @@ struct target_disk {
 	struct blk *blk;
 	struct head *head;
 	bool is_only_compared; /* begun, but neither marked nor as ordered */
+	bool goes_on;	       /* marked when the job was taken up */
 	struct restore *restore;
 	struct restore_counts counts;
 	bool is_written;
@@ -70,12 +71,13 @@ static int open_target(struct work *w, uint32_t n, struct target_disk *t, struct
 	r = head_new(t->blk, o->source.size, &m, &t->head, err);
 	if (r < 0)
 		return job_blame(w->job, "write_error", r);
-	if (head_is_marked(t->head)) {
+	t->goes_on = head_is_marked(t->head);
+	if (t->goes_on) {
 		w->has_written = true;
 		return 0;
 	}
 	if (o->begun && !target_is_as_ordered(t->disk, o)) {
-		t->is_only_compared = true;
+		t->is_only_compared = w->has_compared = true;
 		head_forbid(t->head);
 		return 0;
 	}
@@ -150,6 +152,7 @@ static int say_changed(struct work *w, const struct order_disk *o, const struct 
 	const char *whole = blk_size(t->blk) > o->source.size
 				    ? ", or it is whole and its GPT was moved to the disk's end"
 				    : "";
+	const char *others = w->order->disks_len > 1 ? ", if the other targets are whole, too" : "";
 
 	job_get_code(w->job, code);
 	if (!t->is_only_compared || strcmp(code, "target_changed") != 0)
@@ -158,30 +161,23 @@ static int say_changed(struct work *w, const struct order_disk *o, const struct 
 		err, r,
 		"target '%s' (%s) is not as this restore left it: its mark is gone, and it is not "
 		"the image. It is another disk, or its system was started%s. It is left as it is: "
-		"if it starts, nothing is to be done; "
+		"if it starts, nothing is to be done%s; "
 		"to have it overwritten, order a restore anew and name its fingerprint",
-		t->disk->id, t->disk->path, whole);
+		t->disk->id, t->disk->path, whole, others);
 }
 
-static int write_one(struct work *w, uint32_t n, struct target_disk *t,
-		     const struct crew_peers *peers, struct err *err)
+static int write_one(struct work *w, uint32_t n, struct target_disk *t, struct err *err)
 {
 	char size[CONSOLE_AMOUNT_SIZE];
-	int r = new_restore(w, n, t, peers, err);
+	int r;
 
-	if (r < 0)
-		return r;
 	job_say(w->job, "%s disk '%s' %s '%s' (%s), %s",
-		t->is_only_compared	  ? "comparing"
-		: head_is_marked(t->head) ? "going on restoring"
-					  : "restoring",
+		t->is_only_compared ? "comparing"
+		: t->goes_on	    ? "going on restoring"
+				    : "restoring",
 		w->order->disks[n].source_disk, t->is_only_compared ? "with" : "onto", t->disk->id,
 		t->disk->path, console_amount(w->order->disks[n].source.size, size));
 	job_set_disk(w->job, n);
-	if (!t->is_only_compared)
-		r = begin(w, n, t, peers->peers[0], err);
-	if (r < 0)
-		return r;
 	say_unreadable(w, &w->order->disks[n], "are written as");
 	r = restore_write(t->restore, &t->counts, err);
 	t->is_written = r == 0;
@@ -196,7 +192,12 @@ static int write_all(struct work *w, struct target_disk *t, const struct crew_pe
 
 	job_start_phase(w->job, PHASE_RESTORE, total);
 	for (uint32_t n = 0; r == 0 && n < len; n++)
-		r = write_one(w, n, &t[n], peers, err);
+		r = new_restore(w, n, &t[n], peers, err);
+	/* all are marked before the first is written: a power cut starts no old system among half-written disks */
+	for (uint32_t n = 0; r == 0 && n < len; n++)
+		r = t[n].is_only_compared ? 0 : begin(w, n, &t[n], peers->peers[0], err);
+	for (uint32_t n = 0; r == 0 && n < len; n++)
+		r = write_one(w, n, &t[n], err);
 	if (r < 0)
 		return r;
 	job_say(w->job, "all is written, reading it again");
@@ -305,7 +306,7 @@ static int report_all(struct work *w, const struct target_disk *t)
 	return r;
 }
 
-/* All that was held back, the first sectors of all disks last.  On failure none of them is left whole. */
+/* All that was held back, the first sectors of all disks last, and of them that of disk 0, from which most machines start.  On failure none of them is left whole. */
 static int release_all(struct work *w, struct target_disk *t, struct err *err)
 {
 	uint32_t len = w->order->disks_len, n;
@@ -314,7 +315,7 @@ static int release_all(struct work *w, struct target_disk *t, struct err *err)
 
 	for (n = 0; r == 0 && n < len; n++)
 		r = t[n].is_only_compared ? 0 : head_place(t[n].head, err);
-	for (n = 0; r == 0 && n < len; n++)
+	for (n = len; r == 0 && n-- > 0;)
 		r = t[n].is_only_compared ? 0 : head_release(t[n].head, err);
 	if (r == 0)
 		return 0;

@@ -88,4 +88,29 @@ ok "the target is the image" cmp -n $size a.img t.img
 api GET "/v1/jobs/$JOB"
 is "$(field .state)" cancelled "the job stays cancelled"
 stop_agent dst
+
+# ---- two targets: the disk from which a machine starts is made startable last
+truncate -s $size v.img w.img
+if ! faulty v || ! faulty w; then bail_out "no disks with faults: $(cat v.failed)"; fi
+held_by() { grep -qx held "$1.failed"; }
+hold() { : >"$1.failed" && echo "hold $2 4096" >"$1.faults"; }
+start_agent two --workers 1 --disk v/disk,name=v --disk w/disk,name=w
+ok "a machine of two targets appears" wait_for 30 machine_is_idle two
+hold v $((8 << 20))
+ok "a restore onto both" order \
+	'{"kind":"restore","machine":"two","image":"web1","end":"stay","disks":[{"source":"file:a.img","target":"file:v"},{"source":"file:a.img","target":"file:w"}]}'
+ok "is under way" wait_for 60 held_by v
+hold v 0
+ok "all is verified, and the first disk's end waits" wait_for 60 held_by v
+hold w 0 && : >v.faults
+ok "then the second's" wait_for 20 held_by w
+is "$(head -c 6 v.img)$(head -c 6 w.img)" hoist:hoist: "both are marked"
+hold v 0 && : >w.faults
+ok "then the first sector of the first disk is there" wait_for 20 held_by v
+ok "so it is" cmp -n 512 a.img v.img
+ok "and that of the second was there before" cmp -n 512 a.img w.img
+: >v.faults
+ok "it ends" job_wait 60
+is "$(field .state)" "done" "well" || diag "$BODY"
+stop_agent two
 done_testing

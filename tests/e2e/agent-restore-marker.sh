@@ -164,6 +164,8 @@ start_agent two --workers 1 --disk t.img --disk u.img
 ok "a machine of two targets appears" wait_for 30 machine_is_idle two
 ok "a restore of both is ordered" order_held two \
 	'{"kind":"restore","machine":"two","image":"web1","end":"stay","disks":[{"source":"file:a.img","target":"file:t.img"},{"source":"file:b.img","target":"file:u.img"}]}'
+ok "the first is being written" valve "$(agent_pid two)" 60 allocates t.img 8000000
+ok "the second is marked by then" is_marked u.img 1
 ok "the second is being written" valve "$(agent_pid two)" 60 allocates u.img 8000000
 ok "the first is written" cmp -i 8192 a.img t.img
 ok "and marked" is_marked t.img 0
