@@ -29,6 +29,7 @@ static struct MHD_Response *response_of_parts(struct call *c)
 		for (size_t i = 0; i < len; i++) {
 			iov[i].iov_base = c->parts[i].data;
 			iov[i].iov_len = c->parts[i].size;
+			c->answer_size += c->parts[i].size;
 		}
 		r = MHD_create_response_from_iovec(iov, (unsigned)len, free_parts, c->parts);
 		if (r)
@@ -130,6 +131,7 @@ static struct MHD_Response *response_of_stream(struct call *c)
 		free(slice);
 		return NULL;
 	}
+	c->answer_size = size;
 	add_range(r, c, offset, size);
 	c->stream.free = NULL;
 	return r;
@@ -154,7 +156,8 @@ static struct MHD_Response *make_response(struct call *c)
 	text = json_dumps(c->answer_json, JSON_COMPACT);
 	if (!text)
 		return NULL;
-	r = MHD_create_response_from_buffer(strlen(text), text, MHD_RESPMEM_MUST_FREE);
+	c->answer_size = strlen(text);
+	r = MHD_create_response_from_buffer(c->answer_size, text, MHD_RESPMEM_MUST_FREE);
 	if (!r)
 		free(text);
 	else

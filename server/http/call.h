@@ -65,10 +65,10 @@ struct call {
 	struct http_server *http;
 	struct MHD_Connection *connection;
 	uint8_t *buffer;
-	uint64_t length; /* of the body, as the header says */
 	size_t buffer_size, received;
 	struct memory_share share;
-	bool draining; /* an answer is settled; the rest of the body is read and dropped */
+	bool draining;	      /* an answer is settled; the rest of the body is read and dropped */
+	uint64_t answer_size; /* once it is sent */
 	uint64_t started_ms;
 	uint64_t work_us; /* when the request was there as a whole; 0: not yet */
 	char method[8];

@@ -17,6 +17,7 @@ struct connection {
 	struct id who;		 /* once it is known: of the last secret shown */
 	bool known, asks, ended; /* ended: its socket is shut down */
 	bool is_agent;
+	uint64_t until_ms; /* 0: for ever */
 };
 
 struct connections {
@@ -148,6 +149,27 @@ void connection_asks(struct connections *c, struct connection *one, bool asks)
 		return;
 	(void)pthread_mutex_lock(&c->lock);
 	one->asks = asks;
+	(void)pthread_mutex_unlock(&c->lock);
+}
+
+void connection_until(struct connections *c, struct connection *one, uint64_t until_ms)
+{
+	if (!one)
+		return;
+	(void)pthread_mutex_lock(&c->lock);
+	one->until_ms = until_ms;
+	(void)pthread_mutex_unlock(&c->lock);
+}
+
+void connections_sweep(struct connections *c, uint64_t now_ms)
+{
+	(void)pthread_mutex_lock(&c->lock);
+	for (struct connection *one = c->first; one; one = one->next) {
+		if (one->ended || one->until_ms == 0 || now_ms <= one->until_ms)
+			continue;
+		end(c, one);
+		log_event(LOG_DEBUG, "connection_ended", "reason=\"it took too long\"");
+	}
 	(void)pthread_mutex_unlock(&c->lock);
 }
 

@@ -11,6 +11,7 @@
 #ifndef SERVER_HTTP_CONNECTIONS_H
 #define SERVER_HTTP_CONNECTIONS_H
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/socket.h>
 
 #include "common/id.h"
@@ -29,6 +30,9 @@ struct connection *connection_opened(struct connections *c, const struct sockadd
 void connection_closed(struct connections *c, struct connection *one);
 /* The head of a request is there; or it has ended. */
 void connection_asks(struct connections *c, struct connection *one, bool asks);
+/* What it does now must be done by `until_ms` of CLOCK_MONOTONIC, or connections_sweep ends it; 0: there is no such time. */
+void connection_until(struct connections *c, struct connection *one, uint64_t until_ms);
+void connections_sweep(struct connections *c, uint64_t now_ms);
 /* Whatever it is doing, it is over. */
 void connection_end(struct connections *c, struct connection *one);
 /* It has shown a secret that is good: of `who`, a machine or an operator.  False: it is one too many itself, and is over. */

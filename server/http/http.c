@@ -54,9 +54,12 @@ struct http_server {
 	size_t daemons_len;
 	struct connections *connections;
 	struct memory *memory;
+	pthread_t sweeper;
+	bool has_sweeper;
 
 	pthread_mutex_t lock; /* what follows */
-	pthread_cond_t done;
+	pthread_cond_t done, stop;
+	bool stopping;
 	unsigned requests;    /* under way */
 	uint64_t freed_bytes; /* since the last trim */
 	time_t trimmed;	      /* when that was, of CLOCK_MONOTONIC */
@@ -271,6 +274,23 @@ static bool check_body(struct call *c, int has_length, uint64_t length)
 	return true;
 }
 
+/* Inactivity alone would let one byte a minute keep a request open for ever. */
+static void set_deadline(struct http_server *s, struct call *c, uint64_t bytes)
+{
+	uint64_t allowed_s = s->config.body_s + bytes / HTTP_BODY_RATE;
+
+	connection_until(s->connections, connection_of(c->connection),
+			 call_now_us() / 1000 + allowed_s * 1000);
+}
+
+static enum MHD_Result send_answer(struct http_server *s, struct call *c)
+{
+	enum MHD_Result r = answer_send(c);
+
+	set_deadline(s, c, c->answer_size);
+	return r;
+}
+
 /* The headers are there.  An error is settled in the call; whether it is sent at once depends on what follows. */
 static enum MHD_Result begin(struct http_server *s, struct call *c, const char *method,
 			     const char *url)
@@ -278,23 +298,23 @@ static enum MHD_Result begin(struct http_server *s, struct call *c, const char *
 	uint64_t length = 0;
 	int has_length = content_length(c, &length);
 
-	c->length = length;
+	set_deadline(s, c, length);
 	if (has_length < 0) {
 		call_fail(c, API_BAD_REQUEST, "The header Content-Length is not a number.");
-		return answer_send(c);
+		return send_answer(s, c);
 	}
 	if (header(c, MHD_HTTP_HEADER_TRANSFER_ENCODING)) {
 		call_fail(
 			c, API_LENGTH_REQUIRED,
 			"Bodies are taken with Content-Length only, not in pieces of unknown length.");
-		return answer_send(c);
+		return send_answer(s, c);
 	}
 	if (check_route(s, c, method, url) && check_caller(s, c) &&
 	    check_body(c, has_length, length))
 		return MHD_YES;
 	c->draining = true;
 	if (length > DRAIN_MAX || (length > 0 && header(c, MHD_HTTP_HEADER_EXPECT)))
-		return answer_send(c);
+		return send_answer(s, c);
 	return MHD_YES;
 }
 
@@ -309,14 +329,6 @@ static void take_body(struct call *c, const char *data, size_t size)
 	}
 	memcpy(c->buffer + c->received, data, size);
 	c->received += size;
-}
-
-/* Else one blank a minute keeps a request open for ever. */
-static bool is_late(const struct call *c)
-{
-	uint64_t s = c->http->config.body_s + c->length / HTTP_BODY_RATE;
-
-	return call_now_us() / 1000 - c->started_ms > s * 1000;
 }
 
 static uint64_t parsed_size(uint64_t text_size)
@@ -362,11 +374,12 @@ static enum MHD_Result finish(struct http_server *s, struct call *c)
 {
 	c->work_us = call_now_us();
 	if (c->draining)
-		return answer_send(c);
+		return send_answer(s, c);
 	if (c->received != c->buffer_size)
 		return MHD_NO;
 	(void)MHD_set_connection_option(c->connection, MHD_CONNECTION_OPTION_TIMEOUT, 0u);
 	memory_moves(s->memory, &c->share, false);
+	connection_until(s->connections, connection_of(c->connection), 0);
 	if (parse_body(c) && check_again(s, c)) {
 		c->match.route->handle(c);
 		if (c->status == 0)
@@ -376,7 +389,7 @@ static enum MHD_Result finish(struct http_server *s, struct call *c)
 	(void)MHD_set_connection_option(c->connection, MHD_CONNECTION_OPTION_TIMEOUT,
 					s->config.inactivity_s);
 	memory_moves(s->memory, &c->share, true);
-	return answer_send(c);
+	return send_answer(s, c);
 }
 
 static void call_free(struct call *c)
@@ -429,8 +442,6 @@ static enum MHD_Result handle_access(void *cls, struct MHD_Connection *connectio
 		return c ? begin(s, c, method, url) : MHD_NO;
 	}
 	if (*data_size > 0) {
-		if (is_late(c))
-			return MHD_NO;
 		take_body(c, data, *data_size);
 		*data_size = 0;
 		return MHD_YES;
@@ -441,11 +452,13 @@ static enum MHD_Result handle_access(void *cls, struct MHD_Connection *connectio
 static void handle_completed(void *cls, struct MHD_Connection *connection, void **con_cls,
 			     enum MHD_RequestTerminationCode code)
 {
+	struct http_server *s = cls;
 	struct call *c = *con_cls;
 
 	if (!c)
 		return;
-	connection_asks(((struct http_server *)cls)->connections, connection_of(connection), false);
+	connection_asks(s->connections, connection_of(connection), false);
+	connection_until(s->connections, connection_of(connection), 0);
 	/* the pattern, not the path: no secret and nothing a peer could forge is in it */
 	log_event(LOG_DEBUG, "request", "method=%s path=%s status=%u peer=%s ms=%llu%s", c->method,
 		  c->match.route ? c->match.route->path : "-", c->status, c->peer,
@@ -506,6 +519,7 @@ static void server_free(struct http_server *s)
 	memory_free(s->memory);
 	connections_free(s->connections);
 	(void)pthread_cond_destroy(&s->done);
+	(void)pthread_cond_destroy(&s->stop);
 	(void)pthread_mutex_destroy(&s->lock);
 	free(s);
 }
@@ -519,12 +533,43 @@ static struct http_server *server_new(const struct http_config *config)
 	s->config = *config;
 	(void)pthread_mutex_init(&s->lock, NULL);
 	cond_init(&s->done);
+	cond_init(&s->stop);
 	s->connections = connections_new(config->connections_max, config->connections_per_peer);
 	s->memory = s->connections ? memory_new(config->memory_max, s->connections) : NULL;
 	if (s->memory)
 		return s;
 	server_free(s);
 	return NULL;
+}
+
+/* Ends, once a second, what takes too long. */
+static void *sweep(void *arg)
+{
+	struct http_server *s = arg;
+	struct timespec until;
+
+	(void)pthread_mutex_lock(&s->lock);
+	while (!s->stopping) {
+		(void)clock_gettime(CLOCK_MONOTONIC, &until);
+		until.tv_sec++;
+		(void)pthread_cond_timedwait(&s->stop, &s->lock, &until);
+		(void)pthread_mutex_unlock(&s->lock);
+		connections_sweep(s->connections, call_now_us() / 1000);
+		(void)pthread_mutex_lock(&s->lock);
+	}
+	(void)pthread_mutex_unlock(&s->lock);
+	return NULL;
+}
+
+static void stop_sweeper(struct http_server *s)
+{
+	if (!s->has_sweeper)
+		return;
+	(void)pthread_mutex_lock(&s->lock);
+	s->stopping = true;
+	(void)pthread_cond_signal(&s->stop);
+	(void)pthread_mutex_unlock(&s->lock);
+	(void)pthread_join(s->sweeper, NULL);
 }
 
 int http_server_start(const struct http_config *config, const int *take_fds, size_t fds_len,
@@ -539,7 +584,9 @@ int http_server_start(const struct http_config *config, const int *take_fds, siz
 			break;
 		s->daemons_len++;
 	}
-	if (s && i == fds_len) {
+	if (s && i == fds_len && fds_len > 0)
+		s->has_sweeper = pthread_create(&s->sweeper, NULL, sweep, s) == 0;
+	if (s && i == fds_len && (s->has_sweeper || fds_len == 0)) {
 		*ret = s;
 		return 0;
 	}
@@ -576,5 +623,6 @@ void http_server_stop(struct http_server *s)
 	quiesce(s);
 	for (size_t i = 0; i < s->daemons_len; i++)
 		MHD_stop_daemon(s->daemons[i]);
+	stop_sweeper(s);
 	server_free(s);
 }
