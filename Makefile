@@ -419,7 +419,7 @@ UNIT  := $(patsubst tests/unit/%.c,$(O)/tests/%,$(UNIT_SRC))
 FUZZ  := $(patsubst tests/fuzz/%.c,$(O)/fuzz/%,$(FUZZ_SRC))
 REPLAY := $(patsubst tests/fuzz/%.c,$(O)/replay/%,$(FUZZ_SRC))
 
-.PHONY: all bench check check-damage check-e2e check-fault check-fault-hour check-fuzz-corpus check-qemu check-unit check-xen clean demo deps FORCE fuzz fuzz-http fuzz-long help install lint \
+.PHONY: all bench check check-damage check-e2e check-fault check-fault-hour check-fuzz-corpus check-kernel check-qemu check-unit check-xen clean demo deps FORCE fuzz fuzz-http fuzz-long help install lint \
 	list-tests man soak tests
 all: $(O)/libcommon.a $(O)/libstore.a $(O)/agent/hoist-agent $(O)/server/hoist-server $(O)/server/hoist
 
@@ -653,6 +653,9 @@ check-qemu: all iso netboot guest
 # Real Xen in QEMU, without KVM, so not part of check: half an hour on a quiet machine.
 check-xen: all iso netboot guest $(XENHOST)
 	$(RUN_TESTS) --timeout 10800 $(call pick,$(XEN_TESTS))
+# A kernel of our own is built twice, and is the same: two hours of a processor.
+check-kernel: build/kernel/source/release
+	AGAIN=$(AGAIN) $(RUN_TESTS) --timeout 21600 tests/kernel/again.sh
 # Everything, from a fresh machine on: installs, builds, tests; HACKING.md names the parts.
 check:
 	scripts/check
@@ -723,7 +726,7 @@ help:
 	@echo 'make netboot      build/netboot: the same for starting from the network'
 	@echo 'make install      programs, manual pages, unit and completion (DESTDIR=, PREFIX=)'
 	@echo 'make man          docs/man anew, after a change of options'
-	@echo 'make check-unit   also check-e2e, check-qemu, check-xen, check-damage, check-fuzz-corpus, lint; T=word picks tests'
+	@echo 'make check-unit   also check-e2e, check-qemu, check-xen, check-kernel, check-damage, check-fuzz-corpus, lint; T=word picks tests'
 	@echo 'make check-fault  each fault N=1 times at random points, SEED=; power cuts'
 	@echo 'make check-fault-hour  the network gone for an hour, in a capture and in a restore'
 	@echo 'make soak         fifty agents under faults for MINUTES=30'
