@@ -218,6 +218,11 @@ static void log_store_start(const struct store_start *st)
 		  st->clean ? "yes" : "no", (unsigned long long)st->taken_in,
 		  (unsigned long long)st->quarantined, (unsigned long long)st->dropped,
 		  (unsigned long long)st->lost);
+	if (st->index_is_bad) {
+		log_event(LOG_ERROR, "index_damaged",
+			  "error=\"rows of the object index were damaged: objects in use may count "
+			  "as lost, and gc removes nothing; start with --rebuild-index\"");
+	}
 }
 
 static int open_storage(struct server *s, struct err *err)

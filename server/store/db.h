@@ -45,6 +45,7 @@ enum db_meta {
 	DB_NEXT_PACK, /* number of the next pack */
 	DB_SUSPECT,   /* 1: chunks were lost, so a node may lack some */
 	DB_MAKING,    /* 1: it is being made from the packs, as an index that was lost */
+	DB_BAD, /* 1: objects that were recent at a start are lost, since their sum was wrong */
 };
 
 #define DB_READERS 6

@@ -34,7 +34,7 @@ int gc_check_index(struct gc *g, struct err *err)
 	bool is_bad;
 
 	(void)pthread_mutex_lock(&g->s->lock);
-	is_bad = g->s->is_recent_bad || g->s->bad_rows != g->bad_rows || g->collector.is_index_bad;
+	is_bad = g->s->is_index_bad || g->s->bad_rows != g->bad_rows || g->collector.is_index_bad;
 	(void)pthread_mutex_unlock(&g->s->lock);
 	if (!is_bad)
 		return 0;

@@ -128,7 +128,7 @@ struct store {
 	uint64_t epoch;	   /* counts losses: what was found before may not be there after */
 	bool is_suspect;   /* chunks were lost: a node is there only if all its chunks are */
 	bool is_suspect_saved;
-	bool is_recent_bad; /* rows of what was recent at the start were such that the sum was wrong */
+	bool is_index_bad; /* of what was recent, at this start or an earlier one, rows had a wrong sum */
 	bool must_compare;  /* the next start shall compare the packs with the index */
 	bool is_recovering; /* in store_open */
 	bool is_making_index; /* then too: no index says which packs were durable, so none is given up */

@@ -71,7 +71,7 @@ static int load_blob(void *arg, const void *data, size_t size, struct err *err)
 	struct store *s = arg;
 	struct fresh_object o;
 	struct reader reader;
-	bool is_bad;
+	bool is_bad, is_any_bad = size % RECORD_SIZE != 0;
 	int r = 0;
 
 	reader_init(&reader, data, size);
@@ -79,11 +79,14 @@ static int load_blob(void *arg, const void *data, size_t size, struct err *err)
 	r = generation_reserve(&s->recent, size / RECORD_SIZE, s->seed, err);
 	while (r == 0 && read_record(&reader, &o, &is_bad)) {
 		if (is_bad) {
-			s->is_recent_bad = true;
-			objects_note_loss(s);
+			is_any_bad = true;
 		} else if (objects_pack_is_alive(s, o.place.pack)) {
 			generation_add(&s->recent, s->seed, &o);
 		}
+	}
+	if (is_any_bad) {
+		s->is_index_bad = true;
+		objects_note_loss(s);
 	}
 	(void)pthread_mutex_unlock(&s->lock);
 	return r;

@@ -291,6 +291,8 @@ static int write_clean(struct store *s, bool clean, struct err *err)
 	if (r == 0)
 		r = db_set_meta(&s->db, DB_MAKING, s->is_making_index, err);
 	if (r == 0)
+		r = db_set_meta(&s->db, DB_BAD, s->is_index_bad, err);
+	if (r == 0)
 		r = files_check(&s->files, FILE_COMMIT, "objects.db", err);
 	if (r == 0)
 		r = db_commit(&s->db, err);
@@ -301,7 +303,7 @@ static int write_clean(struct store *s, bool clean, struct err *err)
 
 static int open_index(struct store *s, const char *path, struct err *err)
 {
-	uint64_t clean = 0, next = 0, suspect = 0, making = 0;
+	uint64_t clean = 0, next = 0, suspect = 0, making = 0, bad = 0;
 	struct db_reader *reader;
 	int r = s->options.rebuild ? db_remove(path, err) : 0;
 
@@ -315,10 +317,13 @@ static int open_index(struct store *s, const char *path, struct err *err)
 		r = db_get_meta(&s->db, DB_SUSPECT, &suspect, err);
 	if (r == 0)
 		r = db_get_meta(&s->db, DB_MAKING, &making, err);
+	if (r == 0)
+		r = db_get_meta(&s->db, DB_BAD, &bad, err);
 	if (r < 0)
 		return r;
 	s->is_making_index = making == 1 || next == 0; /* each checkpoint writes the next number */
 	s->start.clean = clean == 1;
+	s->is_index_bad = bad == 1;
 	s->is_suspect = s->is_suspect_saved = suspect == 1;
 	s->next_pack = next < 1 ? 1 : (uint32_t)next;
 	r = db_reader_get(&s->db, &reader, err);
@@ -328,6 +333,8 @@ static int open_index(struct store *s, const char *path, struct err *err)
 	db_reader_put(&s->db, reader);
 	if (r == 0)
 		r = recent_load(s, err);
+	s->start.index_is_bad = s->is_index_bad;
+	/* Also that: a merge forgets the damaged rows, and nothing else would tell the next start of them. */
 	return r < 0 ? r : write_clean(s, false, err);
 }
 

@@ -34,6 +34,7 @@ struct store_start {
 	uint64_t quarantined; /* packs that were not what they should be */
 	uint64_t dropped;     /* node packs of which no node had all its chunks */
 	uint64_t lost;	      /* packs in the index that are not there any more */
+	bool index_is_bad; /* rows of the index were damaged, now or before: it wants `rebuild`; until then nothing is removed */
 };
 const struct store_start *store_start(const struct store *s);
 

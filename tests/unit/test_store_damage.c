@@ -347,6 +347,11 @@ static void run_sql(const char *sql)
 	(void)sqlite3_close(db);
 }
 
+/* The slot of the first record of what is recent. */
+#define RECENT_SLOT                                                                          \
+	"UPDATE recent SET objects=CAST(substr(objects,1,37)||x'09'||substr(objects,39) AS " \
+	"BLOB) WHERE seq=(SELECT min(seq) FROM recent)"
+
 /* One object's row of the index says what is not true, or is gone: it counts as lost, never as being elsewhere. */
 static void test_row(const struct sample *x, const char *sql, uint64_t lost)
 {
@@ -389,12 +394,7 @@ static void test_rows(const struct sample *x)
 		}
 	}
 	test_row(x, "DELETE FROM chunks WHERE id=(SELECT id FROM chunks LIMIT 1)", 1);
-	/* the slot of the first record */
-	test_row(
-		x,
-		"UPDATE recent SET objects=CAST(substr(objects,1,37)||x'09'||substr(objects,39) AS "
-		"BLOB) WHERE seq=(SELECT min(seq) FROM recent)",
-		1);
+	test_row(x, RECENT_SLOT, 1);
 }
 
 /* ---- gc does not make final what can be mended */
@@ -481,11 +481,59 @@ static void test_gc_rows(const struct sample *x)
 		    -EUCLEAN);
 	test_gc_row(x, "UPDATE packs SET kind=3-kind WHERE num=(SELECT max(num) FROM packs)",
 		    -EUCLEAN);
-	test_gc_row(
-		x,
-		"UPDATE recent SET objects=CAST(substr(objects,1,37)||x'09'||substr(objects,39) AS "
-		"BLOB) WHERE seq=(SELECT min(seq) FROM recent)",
-		-EUCLEAN);
+	test_gc_row(x, RECENT_SLOT, -EUCLEAN);
+}
+
+/* Are there rows that were not merged into the tables? */
+static bool is_any_recent(void)
+{
+	char path[300];
+	sqlite3 *db = NULL;
+	sqlite3_stmt *s = NULL;
+	bool is_any;
+
+	(void)snprintf(path, sizeof(path), "%s/store/objects.db", fixture_data);
+	if (sqlite3_open(path, &db) != SQLITE_OK ||
+	    sqlite3_prepare_v2(db, "SELECT 1 FROM recent", -1, &s, NULL) != SQLITE_OK)
+		abort();
+	is_any = sqlite3_step(s) == SQLITE_ROW;
+	(void)sqlite3_finalize(s);
+	(void)sqlite3_close(db);
+	return is_any;
+}
+
+/* Merging forgets a damaged row of what was recent, and gc must not take for unused what it has lost. */
+static void test_gc_merged(const struct sample *x, const char *sql)
+{
+	const struct store_options merging = {.no_thread = true, .packs_max = 256, .recent_max = 1};
+	struct sample *other = sample_new(78, &sample_small);
+	struct store *s = open_with(x);
+	struct err err = {0};
+
+	partial_remove(s, "x");
+	store_close(s);
+	run_sql(sql);
+	printf("# %s\n", sql);
+	if (store_open_options(fixture_data, &merging, &s, &err) < 0)
+		abort();
+	ok(store_start(s)->index_is_bad, "a start says that the index is damaged");
+	ok(fixture_put_all(s, other), "another disk comes");
+	store_close(s);
+	ok(!is_any_recent(), "and what was recent is merged");
+	s = fixture_open(false);
+	ok(store_start(s)->clean && store_start(s)->index_is_bad &&
+		   gc_of(s, x, true, &err) == -EUCLEAN && strstr(err.msg, "--rebuild-index"),
+	   "the next start still says so, and gc");
+	store_close(s);
+	s = fixture_open(true);
+	ok(!store_start(s)->index_is_bad && fixture_lacks(s, x) == 0 &&
+		   gc_of(s, x, false, &err) == 0 && fixture_lacks(s, x) == 0,
+	   "until the index is made anew, which finds all");
+	store_close(s);
+	s = fixture_open(false);
+	ok(!store_start(s)->index_is_bad, "and the one after that does not");
+	store_close(s);
+	sample_free(other);
 }
 
 /* A pack that is really gone: known or not. */
@@ -539,6 +587,9 @@ int main(void)
 	test_damaged_db(x);
 	test_rows(x);
 	test_gc_rows(x);
+	test_gc_merged(x, RECENT_SLOT);
+	test_gc_merged(x, "UPDATE recent SET objects=CAST(substr(objects,1,length(objects)-9) AS "
+			  "BLOB) WHERE seq=(SELECT max(seq) FROM recent)");
 	test_gc_lost(x, 0);
 	test_gc_lost(x, x->chunk_packs);
 	fixture_end();
