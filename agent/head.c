@@ -7,7 +7,8 @@
 #include "common/bytes.h"
 #include "common/cleanup.h"
 
-#define HEAD_PAGE 4096u /* what a file has room for at one time */
+#define HEAD_PAGE 4096u	      /* what a file has room for at one time; no sector is larger */
+#define HEAD_STEP (16u << 10) /* of what is read again: the stack is not ours alone */
 
 struct head {
 	struct blk blk; /* what others see */
@@ -122,6 +123,10 @@ int head_new(struct blk *target, uint64_t size, const struct marker *m, struct h
 	r = blk_init(&h->blk, &ops, blk_name(target), err);
 	if (r < 0)
 		return r;
+	if (blk_sector_size(target) > HEAD_PAGE) {
+		return err_set(err, -EINVAL, "'%s' has sectors of %u bytes, more than %u",
+			       blk_name(target), blk_sector_size(target), HEAD_PAGE);
+	}
 	h->target = target;
 	h->size = size < HEAD_SIZE ? (uint32_t)size : HEAD_SIZE;
 	h->sector = blk_sector_size(target) < h->size ? blk_sector_size(target) : h->size;
@@ -161,7 +166,7 @@ void head_forbid(struct head *h)
 /* The first sector of a marked disk. */
 static int write_marker(struct head *h, struct err *err)
 {
-	uint8_t sector[HEAD_SIZE] = {0};
+	uint8_t sector[HEAD_PAGE] = {0};
 	int r;
 
 	marker_encode(&h->marker, sector);
@@ -184,19 +189,32 @@ int head_mark(struct head *h, struct err *err)
 }
 
 /* Is that on the medium? */
-static int check_held(struct head *h, uint32_t from, uint32_t to, struct err *err)
+static int check_held(struct head *h, uint32_t from, struct err *err)
 {
-	uint8_t got[HEAD_SIZE];
+	uint8_t got[HEAD_STEP];
 	int r = blk_drop_cache(h->target, err);
 
-	if (r == 0)
-		r = blk_read(h->target, got, to, 0, err);
-	if (r == 0 && memcmp(got + from, h->bytes + from, to - from) != 0) {
-		r = err_set(err, -EIO,
-			    "'%s' does not hold what was written to it, in its first %u bytes",
-			    blk_name(h->target), to);
+	for (uint32_t at = 0, end; r == 0 && at < h->size; at = end) {
+		uint32_t first = at < from ? from : at;
+
+		end = h->size - at < HEAD_STEP ? h->size : at + HEAD_STEP;
+		r = blk_read(h->target, got, end - at, at, err);
+		if (r == 0 && first < end &&
+		    memcmp(got + (first - at), h->bytes + first, end - first) != 0) {
+			r = err_set(
+				err, -EIO,
+				"'%s' does not hold what was written to it, in its first %u bytes",
+				blk_name(h->target), end);
+		}
 	}
 	return r;
+}
+
+static uint32_t page_end(const struct head *h, uint32_t at)
+{
+	uint32_t end = (at / HEAD_PAGE + 1) * HEAD_PAGE;
+
+	return end < h->size ? end : h->size;
 }
 
 int head_place(struct head *h, struct err *err)
@@ -205,14 +223,18 @@ int head_place(struct head *h, struct err *err)
 
 	/* by pages, so that a file has room for none that is free */
 	for (uint32_t at = h->sector, end; r == 0 && at < h->size; at = end) {
-		end = (at / HEAD_PAGE + 1) * HEAD_PAGE;
-		end = end < h->size ? end : h->size;
-		if (bytes_are_zero(h->bytes + at, end - at))
+		bool is_zero = bytes_are_zero(h->bytes + at, page_end(h, at) - at);
+
+		end = page_end(h, at);
+		while (end < h->size &&
+		       bytes_are_zero(h->bytes + end, page_end(h, end) - end) == is_zero)
+			end = page_end(h, end);
+		if (is_zero)
 			r = blk_zero(h->target, at, end - at, err);
 		else
 			r = blk_write(h->target, h->bytes + at, end - at, at, err);
 	}
-	return r < 0 ? r : check_held(h, h->sector, h->size, err);
+	return r < 0 ? r : check_held(h, h->sector, err);
 }
 
 int head_release(struct head *h, struct err *err)
@@ -228,7 +250,7 @@ int head_release(struct head *h, struct err *err)
 	else
 		r = blk_write(h->target, h->bytes, h->sector, 0, err);
 	if (r == 0)
-		r = check_held(h, 0, h->size, err);
+		r = check_held(h, 0, err);
 	if (r < 0)
 		(void)!write_marker(h, &ignored);
 	h->is_marked = r < 0;

@@ -1,7 +1,15 @@
 /* head.h - a target whose first bytes come last: until all else of it is right, a marker stands in their place.
  *
- * HEAD_SIZE bytes are held back, in memory: the first two sectors of any disk, where a boot sector, an MBR and the first header of a GPT are.  Without them no
- * firmware starts anything from the disk.  The states of a target, and what a power cut leaves of each step from one to the next:
+ * HEAD_SIZE bytes are held back, in memory.  Firmware needs the first two sectors of a disk: a boot sector, an MBR, the first header of a GPT.  A guest's kernel, or a
+ * host that looks around, needs none of them: it mounts a whole disk by its superblock.  Most of these begin in the first 8 KiB (XFS, ext, NTFS, F2FS, LUKS, LVM, bcache,
+ * bcachefs and MD at 4 KiB), those of ReiserFS, OCFS2 and UFS1 at 8, of ISO 9660, UDF and JFS at 32, and of btrfs, GFS2, ReiserFS and UFS2 at 64 KiB, where the largest is
+ * 4 KiB; a swap's signature ends the first page, of 64 KiB at most; ZFS has its first list of members from 16 to 112 KiB.  So it is 128 KiB.  What lies behind that, or
+ * at the end (ZFS's other labels, MD 0.90 and 1.0), nothing at the beginning can hide: RAIDs know their members by an event count, ZFS by sums over all.
+ *
+ * No state on a disk depends on HEAD_SIZE: who goes on with a marked target takes as many zeros for its beginning as he holds back himself, marks it anew, and compares
+ * all the rest, so that one left by an agent that held back less (8 KiB) is hidden then, and one left by this agent is understood by such a one.
+ *
+ * The states of a target, and what a power cut leaves of each step from one to the next:
  *
  *	as ordered   content with the ordered fingerprint; the server knows that the job is about to begin (`begun`)
  *	| head_mark: the marker (one sector, flushed), then zeros behind it, flushed
@@ -21,7 +29,7 @@
 #include "agent/marker.h"
 #include "common/blk.h"
 
-#define HEAD_SIZE 8192u /* two sectors of 4096 */
+#define HEAD_SIZE (128u << 10)
 
 struct head;
 

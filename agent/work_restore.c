@@ -379,7 +379,7 @@ int work_restore(struct work *w, struct err *err)
 	struct target_disk *t = calloc(o->disks_len, sizeof(*t));
 	struct crew_peers peers = {.len = 0};
 	unsigned workers = 0;
-	uint64_t ledgers = 0, ledger_max = 0, total = 0;
+	uint64_t ledgers = 0, ledger_max = 0, heads = (uint64_t)o->disks_len * HEAD_SIZE, total = 0;
 	int r;
 
 	if (!t)
@@ -395,8 +395,8 @@ int work_restore(struct work *w, struct err *err)
 	if (r == 0)
 		r = open_all(w, t, err);
 	if (r == 0)
-		r = work_need_workers(w, RESTORE_WORKER_MEMORY, ledgers + ledger_max, &workers,
-				      err);
+		r = work_need_workers(w, RESTORE_WORKER_MEMORY, heads + ledgers + ledger_max,
+				      &workers, err);
 	if (r == 0)
 		r = work_open_peers(w, workers, &peers, err);
 	if (r == 0)

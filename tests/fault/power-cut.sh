@@ -179,8 +179,8 @@ half_written()
 		job $D_JOB
 		disk 0
 		END
-		head -c 8192 /dev/zero
-	} | head -c 8192 | dd of=d.cut conv=notrunc status=none
+		head -c 131072 /dev/zero
+	} | head -c 131072 | dd of=d.cut conv=notrunc status=none
 }
 
 # D's restore ends well.  Where it was acknowledged that writing begins, D has written: were that forgotten, D would refuse its target, which is not what it was.

@@ -12,7 +12,7 @@
 #include "tests/lib/rig.h"
 #include "tests/unit/tap.h"
 
-#define SIZE_MAX_ (96u << 10)
+#define SIZE_MAX_ (HEAD_SIZE + (64u << 10))
 
 static const struct marker own = {"0123456789abcdef", 3};
 static uint8_t before[SIZE_MAX_], image[SIZE_MAX_];
@@ -130,8 +130,8 @@ static int restore(struct blk *target, uint64_t size, struct err *err)
 
 	if (r == 0)
 		r = head_mark(h, err);
-	for (uint64_t at = 0; r == 0 && at < size; at += 16384) {
-		uint64_t n = size - at < 16384 ? size - at : 16384;
+	for (uint64_t at = 0; r == 0 && at < size; at += 32768) {
+		uint64_t n = size - at < 32768 ? size - at : 32768;
 
 		r = blk_write(head_blk(h), image + at, n, at, err);
 	}
@@ -214,9 +214,9 @@ static void test_marked(void)
 	ok(blk_read(head_blk(h), got, sizeof(got), 0, &err) == 0 &&
 		   memcmp(got, before, sizeof(got)) == 0,
 	   "and what it held is still known");
-	ok(blk_write(head_blk(h), image, 20000, 0, &err) == 0 && blk_flush(&d->blk, &err) == 0 &&
-		   marker_decode(d->medium, &found) &&
-		   memcmp(d->medium + HEAD_SIZE, image + HEAD_SIZE, 20000 - HEAD_SIZE) == 0 &&
+	ok(blk_write(head_blk(h), image, HEAD_SIZE + 12000, 0, &err) == 0 &&
+		   blk_flush(&d->blk, &err) == 0 && marker_decode(d->medium, &found) &&
+		   memcmp(d->medium + HEAD_SIZE, image + HEAD_SIZE, 12000) == 0 &&
 		   bytes_are_zero(d->medium + MARKER_SIZE, HEAD_SIZE - MARKER_SIZE),
 	   "what is written goes to the disk but for its first bytes");
 	ok(blk_zero(head_blk(h), 100, HEAD_SIZE, &err) == 0 && blk_flush(&d->blk, &err) == 0 &&
@@ -241,12 +241,90 @@ static void test_marked(void)
 	head_forbid(h);
 	memcpy(got, d->medium, sizeof(got));
 	ok(blk_write(head_blk(h), image, 512, 0, &err) == -ESTALE &&
-		   blk_write(head_blk(h), image, 512, 20480, &err) == -ESTALE &&
-		   blk_zero(head_blk(h), 20480, 512, &err) == -ESTALE &&
+		   blk_write(head_blk(h), image, 512, HEAD_SIZE, &err) == -ESTALE &&
+		   blk_zero(head_blk(h), HEAD_SIZE, 512, &err) == -ESTALE &&
 		   head_mark(h, &err) == -ESTALE && head_place(h, &err) == -ESTALE &&
 		   head_release(h, &err) == -ESTALE && memcmp(got, d->cache, sizeof(got)) == 0,
 	   "a disk that is only to be compared is not written to");
 	head_free(h);
+	blk_free(&d->blk);
+}
+
+/* By what a whole disk is known that has nothing in its first sector. */
+static const struct {
+	uint32_t at;
+	const char *name, *magic;
+} whole_disks[] = {
+	{4086, "swap", "SWAPSPACE2"},
+	{0x7ff6, "swap, pages of 32 KiB", "SWAPSPACE2"},
+	{0x8000, "JFS", "JFS1"},
+	{0x8001, "ISO 9660", "CD001"},
+	{0x8801, "UDF", "NSR02"},
+	{0x2034, "ReiserFS 3.5", "ReIsErFs"},
+	{0xfff6, "swap, pages of 64 KiB", "SWAPSPACE2"},
+	{0x10000, "GFS2", "\x01\x16\x19\x70"},
+	{0x10034, "ReiserFS", "ReIsEr2Fs"},
+	{0x10040, "btrfs", "_BHRfS_M"},
+	{0x1055c, "UFS2", "\x19\x01\x54\x19"},
+};
+
+/* Nobody mounts half of such a disk: the restore's first window is long on it. */
+static void test_whole_disks(void)
+{
+	for (size_t i = 0; i < sizeof(whole_disks) / sizeof(*whole_disks); i++) {
+		struct cut_disk *d = disk_new(before, SIZE_MAX_, 512);
+		const char *magic = whole_disks[i].magic;
+		uint32_t at = whole_disks[i].at;
+		struct head *h = NULL;
+		struct err err;
+		uint8_t all[SIZE_MAX_];
+		bool good;
+
+		memcpy(all, image, sizeof(all));
+		memcpy(all + at, magic, strlen(magic));
+		memcpy(d->cache + at, magic, strlen(magic)); /* and such a one was there */
+		good = head_new(&d->blk, SIZE_MAX_, &own, &h, &err) == 0 && head_mark(h, &err) == 0;
+		good = good && memcmp(d->medium + at, magic, strlen(magic)) != 0;
+		good = good && blk_write(head_blk(h), all, sizeof(all), 0, &err) == 0 &&
+		       blk_drop_cache(head_blk(h), &err) == 0 && blk_flush(&d->blk, &err) == 0;
+		good = good && memcmp(d->medium + at, magic, strlen(magic)) != 0;
+		ok(good, whole_disks[i].name);
+		ok(head_place(h, &err) == 0 && head_release(h, &err) == 0 &&
+			   memcmp(d->medium, all, sizeof(all)) == 0,
+		   "is there when all is");
+		head_free(h);
+		blk_free(&d->blk);
+	}
+}
+
+/* Marked by an agent that held back 8 KiB, with windows behind that. */
+static void test_older(void)
+{
+	struct cut_disk *d = disk_new(image, SIZE_MAX_, 512);
+	struct head *h = NULL;
+	struct err err;
+
+	memset(d->cache, 0, 8192);
+	marker_encode(&own, d->cache);
+	memcpy(d->medium, d->cache, 8192);
+	ok(head_new(&d->blk, SIZE_MAX_, &own, &h, &err) == 0 && head_is_marked(h) &&
+		   head_mark(h, &err) == 0 &&
+		   bytes_are_zero(d->medium + MARKER_SIZE, HEAD_SIZE - MARKER_SIZE),
+	   "gone on with, what an older agent did not hide is hidden");
+	head_free(h);
+	ok(restore(&d->blk, SIZE_MAX_, &err) == 0 && memcmp(d->medium, image, SIZE_MAX_) == 0,
+	   "and it becomes whole");
+	blk_free(&d->blk);
+}
+
+static void test_large_sectors(void)
+{
+	struct cut_disk *d = disk_new(before, SIZE_MAX_, 8192);
+	struct head *h = NULL;
+	struct err err;
+
+	ok(head_new(&d->blk, SIZE_MAX_, &own, &h, &err) == -EINVAL && !h,
+	   "sectors larger than any image's are refused");
 	blk_free(&d->blk);
 }
 
@@ -343,6 +421,9 @@ int main(void)
 	}
 	test_marker();
 	test_marked();
+	test_whole_disks();
+	test_older();
+	test_large_sectors();
 	test_bent();
 	test_cuts(SIZE_MAX_, 512);
 	test_cuts(SIZE_MAX_, 4096);
