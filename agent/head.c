@@ -163,6 +163,11 @@ void head_forbid(struct head *h)
 	h->is_forbidden = true;
 }
 
+void head_allow(struct head *h)
+{
+	h->is_forbidden = false;
+}
+
 /* The first sector of a marked disk. */
 static int write_marker(struct head *h, struct err *err)
 {

@@ -22,8 +22,9 @@
  *	whole        the marker's sector, or the true one
  *
  * So at any moment a disk that this job has begun is marked, or as ordered, or whole; and a whole one is not written to again, since the system on it may have been
- * started since: head_forbid.  (A sector is written whole or not at all; where a disk tears it nonetheless, its next sectors being equal in both states, a
- * mixed first one is neither, and the job ends with target_changed.) */
+ * started since: head_forbid.  Unless it was compared and is the image, in each byte, while others of the job are not: then it is marked again, its first bytes being
+ * known, and is released with them: head_allow.  (A sector is written whole or not at all; where a disk tears it nonetheless, its next sectors being equal in both
+ * states, a mixed first one is neither, and the job ends with target_changed.) */
 #ifndef AGENT_HEAD_H
 #define AGENT_HEAD_H
 #include "agent/marker.h"
@@ -48,6 +49,7 @@ struct blk *head_blk(struct head *h);
 bool head_is_marked(const struct head *h);
 /* Nothing is to be written to it: from now on that is -ESTALE, as are the steps below. */
 void head_forbid(struct head *h);
+void head_allow(struct head *h);
 
 /* Idempotent. */
 int head_mark(struct head *h, struct err *err) MUST_CHECK;

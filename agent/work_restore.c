@@ -2,7 +2,8 @@
  * was verified is fixed up, and what the firmware would start from comes last of all: head.h.
  *
  * A disk that this job had begun before is gone on with if it has the job's marker, or is still as ordered (then the marker was not yet written). One that is neither is
- * whole, or it is somebody's: it is compared with the image and not written to. */
+ * whole, or it is somebody's: it is compared with the image before anything is written, and not written to. If it is the image, and others of the job are not whole, it is marked
+ * again with them, so that no system starts beside disks that are half written, whatever becomes of the job. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -29,6 +30,7 @@ struct target_disk {
 	struct head *head;
 	bool is_only_compared; /* begun, but neither marked nor as ordered */
 	bool goes_on;	       /* marked when the job was taken up */
+	bool is_held;	       /* marked now, to be released */
 	struct restore *restore;
 	struct restore_counts counts;
 	bool is_written;
@@ -139,8 +141,28 @@ static int begin(struct work *w, uint32_t n, struct target_disk *t, struct peer 
 		r = job_check(w->job, err);
 	if (r < 0)
 		return r;
-	w->has_written = true;
+	if (t->is_only_compared) {
+		job_say(w->job, "'%s' (%s) is whole; it is marked again until the others are",
+			t->disk->id, t->disk->path);
+		head_allow(t->head);
+	}
+	w->has_written = t->is_held = true;
 	return job_blame(w->job, "write_error", head_mark(t->head, err));
+}
+
+/* All are marked before the first is written: a power cut starts no old system among half-written disks.  None, if all are whole. */
+static int begin_all(struct work *w, struct target_disk *t, struct peer *peer, struct err *err)
+{
+	uint32_t len = w->order->disks_len, whole = 0;
+	int r = 0;
+
+	for (uint32_t n = 0; n < len; n++)
+		whole += t[n].is_only_compared;
+	for (uint32_t n = 0; r == 0 && n < len && whole < len; n++)
+		r = begin(w, n, &t[n], peer, err);
+	if (r == 0 && whole < len)
+		w->has_compared = false;
+	return r;
 }
 
 /* Something would have had to be written to a disk that is only compared. */
@@ -193,11 +215,12 @@ static int write_all(struct work *w, struct target_disk *t, const struct crew_pe
 	job_start_phase(w->job, PHASE_RESTORE, total);
 	for (uint32_t n = 0; r == 0 && n < len; n++)
 		r = new_restore(w, n, &t[n], peers, err);
-	/* all are marked before the first is written: a power cut starts no old system among half-written disks */
 	for (uint32_t n = 0; r == 0 && n < len; n++)
-		r = t[n].is_only_compared ? 0 : begin(w, n, &t[n], peers->peers[0], err);
+		r = t[n].is_only_compared ? write_one(w, n, &t[n], err) : 0;
+	if (r == 0)
+		r = begin_all(w, t, peers->peers[0], err);
 	for (uint32_t n = 0; r == 0 && n < len; n++)
-		r = write_one(w, n, &t[n], err);
+		r = t[n].is_only_compared ? 0 : write_one(w, n, &t[n], err);
 	if (r < 0)
 		return r;
 	job_say(w->job, "all is written, reading it again");
@@ -314,13 +337,13 @@ static int release_all(struct work *w, struct target_disk *t, struct err *err)
 	int r = 0;
 
 	for (n = 0; r == 0 && n < len; n++)
-		r = t[n].is_only_compared ? 0 : head_place(t[n].head, err);
+		r = t[n].is_held ? head_place(t[n].head, err) : 0;
 	for (n = len; r == 0 && n-- > 0;)
-		r = t[n].is_only_compared ? 0 : head_release(t[n].head, err);
+		r = t[n].is_held ? head_release(t[n].head, err) : 0;
 	if (r == 0)
 		return 0;
 	for (n = 0; n < len; n++) {
-		if (!t[n].is_only_compared)
+		if (t[n].is_held)
 			(void)!head_mark(t[n].head, &ignored);
 	}
 	return job_blame(w->job, "write_error", r);
@@ -334,7 +357,7 @@ static int ask_release(struct work *w, const struct target_disk *t, struct peer 
 	size_t len = 0;
 
 	for (uint32_t n = 0; n < w->order->disks_len; n++) {
-		if (!t[n].is_only_compared)
+		if (t[n].is_held)
 			disks[len++] = n;
 	}
 	if (len == 0)

@@ -35,9 +35,9 @@ allocates() { [ "$(allocated "$1")" -ge "$2" ]; }
 starts_nothing() { [ "$(xxd -s 446 -l 66 -p "$1" | tr -d '0\n')" = "" ] && ! head -c 131072 "$1" | grep -aq 'EFI PART' && [ -z "$(blkid -p "$1")" ]; }
 one='{"kind":"restore","machine":"dst","image":"web1","end":"stay","disks":[{"source":"file:a.img","target":"file:t.img"}]'
 
-registrations() { grep -c 'machine_registered .*"dst at' "$TAP_TMP/server.log"; }
+registrations() { grep -c "machine_registered .*\"$1 at" "$TAP_TMP/server.log"; }
 # The server knows the disks that it has now, not those of the agent before.
-is_known_anew() { [ "$(registrations)" -gt "$1" ] && machine_is_idle dst; }
+is_known_anew() { [ "$(registrations "$1")" -gt "$2" ] && machine_is_idle "$1"; }
 # $1: size of the target. On return it is marked, some of it is written, and the agent killed.
 begin()
 {
@@ -45,9 +45,9 @@ begin()
 	stop_agent dst
 	rm -f t.img
 	truncate -s "$1" t.img
-	before=$(registrations)
+	before=$(registrations dst)
 	start_agent dst --workers 1 --disk t.img
-	ok "a target appears" wait_for 30 is_known_anew "$before"
+	ok "a target appears" wait_for 30 is_known_anew dst "$before"
 	ok "a restore is ordered" order_held dst "$one}"
 	ok "it writes" valve "$(agent_pid dst)" 60 allocates t.img 15000000
 	stop_agent dst KILL
@@ -167,8 +167,8 @@ truncate -s $size t.img
 truncate -s 24M u.img
 start_agent two --workers 1 --disk t.img --disk u.img
 ok "a machine of two targets appears" wait_for 30 machine_is_idle two
-ok "a restore of both is ordered" order_held two \
-	'{"kind":"restore","machine":"two","image":"web1","end":"stay","disks":[{"source":"file:a.img","target":"file:t.img"},{"source":"file:b.img","target":"file:u.img"}]}'
+both='{"kind":"restore","machine":"two","image":"web1","end":"stay","disks":[{"source":"file:a.img","target":"file:t.img"},{"source":"file:b.img","target":"file:u.img"}]}'
+ok "a restore of both is ordered" order_held two "$both"
 ok "the first is being written" valve "$(agent_pid two)" 60 allocates t.img 8000000
 ok "the second is marked by then" is_marked u.img 1
 ok "the second is being written" valve "$(agent_pid two)" 60 allocates u.img 8000000
@@ -176,6 +176,34 @@ is "$(blkid -p u.img)" "" "and no btrfs yet: a guest that has it for its root do
 ok "the first is written" cmp -i 131072 a.img t.img
 ok "and marked" is_marked t.img 0
 ok "as is the second" is_marked u.img 1
+stop_agent two KILL
+# The second became whole, and the first did not: as after a cut between the first sectors of two disks.
+cp b.img u.img
+fill t.img $((40 << 20)) 1000000
+start_agent two --workers 1 --disk t.img --disk u.img
+written() { [ "$(cmp -l -i 131072 a.img t.img | head -n 1)" = "" ]; }
+ok "gone on with, the first is written" valve "$(agent_pid two)" 60 written
+ok "the second, which was whole, is marked again" is_marked u.img 1
+like "$(cat two.log)" "file:u.img' .* is whole; it is marked again until the others are" "and the machine says so"
+stop_agent two KILL
+cp b.img u.img
+fill t.img $((40 << 20)) 1000000
+start_agent two --workers 1 --disk t.img --disk u.img
+ok "once more, to its end" job_wait 120
+is "$(field .state),$(field '.report.disks[1] | .written_bytes + .zeroed_bytes + .fetched_bytes')" "done,0" "well, nothing was fetched for the second" || diag "$BODY"
+ok "the first is the image" cmp a.img t.img
+ok "and the second" cmp b.img u.img
+
+# ---- one of them is not there any more
+rm -f t.img u.img
+truncate -s $size t.img
+truncate -s 24M u.img
+stop_agent two
+before=$(registrations two)
+start_agent two --workers 1 --disk t.img --disk u.img
+ok "two new targets" wait_for 30 is_known_anew two "$before"
+ok "a restore of both is ordered" order_held two "$both"
+ok "the second is being written" valve "$(agent_pid two)" 60 allocates u.img 8000000
 stop_agent two KILL
 mv t.img x.img
 start_agent two --workers 1 --disk x.img --disk u.img

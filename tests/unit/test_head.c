@@ -246,6 +246,18 @@ static void test_marked(void)
 		   head_mark(h, &err) == -ESTALE && head_place(h, &err) == -ESTALE &&
 		   head_release(h, &err) == -ESTALE && memcmp(got, d->cache, sizeof(got)) == 0,
 	   "a disk that is only to be compared is not written to");
+	memcpy(d->cache, image, SIZE_MAX_);
+	head_free(h);
+	ok(head_new(&d->blk, SIZE_MAX_, &own, &h, &err) == 0 && !head_is_marked(h), "a whole one");
+	head_forbid(h);
+	head_allow(h);
+	ok(head_mark(h, &err) == 0 && marker_decode(d->medium, &found) &&
+		   blk_read(head_blk(h), got, sizeof(got), 0, &err) == 0 &&
+		   memcmp(got, image, sizeof(got)) == 0,
+	   "may be marked again when it has been");
+	ok(head_place(h, &err) == 0 && head_release(h, &err) == 0 &&
+		   memcmp(d->medium, image, HEAD_SIZE) == 0,
+	   "and released");
 	head_free(h);
 	blk_free(&d->blk);
 }
