@@ -16,7 +16,7 @@
 #include "common/bytes.h"
 #include "common/cleanup.h"
 
-#define DB_VERSION 2	   /* 1 had no sums */
+#define DB_VERSION 3	   /* 1 had no sums, 2 none of packs */
 #define WAL_PAGES  "16384" /* 64 MiB before it is written back */
 
 static const char setup_sql[] = "PRAGMA journal_mode=WAL;"
@@ -29,14 +29,14 @@ static const char schema_sql[] =
 	"CREATE TABLE IF NOT EXISTS meta(key INTEGER PRIMARY KEY, value INTEGER NOT NULL);"
 	"CREATE TABLE IF NOT EXISTS packs(num INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE,"
 	" kind INTEGER NOT NULL, count INTEGER NOT NULL, size INTEGER NOT NULL,"
-	" plain INTEGER NOT NULL);"
+	" plain INTEGER NOT NULL, sum INTEGER NOT NULL);"
 	"CREATE TABLE IF NOT EXISTS chunks(id BLOB PRIMARY KEY, pack INTEGER NOT NULL,"
 	" slot INTEGER NOT NULL, length INTEGER NOT NULL, sum INTEGER NOT NULL) WITHOUT ROWID;"
 	"CREATE TABLE IF NOT EXISTS nodes(id BLOB PRIMARY KEY, pack INTEGER NOT NULL,"
 	" slot INTEGER NOT NULL, length INTEGER NOT NULL, window INTEGER NOT NULL,"
 	" data INTEGER NOT NULL, sum INTEGER NOT NULL) WITHOUT ROWID;"
 	"CREATE TABLE IF NOT EXISTS recent(seq INTEGER PRIMARY KEY, objects BLOB NOT NULL);"
-	"PRAGMA user_version=2;"
+	"PRAGMA user_version=3;"
 	"COMMIT;";
 
 int db_error(sqlite3 *db, int rc, const char *what, struct err *err)
@@ -106,7 +106,7 @@ static int prepare_writer(struct db *db, struct err *err)
 		{&db->begin, "BEGIN IMMEDIATE"},
 		{&db->commit, "COMMIT"},
 		{&db->rollback, "ROLLBACK"},
-		{&db->add_pack, "INSERT OR REPLACE INTO packs VALUES(?,?,?,?,?,?)"},
+		{&db->add_pack, "INSERT OR REPLACE INTO packs VALUES(?,?,?,?,?,?,?)"},
 		{&db->add_chunk, "INSERT OR REPLACE INTO chunks VALUES(?,?,?,?,?)"},
 		{&db->add_node, "INSERT OR REPLACE INTO nodes VALUES(?,?,?,?,?,?,?)"},
 		{&db->drop_pack, "DELETE FROM packs WHERE num=?"},
@@ -238,6 +238,21 @@ uint16_t db_place_sum(enum pack_kind kind, const struct id *id, const struct pla
 	return (uint16_t)XXH3_64bits(buf, w.size);
 }
 
+uint32_t db_pack_sum(const struct pack_row *p)
+{
+	uint8_t buf[ID_SIZE + 5 * 4];
+	struct writer w;
+
+	writer_init(&w, buf, sizeof(buf));
+	writer_bytes(&w, p->id.b, ID_SIZE);
+	writer_u32(&w, p->num);
+	writer_u32(&w, p->kind);
+	writer_u32(&w, p->count);
+	writer_u32(&w, p->size);
+	writer_u32(&w, p->plain);
+	return (uint32_t)XXH3_64bits(buf, w.size);
+}
+
 static int step_write(struct db *db, sqlite3_stmt *s, const char *what, struct err *err)
 {
 	int rc = sqlite3_step(s);
@@ -274,6 +289,7 @@ int db_add_pack(struct db *db, const struct pack_row *p, struct err *err)
 	(void)sqlite3_bind_int64(s, 4, p->count);
 	(void)sqlite3_bind_int64(s, 5, p->size);
 	(void)sqlite3_bind_int64(s, 6, p->plain);
+	(void)sqlite3_bind_int64(s, 7, db_pack_sum(p));
 	return step_write(db, s, "add a pack", err);
 }
 

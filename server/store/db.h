@@ -40,6 +40,9 @@ struct pack_row {
 	uint32_t plain; /* size */
 };
 
+/* What stands beside it in the file: a pack that was taken for another one would count as damaged, or as there. */
+uint32_t db_pack_sum(const struct pack_row *p);
+
 enum db_meta {
 	DB_CLEAN,     /* 1: closed in order, the packs are those of the index */
 	DB_NEXT_PACK, /* number of the next pack */
@@ -96,7 +99,7 @@ void db_reader_end(struct db_reader *r);
 /* Not there: ret->pack = 0, and no error.  1: its row is damaged; it is as if not there. */
 int db_find(struct db_reader *r, enum pack_kind kind, const struct id *id, struct place *ret,
 	    struct err *err) MUST_CHECK;
-/* Not there: ret->num = 0. */
+/* Not there: ret->num = 0.  Of these, too, -EUCLEAN when a row is damaged: what it should say concerns thousands of objects. */
 int db_pack_by_num(struct db_reader *r, uint32_t num, struct pack_row *ret,
 		   struct err *err) MUST_CHECK;
 int db_pack_by_id(struct db_reader *r, const struct id *id, struct pack_row *ret,

@@ -1,5 +1,6 @@
 /* db_read.c - looking into objects.db. */
 #include <errno.h>
+#include <inttypes.h>
 #include <string.h>
 
 #include "server/store/db.h"
@@ -12,9 +13,9 @@ static int prepare_reader(struct db_reader *r, struct err *err)
 	const struct db_statement list[] = {
 		{&r->find_chunk, "SELECT pack,slot,length,sum FROM chunks WHERE id=?"},
 		{&r->find_node, "SELECT pack,slot,length,window,data,sum FROM nodes WHERE id=?"},
-		{&r->pack_by_num, "SELECT num,id,kind,count,size,plain FROM packs WHERE num=?"},
-		{&r->pack_by_id, "SELECT num,id,kind,count,size,plain FROM packs WHERE id=?"},
-		{&r->packs_from, "SELECT num,id,kind,count,size,plain FROM packs WHERE num>=? "
+		{&r->pack_by_num, "SELECT num,id,kind,count,size,plain,sum FROM packs WHERE num=?"},
+		{&r->pack_by_id, "SELECT num,id,kind,count,size,plain,sum FROM packs WHERE id=?"},
+		{&r->packs_from, "SELECT num,id,kind,count,size,plain,sum FROM packs WHERE num>=? "
 				 "ORDER BY num LIMIT ?"},
 		{&r->chunks_from, "SELECT id,pack,slot FROM chunks WHERE id>? ORDER BY id LIMIT ?"},
 		{&r->nodes_from, "SELECT id,pack,slot FROM nodes WHERE id>? ORDER BY id LIMIT ?"},
@@ -139,9 +140,13 @@ static int read_packs(struct db_reader *r, sqlite3_stmt *s, struct pack_row *ret
 			.size = column_u32(s, 4),
 			.plain = column_u32(s, 5),
 		};
-		if (!column_id(s, 1, &ret[n].id)) {
+		if (!column_id(s, 1, &ret[n].id) || sqlite3_column_int64(s, 0) != ret[n].num ||
+		    sqlite3_column_int64(s, 6) != db_pack_sum(&ret[n])) {
 			(void)sqlite3_reset(s);
-			return db_error(NULL, SQLITE_CORRUPT, "packs", err);
+			return err_set(err, -EUCLEAN,
+				       "the object index is damaged (the row of pack number "
+				       "%" PRIu32 "); start with --rebuild-index",
+				       ret[n].num);
 		}
 		n++;
 	}

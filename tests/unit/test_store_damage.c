@@ -477,11 +477,103 @@ static void test_gc_rows(const struct sample *x)
 			       "DELETE FROM %s WHERE id=(SELECT id FROM %s LIMIT 1)", table, table);
 		test_gc_row(x, sql, -EBADMSG);
 	}
-	test_gc_row(x, "UPDATE packs SET count=count-1 WHERE num=(SELECT min(num) FROM packs)",
-		    -EUCLEAN);
-	test_gc_row(x, "UPDATE packs SET kind=3-kind WHERE num=(SELECT max(num) FROM packs)",
-		    -EUCLEAN);
 	test_gc_row(x, RECENT_SLOT, -EUCLEAN);
+}
+
+/* What a row of packs says concerns all objects in it: one that has turned is found before anything is done by it.  `is_clean`: after a start that compares nothing. */
+static void test_pack_row(const struct sample *x, const char *change, const char *which,
+			  bool is_clean)
+{
+	struct store *s = open_with(x), *t = NULL;
+	struct err err = {0};
+	char sql[200];
+
+	partial_remove(s, "x");
+	store_close(s);
+	(void)snprintf(sql, sizeof(sql),
+		       "UPDATE packs SET %s WHERE num=(SELECT %s(num) FROM packs)", change, which);
+	run_sql(sql);
+	if (!is_clean)
+		run_sql("UPDATE meta SET value=0 WHERE key=0");
+	printf("# %s\n", sql);
+	ok(store_open(fixture_data, false, &t, &err) == -EUCLEAN && !t &&
+		   strstr(err.msg, "row of pack number") && strstr(err.msg, "--rebuild-index"),
+	   "a start refuses it");
+	store_close(t);
+	s = fixture_open(true);
+	ok(store_start(s)->taken_in == x->packs_len && store_start(s)->quarantined == 0 &&
+		   fixture_lacks(s, x) == 0 && fixture_get(s, x, 0, x->chunks_len, NULL) == 0 &&
+		   gc_of(s, x, false, &err) == 0 && fixture_lacks(s, x) == 0,
+	   "an index that is made anew has lost nothing");
+	store_close(s);
+}
+
+/* The same when it happens under a server that runs: nobody is told that something is there, or is not, and no pack is put away. */
+static void test_pack_row_later(const struct sample *x, const char *change)
+{
+	struct store *s = open_with(x);
+	struct err err = {0};
+	uint8_t bits[64];
+	char sql[200], *text = NULL;
+	uint64_t found;
+
+	partial_remove(s, "x");
+	cache_clear(s);
+	(void)snprintf(sql, sizeof(sql), "UPDATE packs SET %s WHERE num=1", change);
+	run_sql(sql);
+	printf("# %s, later\n", sql);
+	ok(store_verify(s, &x->root, NULL, NULL, &found, &text, &err) == -EUCLEAN,
+	   "verify does not call it damage");
+	ok(fixture_get(s, x, 0, 4, NULL) == -EUCLEAN, "reading says what it is");
+	ok(gc_of(s, x, false, &err) == -EUCLEAN, "gc removes nothing");
+	ok(store_lacks(s, PACK_CHUNKS, x->chunks, 4, bits, &err) == 0 && bits[0] == 0,
+	   "what was taken in stays");
+	store_close(s);
+	s = fixture_open(true);
+	ok(store_start(s)->quarantined == 0 && fixture_lacks(s, x) == 0, "and was never put away");
+	store_close(s);
+}
+
+static void test_pack_rows(const struct sample *x)
+{
+	static const char *const changes[] = {
+		"id=CAST(substr(id,1,31)||x'07' AS BLOB)",
+		"num=num+1000",
+		"num=num+4294967296",
+		"kind=3-kind",
+		"count=count+1",
+		"count=count-1",
+		"size=size+1",
+		"plain=plain*4",
+		"plain=plain/2",
+		"sum=sum+1",
+	};
+
+	for (size_t i = 0; i < sizeof(changes) / sizeof(changes[0]); i++) {
+		test_pack_row(x, changes[i], "min", true);
+		test_pack_row(x, changes[i], "max", false);
+	}
+	for (size_t i = 3; i < sizeof(changes) / sizeof(changes[0]); i++)
+		test_pack_row_later(x, changes[i]);
+}
+
+/* Its row is gone: what was in it is lost to the index alone. */
+static void test_pack_row_gone(const struct sample *x)
+{
+	struct store *s = open_with(x);
+	struct err err = {0};
+
+	partial_remove(s, "x");
+	store_close(s);
+	run_sql("DELETE FROM packs WHERE num=(SELECT min(num) FROM packs)");
+	s = fixture_open(false);
+	ok(fixture_count_lacking(s, PACK_CHUNKS, x->chunks, x->chunks_len) == x->packs[0].count &&
+		   fixture_get(s, x, 0, 4, NULL) == -ENOENT,
+	   "a pack without its row is not there");
+	ok(gc_of(s, x, false, &err) == -EBADMSG && strstr(err.msg, "--rebuild-index"),
+	   "gc removes nothing, and says what may help");
+	ok(heals(s, x), "sent again, all is well");
+	store_close(s);
 }
 
 /* Are there rows that were not merged into the tables? */
@@ -587,6 +679,8 @@ int main(void)
 	test_damaged_db(x);
 	test_rows(x);
 	test_gc_rows(x);
+	test_pack_rows(x);
+	test_pack_row_gone(x);
 	test_gc_merged(x, RECENT_SLOT);
 	test_gc_merged(x, "UPDATE recent SET objects=CAST(substr(objects,1,length(objects)-9) AS "
 			  "BLOB) WHERE seq=(SELECT max(seq) FROM recent)");
