@@ -18,7 +18,7 @@
 #						VM_NIC=none: in that network, but with no card; $LAN_UEFI is the strictest
 #						--firmware that starts the image
 #	vm_wait source 120 REGEX		waits for a line on its serial console; fails at once when it is off
-#	vm_type source poweroff			types on its serial console
+#	vm_type source poweroff			types on its serial console; vm_keys: without Enter
 #	vm_screen source			what stands on its VGA screen
 #	vm_qmp source query-block		any QMP command; arguments as JSON in a further word
 #	vm_wait_off source 60			waits until it has ended
@@ -142,6 +142,7 @@ vm_dir() { echo "$TAP_TMP/vm-$1"; }
 vm_log() { echo "$TAP_TMP/vm-$1/serial.log"; }
 vm_wait() { lan_wait_file "$1" "$(vm_log "$1")" "$2" "$3"; }
 vm_type() { "$LAN_TOP/tests/lib/qmp" "$(vm_dir "$1")" --type "$2"; }
+vm_keys() { "$LAN_TOP/tests/lib/qmp" "$(vm_dir "$1")" --keys "$2"; }
 vm_screen() { "$LAN_TOP/tests/lib/qmp" "$(vm_dir "$1")" --screen; }
 vm_qmp() { local dir; dir=$(vm_dir "$1"); shift; "$LAN_TOP/tests/lib/qmp" "$dir" "$@"; }
 vm_wait_off() { lan_gone "$1" "$2" || { diag "$1: still on after $2 seconds"; return 1; }; }

@@ -3,8 +3,8 @@
 # The very ISO starts a BIOS machine of 512 MiB from CD and, as a disk, from a USB stick; with no key pressed the agent runs,
 # screen and serial line show it, the card has an address by DHCP, and it registers with the server that
 # hears its broadcast.  The CD holds a key for SSH: who has it gets in, nobody else does, and the disks are read-only, but for the one onto which a restore is
-# ordered.  The stick holds none, and nothing listens.  A third machine is started by the menu's entry for it, and its stick is pulled before it has a network:
-# it registers, captures and restores without.
+# ordered.  The stick holds none, and nothing listens.  A third machine is started by the menu's entry for it, edited there by somebody who takes more than a minute,
+# and its stick is pulled before it has a network: it registers, captures and restores without.
 . "$(dirname "$0")/../lib/tap.sh"
 . "$(dirname "$0")/../lib/lan.sh"
 . "$(dirname "$0")/../lib/migration.sh"
@@ -34,6 +34,24 @@ look()
 }
 screen_has() { vm_screen "$1" | grep -q -- "$2"; }
 
+# The third machine: first, since its menu has time.
+cp "$stick" "$TAP_TMP/pulled.img"
+cp "$TAP_TMP/ide.img" "$TAP_TMP/source.img"
+truncate -s 64M "$TAP_TMP/target.img"
+VM_NIC=virtio-net-pci ok "started from a USB stick" vm_start pulled lan --usb "$TAP_TMP/pulled.img" --disk "$TAP_TMP/source.img,ide,serial=SOURCE" \
+	--disk "$TAP_TMP/target.img,virtio,serial=TARGET" --no-reboot
+# Whatever it has from the network it has after the stick was pulled.
+ok "with no link yet" vm_qmp pulled set_link '{"name":"net0","up":false}'
+ok "pulled: the menu" vm_wait pulled 120 'Press .Tab.'
+ok "pulled: its third entry" vm_keys pulled m
+# In reverse video (ECMA-48: 7).
+ok "pulled: which is the one that the menu marks" vm_wait pulled 30 $'\e\\[0;7;[0-9;]*m Hoist, from '
+ok "pulled: somebody begins to edit it" vm_keys pulled $'\t hoist.hostname='
+# More than the minute after which such text was lost once.
+slowly() { sleep 75 && ! grep -a 'hoist: ' "$(vm_log pulled)" && vm_type pulled slowly; }
+slowly >"$TAP_TMP/slowly.log" 2>&1 &
+typist=$!
+
 ok "started from CD" vm_start cd lan --iso "$iso" --disk "$TAP_TMP/ide.img,ide" --disk "$TAP_TMP/virtio.img,virtio" --no-reboot
 look cd
 # ---- SSH: the key on the medium, and no other
@@ -61,20 +79,11 @@ ok "and restored onto the other" hoist lan restore cd "$id" --disk "$sda=$vda" -
 is "$(by jo -o BatchMode=yes 'cat /sys/block/sda/ro /sys/block/vda/ro' | xargs)" "1 0" "the source is as read-only as ever, the target's lock was lifted"
 unlike "$(cat "$(vm_log cd)")" 'Out of memory|Kernel panic|Call Trace' "cd: nothing broke"
 vm_stop cd
+ok "pulled: the menu waited for the end of that line, 75 seconds" wait $typist || diag "$(cat "$TAP_TMP/slowly.log")"
 is "$(sha256sum <"$TAP_TMP/ide.img"):$(sha256sum <"$TAP_TMP/virtio.img")" "$before:$before" "the source is as it was, and the target the same"
 
-# Beside each other: a machine whose stick is pulled, and one that is left alone.
+# Beside the machine whose stick is pulled, one that is left alone.
 cp "$stick" "$TAP_TMP/stick.img"
-cp "$stick" "$TAP_TMP/pulled.img"
-truncate -s 64M "$TAP_TMP/target.img"
-VM_NIC=virtio-net-pci ok "started from a USB stick" vm_start pulled lan --usb "$TAP_TMP/pulled.img" --disk "$TAP_TMP/ide.img,ide,serial=SOURCE" \
-	--disk "$TAP_TMP/target.img,virtio,serial=TARGET" --no-reboot
-# Whatever it has from the network it has after the stick was pulled.
-ok "with no link yet" vm_qmp pulled set_link '{"name":"net0","up":false}'
-ok "pulled: the menu" vm_wait pulled 120 'Press .Tab.'
-ok "pulled: its third entry" vm_type pulled m
-# In reverse video (ECMA-48: 7).
-ok "pulled: which is the one that the menu marks" vm_wait pulled 30 $'\e\\[0;7;[0-9;]*m Hoist, from '
 VM_NIC=virtio-net-pci ok "started from another" vm_start usb lan --usb "$TAP_TMP/stick.img" --no-reboot
 look usb
 nok "usb: without a key nothing listens" reach "$address"
@@ -88,11 +97,11 @@ ok "pulled: which is done" vm_qmp pulled device_del '{"id":"stick"}'
 stick_is_gone() { vm_qmp pulled query-block >"$TAP_TMP/blocks" && ! grep -q '"stick"' "$TAP_TMP/blocks"; }
 ok "pulled: it is gone" wait_for 30 stick_is_gone
 ok "pulled: there is a link" vm_qmp pulled set_link '{"name":"net0","up":true}'
-id=$(machine_wait lan 120 '.state == "idle" and any(.disks[]; .serial == "SOURCE")')
-isnt "$id" '' "pulled: it registers"
+id=$(machine_wait lan 120 '.state == "idle" and .name == "slowly" and any(.disks[]; .serial == "SOURCE")')
+isnt "$id" '' "pulled: it registers, by the name that was typed at the menu"
 ok "pulled: it captures" hoist lan capture "$id" --disk serial:QEMU_HARDDISK:SOURCE --image pulled --wait
 ok "pulled: and restores" hoist lan restore pulled "$id" --disk serial:QEMU_HARDDISK:SOURCE=serial:TARGET --end stay --wait
 unlike "$(cat "$(vm_log pulled)")" 'Out of memory|Kernel panic|Call Trace' "pulled: nothing broke"
 vm_stop pulled
-is "$(sha256sum <"$TAP_TMP/ide.img"):$(sha256sum <"$TAP_TMP/target.img")" "$before:$before" "pulled: the source is as it was, and the target the same"
+is "$(sha256sum <"$TAP_TMP/source.img"):$(sha256sum <"$TAP_TMP/target.img")" "$before:$before" "pulled: the source is as it was, and the target the same"
 done_testing
