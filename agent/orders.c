@@ -13,6 +13,7 @@
 #include "agent/wire.h"
 #include "agent/work.h"
 #include "common/cleanup.h"
+#include "common/text.h"
 
 struct orders {
 	struct orders_setup setup;
@@ -85,18 +86,41 @@ static enum codec choose_codec(struct orders *o, struct err *err)
 
 static const char *const outcome_words[] = {"done", "failed", "cancelled", "interrupted"};
 
-/* A job that cannot say why it failed would be done again for ever. */
-static int tell_plainly(struct orders *o, const char *path, struct err *err)
+/* A job that cannot say how it ended would be done again for ever. */
+static int tell_plainly(struct orders *o, const struct job *job, const char *why, struct err *err)
 {
-	CLEANUP_JSON json_t *body = json_pack(
-		"{s:s, s:s}", "code", "internal", "message",
-		"The job has failed, and the server did not take its agent's account of that. The "
-		"reason is on the machine's screen.");
+	CLEANUP_JSON json_t *body = json_pack("{s:s, s:s}", "code", "internal", "message", why);
+	char path[96];
 	struct http_call call = {"POST", path, body, 600};
 
 	if (!body)
 		return err_set(err, -ENOMEM, "out of memory");
+	(void)snprintf(path, sizeof(path), "/v1/agent/jobs/%s/failed", job->id);
 	return link_json(o->setup.link, &call, NULL, NULL, err);
+}
+
+/* Of `done`: would the same again be refused again?  What is incomplete is not: the order comes once more. */
+static bool is_refused_for_good(const struct http_answer *a)
+{
+	return strcmp(a->error.code, "bad_request") == 0 || strcmp(a->error.code, "too_large") == 0;
+}
+
+/* -EREMOTEIO, with the reason in `err` still, once the job has ended by it. */
+static int fail_refused(struct orders *o, const struct job *job, struct err *err)
+{
+	char all[sizeof(err->msg) + 128], why[REASON_MAX + 1];
+	struct err other;
+	int r;
+
+	(void)snprintf(all, sizeof(all),
+		       "The agent has done all of the job, and the server does not take its "
+		       "account of that: %s",
+		       err->msg);
+	(void)text_clean(why, sizeof(why), all, strlen(all));
+	r = tell_plainly(o, job, why, &other);
+	if (r < 0 && r != -EREMOTEIO)
+		*err = other;
+	return r < 0 ? r : -EREMOTEIO;
 }
 
 /* Tell the server how it ended. -EREMOTEIO: it does not want to know (any more). */
@@ -123,7 +147,12 @@ static int tell_outcome(struct orders *o, struct job *job, const struct outcome 
 	r = link_json(o->setup.link, &call, NULL, &a, err);
 	if (r == -EREMOTEIO && end->kind == OUTCOME_FAILED && !heartbeat_is_over(&a)) {
 		console_say(o->setup.console, "the server does not take the reason: %s", err->msg);
-		r = tell_plainly(o, path, err);
+		r = tell_plainly(o, job,
+				 "The job has failed, and the server did not take its agent's "
+				 "account of that. The reason is on the machine's screen.",
+				 err);
+	} else if (r == -EREMOTEIO && end->kind == OUTCOME_DONE && is_refused_for_good(&a)) {
+		r = fail_refused(o, job, err);
 	}
 	return r;
 }
