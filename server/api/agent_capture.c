@@ -48,8 +48,7 @@ static struct job *acquire(struct call *c, struct err *err)
 	return j;
 }
 
-/* A store without room, or that does not take it, is for the operator to know of: the agent only tries again. */
-static void fail(struct call *c, struct job *j, struct err *err)
+void api_fail_transfer(struct call *c, struct job *j, struct err *err)
 {
 	size_t n = strlen(err->msg);
 	char why[HELD_SIZE];
@@ -61,7 +60,7 @@ static void fail(struct call *c, struct job *j, struct err *err)
 			"goes on by itself.",
 			err->msg, n > 0 && err->msg[n - 1] == '.' ? "" : ".");
 		fleet_note_refusal(call_server(c)->fleet, j, why);
-	} else if (j && err->code == -EIO) {
+	} else if (j && (err->code == -EIO || err->code == -EUCLEAN)) {
 		(void)snprintf(why, sizeof(why),
 			       "%.220s. See to the server's storage; the job goes on by itself.",
 			       err->msg);
@@ -125,7 +124,7 @@ void api_lack(struct call *c)
 	struct job *j = acquire(c, &err);
 
 	if (!j || lack(c, &err) < 0)
-		fail(c, j, &err);
+		api_fail_transfer(c, j, &err);
 	if (j)
 		fleet_release(call_server(c)->fleet, j);
 }
@@ -169,7 +168,7 @@ void api_put_pack(struct call *c)
 	struct job *j = acquire(c, &err);
 
 	if (!j || put_pack(c, j, &err) < 0)
-		fail(c, j, &err);
+		api_fail_transfer(c, j, &err);
 	else
 		call_answer_empty(c);
 	if (j)
@@ -222,7 +221,7 @@ void api_put_windows(struct call *c)
 	struct job *j = acquire(c, &err);
 
 	if (!j || put_windows(c, j, &err) < 0)
-		fail(c, j, &err);
+		api_fail_transfer(c, j, &err);
 	else
 		call_answer_empty(c);
 	if (j)
@@ -344,7 +343,7 @@ void api_finish(struct call *c)
 	struct job *j = acquire(c, &err);
 
 	if (!j || finish(c, j, &err) < 0)
-		fail(c, j, &err);
+		api_fail_transfer(c, j, &err);
 	if (j)
 		fleet_release(call_server(c)->fleet, j);
 }

@@ -1,6 +1,5 @@
 /* Restore: what agents fetch.  Only windows of the job's own disks, and only chunks that those windows name. */
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,20 +12,6 @@
 static int out_of_memory(struct err *err)
 {
 	return err_set(err, -ENOMEM, "The server is out of memory; ask again.");
-}
-
-/* A store that cannot be read is for the operator to know of: the agent only tries again. */
-static void fail(struct call *c, struct job *j, struct err *err)
-{
-	char why[HELD_SIZE];
-
-	if (j && err->code == -EIO) {
-		(void)snprintf(why, sizeof(why),
-			       "%.220s. See to the server's storage; the job goes on by itself.",
-			       err->msg);
-		fleet_note_refusal(call_server(c)->fleet, j, why);
-	}
-	call_fail_err(c, err);
 }
 
 /* Not there, in an image: damage, not a wrong question. */
@@ -127,7 +112,7 @@ void api_get_nodes(struct call *c)
 	struct job *j = acquire(c, &n, &d, &err);
 
 	if (!j || get_nodes(c, &d, &err) < 0)
-		fail(c, j, &err);
+		api_fail_transfer(c, j, &err);
 	else
 		fleet_note_transfer(call_server(c)->fleet, j);
 	if (j)
@@ -291,7 +276,7 @@ void api_get_chunks(struct call *c)
 	struct job *j = acquire(c, &n, &d, &err);
 
 	if (!j || get_chunks(c, &d, &err) < 0)
-		fail(c, j, &err);
+		api_fail_transfer(c, j, &err);
 	else
 		fleet_note_transfer(call_server(c)->fleet, j);
 	if (j)

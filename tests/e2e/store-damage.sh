@@ -7,7 +7,7 @@
 . "$(dirname "$0")/../lib/server.sh"
 . "$(dirname "$0")/../lib/agent.sh"
 . "$(dirname "$0")/../lib/cli.sh"
-requires curl jq xxd cmp perl
+requires curl jq xxd cmp perl sqlite3
 
 cd "$TAP_TMP" || exit
 kinds=(bit cut missing swapped)
@@ -84,4 +84,25 @@ for i in 0 3 4; do
 	cli image verify "i$i" --wait
 	is "$STATUS_CLI" 0 "and its image is whole" || diag "$ERR"
 done
+
+# ---- a row of packs in the index, under the running server: nothing is called damaged, a restore waits and says why
+db=$DATA/store/objects.db
+truncate -s 3M new.img
+stop_agent dst
+start_agent dst --disk new.img
+ok "a target appears" wait_for 30 machine_is_idle dst
+quarantined() { find "$DATA/store/quarantine" -type f | wc -l; }
+before=$(quarantined)
+ok "rows of packs say other lengths" sqlite3 "$db" 'UPDATE packs SET size = size + 1'
+ok "a restore is ordered" order '{"kind":"restore","machine":"dst","image":"i0","end":"stay","disks":[{"source":"file:d0.img","target":"file:new.img"}]}'
+ok "it waits and says why" wait_for 60 job_is '.state == "running" and (.message // "" | test("index is damaged .the row of pack.*--rebuild-index.*goes on by itself"))' || diag "$BODY"
+is "$(quarantined)" "$before" "no pack was put away"
+stop_server
+"$SERVER" --data "$DATA" --listen 127.0.0.1:0 --discovery no >out 2>err
+is "$?" 1 "the server does not start on that index"
+like "$(cat err)" 'row of pack number [0-9]+.*--rebuild-index' "and says what to do"
+start_server --listen "${URL#https://}" --rebuild-index
+ok "with --rebuild-index it does, and the job ends" job_wait 120
+is "$(field .state)" "done" "well" || diag "$BODY"
+ok "the target is the source" cmp d0.img new.img
 done_testing
