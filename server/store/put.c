@@ -23,7 +23,8 @@ struct incoming {
 	bool is_lenient; /* leave out nodes that lack chunks, instead of refusing the pack */
 	bool is_instead; /* its objects are entered although they are there */
 	bool has_file;	 /* the file is at its final place */
-	int fd;		 /* of the file, -1: none yet */
+	bool is_late; /* objects were entered of a pack that a checkpoint has covered, or is about to */
+	int fd;	      /* of the file, -1: none yet */
 	char path[FILES_PATH_SIZE], tmp[FILES_PATH_SIZE];
 	struct pack pack;
 	const uint8_t *plain; /* the scratch's */
@@ -246,6 +247,7 @@ static int enter(struct store *s, struct incoming *in, uint32_t num, struct err 
 	if (r == 0 && num == 0)
 		r = enter_pack(s, in, &num, err);
 	if (r == 0) {
+		in->is_late = !generation_pack(&s->current, num);
 		enter_objects(s, in, num);
 		checkpoint_notice(s);
 	}
@@ -376,6 +378,10 @@ int store_put_pack(struct store *s, const struct id *expected, const void *data,
 		r = workers_run(s->workers, put_in_worker, &task, err);
 		tidy(s, &in);
 	}
+	/* A start looks into packs that are not in the index, not for more in those that are: after a kill it would not know
+	 * of these objects.  Their rows had been swept, or lost, while their pack stayed: rare. */
+	if (r == 0 && in.is_late)
+		r = store_checkpoint(s, err);
 	return r;
 }
 

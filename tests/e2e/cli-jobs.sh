@@ -98,6 +98,7 @@ like "$(cat wait.out)" "^captured big@1: " "which it saw end"
 
 # ---- a job that is cancelled while somebody waits: status 1
 stop_agent big
+rm wait.err # what it said before is no answer
 "$HOIST" capture big --image big --wait >wait.out 2>wait.err &
 waiter=$!
 ok "it waits for the machine" wait_line 30 wait.err '^waiting'

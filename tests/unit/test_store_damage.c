@@ -2,9 +2,11 @@
  * then all is well. */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <sqlite3.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "tests/lib/store_fixture.h"
@@ -377,6 +379,39 @@ static void test_row(const struct sample *x, const char *sql, uint64_t lost)
 	store_close(s);
 }
 
+/* Rows are gone and their pack is not, as when the server was killed within gc: what is sent again and acknowledged is there, also when it is killed next. */
+static void test_row_anew(const struct sample *x, const char *table)
+{
+	struct store *s = open_with(x);
+	struct gc_result got;
+	struct err err;
+	char sql[200];
+	int status = 0;
+	pid_t pid;
+
+	ok(fixture_seal(s, x, "keeps.0") == 0 && store_gc(s, no_roots, NULL, NULL, &got, &err) == 0,
+	   "merged");
+	store_close(s);
+	(void)snprintf(sql, sizeof(sql), "DELETE FROM %s WHERE id=(SELECT id FROM %s LIMIT 1)",
+		       table, table);
+	run_sql(sql);
+	printf("# %s\n", sql);
+	(void)fflush(stdout);
+	pid = fork();
+	if (pid < 0)
+		abort();
+	if (pid == 0) {
+		s = fixture_open(false);
+		if (fixture_lacks(s, x) == 0 || !fixture_put_all(s, x))
+			_exit(1);
+		(void)kill(getpid(), SIGKILL);
+	}
+	ok(waitpid(pid, &status, 0) == pid && WIFSIGNALED(status), "sent again, and killed");
+	s = fixture_open(false);
+	ok(fixture_lacks(s, x) == 0, "it is there");
+	store_close(s);
+}
+
 static void test_rows(const struct sample *x)
 {
 	static const char *const changes[] = {"pack=pack+1", "slot=slot+1", "length=length+4096",
@@ -395,6 +430,8 @@ static void test_rows(const struct sample *x)
 	}
 	test_row(x, "DELETE FROM chunks WHERE id=(SELECT id FROM chunks LIMIT 1)", 1);
 	test_row(x, RECENT_SLOT, 1);
+	test_row_anew(x, "chunks");
+	test_row_anew(x, "nodes");
 }
 
 /* ---- gc does not make final what can be mended */
