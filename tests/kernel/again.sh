@@ -14,6 +14,7 @@ release=$(cat "$KERNEL/release")
 if [ ! -e "$again/out/release" ]; then
 	mkdir -p "$again"
 	cp -r "$TOP/scripts" "$TOP/kernel-config" "$TOP/VERSION" "$TOP/build/kernel/debian" "$again/"
+	chmod a+rx "$TAP_TMP"
 	chmod -R a+rX "$again"
 	chown -R 65534:65534 "$again"
 	# shellcheck disable=SC2016 # the inner shell's
