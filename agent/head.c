@@ -124,8 +124,10 @@ int head_new(struct blk *target, uint64_t size, const struct marker *m, struct h
 	if (r < 0)
 		return r;
 	if (blk_sector_size(target) > HEAD_PAGE) {
-		return err_set(err, -EINVAL, "'%s' has sectors of %u bytes, more than %u",
-			       blk_name(target), blk_sector_size(target), HEAD_PAGE);
+		return err_set(
+			err, -EINVAL,
+			"'%s' has sectors of %u bytes, more than %u: restore onto another disk",
+			blk_name(target), blk_sector_size(target), HEAD_PAGE);
 	}
 	h->target = target;
 	h->size = size < HEAD_SIZE ? (uint32_t)size : HEAD_SIZE;

@@ -49,6 +49,7 @@ struct blk *head_blk(struct head *h);
 bool head_is_marked(const struct head *h);
 /* Nothing is to be written to it: from now on that is -ESTALE, as are the steps below. */
 void head_forbid(struct head *h);
+/* It may be written to after all: for one that was compared and is the image. */
 void head_allow(struct head *h);
 
 /* Idempotent. */
