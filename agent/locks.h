@@ -1,5 +1,5 @@
 /* locks.h - the read-only locks (BLKROSET) of a live image that lets people in by SSH: there, every disk is locked as soon as it is seen, and not a source
- * alone when it is read, so that nobody writes to one by mistake.  Root can lift a lock; a restore lifts that of its target.
+ * alone when it is read, so that nobody writes to one by mistake.  Root can lift a lock; a restore lifts that of its target, and sets it again if it does not write there.
  *
  * The list is a file of lines, to which is only appended: "lock N" (locked here; N is BLKGETDISKSEQ, which no two disks have in common as long as the machine
  * runs), "source N" and "source-id ID" (captured since; the disk's id, where it is more than a place, knows it after it went away and came back), and "all"

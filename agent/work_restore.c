@@ -264,6 +264,18 @@ static int clear_end(struct work *w, struct target_disk *t, uint64_t source_size
 	return job_blame(w->job, "verify_failed", r);
 }
 
+/* A target that was not written to is left with the lock that it had (agent/locks.h). */
+static void close_target(struct work *w, struct target_disk *t)
+{
+	struct err err;
+
+	if (t->blk && !t->is_held && blk_lock_again(t->blk, &err) < 0)
+		job_say(w->job, "warning: %s", err.msg);
+	restore_free(t->restore);
+	head_free(t->head);
+	blk_free(t->blk);
+}
+
 /* What cannot be fixed up is no failure of the restore: the target holds the image, byte for byte, unless it failed while that was put back. */
 static int fix_up(struct work *w, struct target_disk *t, uint64_t source_size, struct err *err)
 {
@@ -428,11 +440,8 @@ int work_restore(struct work *w, struct err *err)
 		r = finish_all(w, t, peers.peers[0], total, err);
 	if (report_all(w, t) < 0 && r == 0)
 		r = job_blame(w->job, "internal", err_set(err, -ENOMEM, "out of memory"));
-	for (uint32_t n = 0; n < o->disks_len; n++) {
-		restore_free(t[n].restore);
-		head_free(t[n].head);
-		blk_free(t[n].blk);
-	}
+	for (uint32_t n = 0; n < o->disks_len; n++)
+		close_target(w, &t[n]);
 	work_close_peers(w, &peers);
 	free(t);
 	return r;

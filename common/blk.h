@@ -33,7 +33,8 @@ enum blk_mode {
 #define BLK_DIRECT 0x1u
 /* With BLK_READ: leave the kernel's read-only switch alone.  For looking at a disk that may become a target. */
 #define BLK_LOOK 0x2u
-/* With BLK_WRITE: lift the read-only switch that an earlier BLK_READ has set.  Without it such a device is refused (-EROFS). */
+/* With BLK_WRITE: lift the read-only switch that an earlier BLK_READ has set.  Without it such a device is refused (-EROFS).  It is set again if opening fails,
+ * or by blk_lock_again. */
 #define BLK_LIFT_READ_ONLY 0x4u
 #define BLK_DIRECT_ALIGN   4096u
 
@@ -67,8 +68,9 @@ struct blk {
 	enum blk_mode mode;
 	bool is_device; /* a block device, not a plain file or memory */
 	bool is_locked; /* a block device that the kernel refuses to write to (BLKROSET or hardware) */
+	bool is_lifted; /* opening it has lifted that: BLK_LIFT_READ_ONLY */
 	char *name;	/* for messages; owned */
-	uint64_t seq; /* blk_disk_seq */
+	uint64_t seq;	/* blk_disk_seq */
 };
 
 /* Open the block device or plain file `path` (nothing is created).  `flags` are BLK_*.  `sector_size` is for plain files only: a power of
@@ -138,6 +140,9 @@ static inline bool blk_is_locked(const struct blk *b)
 {
 	return b->is_locked;
 }
+
+/* Nothing is to be written to it after all: set the read-only switch that opening it has lifted, if it has. */
+int blk_lock_again(struct blk *b, struct err *err) MUST_CHECK;
 
 /* BLKGETDISKSEQ, and what sysfs calls diskseq: no two disks have it in common as long as the machine runs, though the second may get the first one's name. 0: not
  * known (a plain file, a kernel before 5.15). */

@@ -329,9 +329,12 @@ static int set_lock(struct blk_file *f, unsigned flags, struct err *err)
 	if (f->blk.mode == BLK_READ && !(flags & BLK_LOOK) && ioctl(f->fd, BLKROSET, &on) < 0 &&
 	    errno != EACCES && errno != EPERM)
 		return err_set(err, -errno, "set '%s' read-only: %m", f->blk.name);
-	if (f->blk.mode == BLK_WRITE && (flags & BLK_LIFT_READ_ONLY) && get_is_read_only(f->fd) &&
-	    ioctl(f->fd, BLKROSET, &off) < 0)
-		return err_set(err, -errno, "lift the read-only lock of '%s': %m", f->blk.name);
+	if (f->blk.mode == BLK_WRITE && (flags & BLK_LIFT_READ_ONLY) && get_is_read_only(f->fd)) {
+		if (ioctl(f->fd, BLKROSET, &off) < 0)
+			return err_set(err, -errno, "lift the read-only lock of '%s': %m",
+				       f->blk.name);
+		f->blk.is_lifted = true;
+	}
 	f->blk.is_locked = get_is_read_only(f->fd);
 	if (f->blk.mode == BLK_WRITE && f->blk.is_locked) {
 		return err_set(
@@ -384,13 +387,37 @@ static int init_plain(struct blk_file *f, const struct stat *st, uint32_t sector
 }
 
 /* Opening a lifted lock for writing fails in some drivers while it is set (sd: EROFS): so lift it through a read-only descriptor first. */
-static void lift_lock_early(const char *path)
+static bool lift_lock_early(const char *path)
 {
 	const int off = 0;
 	CLEANUP_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 
-	if (fd >= 0 && get_is_read_only(fd))
-		(void)ioctl(fd, BLKROSET, &off); /* a failure shows when the device is opened */
+	/* a failure shows when the device is opened */
+	return fd >= 0 && get_is_read_only(fd) && ioctl(fd, BLKROSET, &off) == 0;
+}
+
+/* The device itself, unless it could not be opened: then whatever has its name. */
+static int lock_again(struct blk_file *f, struct err *err)
+{
+	CLEANUP_CLOSE int other = -1;
+	const int on = 1;
+	int fd;
+
+	if (!f->blk.is_lifted)
+		return 0;
+	if (f->fd < 0)
+		other = open(f->blk.name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	fd = f->fd < 0 ? other : f->fd;
+	if (fd < 0 || ioctl(fd, BLKROSET, &on) < 0)
+		return err_set(err, -errno, "set '%s' read-only again: %m", f->blk.name);
+	f->blk.is_lifted = false;
+	f->blk.is_locked = true;
+	return 0;
+}
+
+int blk_lock_again(struct blk *b, struct err *err)
+{
+	return b->ops == &file_ops ? lock_again(file_of(b), err) : 0;
 }
 
 static int open_fd(struct blk_file *f, const struct stat *st, unsigned flags, struct err *err)
@@ -400,7 +427,7 @@ static int open_fd(struct blk_file *f, const struct stat *st, unsigned flags, st
 	if (f->blk.mode == BLK_WRITE) {
 		how |= O_RDWR | (S_ISBLK(st->st_mode) ? O_EXCL : 0);
 		if (S_ISBLK(st->st_mode) && (flags & BLK_LIFT_READ_ONLY))
-			lift_lock_early(f->blk.name);
+			f->blk.is_lifted = lift_lock_early(f->blk.name);
 	} else {
 		how |= O_RDONLY;
 	}
@@ -474,6 +501,7 @@ int blk_open_file(const char *path, enum blk_mode mode, unsigned flags, uint32_t
 {
 	struct blk_file *f = calloc(1, sizeof(*f));
 	CLEANUP(blk_freep) struct blk *b = f ? &f->blk : NULL;
+	struct err ignored;
 	int r;
 
 	if (!f)
@@ -485,6 +513,8 @@ int blk_open_file(const char *path, enum blk_mode mode, unsigned flags, uint32_t
 	r = file_init(f, path, flags, sector_size, err);
 	if (r == 0)
 		*ret = TAKE_PTR(b);
+	else
+		(void)!lock_again(f, &ignored);
 	return r;
 }
 

@@ -211,4 +211,26 @@ ok "without the first the job ends" job_wait 60
 is "$(field .code)" disk_missing "since it is not there"
 ok "the second is marked still" is_marked u.img 1
 stop_agent two
+
+# ---- a target that was locked, as where people are let in by SSH, and is refused
+is_locked() { [ "$(blockdev --getro "$1")" = 1 ]; }
+if [ "$(id -u)" = 0 ] && truncate -s $size l.img && loop=$(losetup -f --show l.img 2>/dev/null); then
+	cleanup_fn losetup -d "$loop"
+	cleanup_fn blockdev --setrw "$loop" # it would outlive the disk
+	start_agent loop --workers 1 --disk "$loop"
+	ok "a machine with a disk appears" wait_for 30 machine_is_idle loop
+	ok "a restore is ordered" order_held loop \
+		'{"kind":"restore","machine":"loop","image":"web1","end":"stay","disks":[{"source":"file:a.img","target":"file:'"${loop##*/}"'"}]}'
+	ok "it writes" valve "$(agent_pid loop)" 60 allocates l.img 15000000
+	stop_agent loop KILL
+	fill "$loop" 0 1000000
+	blockdev --setro "$loop"
+	start_agent loop --workers 1 --disk "$loop"
+	ok "another's data have come onto it: the job ends" job_wait 60
+	is "$(field .state),$(field .code)" "failed,target_changed" "it is refused" || diag "$BODY"
+	ok "and locked as before" wait_for 10 is_locked "$loop"
+	stop_agent loop
+else
+	skip 6 "needs root and loop devices"
+fi
 done_testing

@@ -107,6 +107,22 @@ static void write_list(const char *list, const char *text)
 		abort();
 }
 
+/* It is in use, so it is no target. */
+static void test_lift_busy(void)
+{
+	CLEANUP_CLOSE int other = open(loop, O_RDONLY | O_EXCL | O_CLOEXEC), fd = -1;
+	const int on = 1;
+	struct blk *b = NULL;
+	struct err err;
+
+	fd = open(loop, O_RDONLY | O_CLOEXEC);
+	ok(other >= 0 && fd >= 0 && ioctl(fd, BLKROSET, &on) == 0 &&
+		   blk_open_file(loop, BLK_WRITE, BLK_LIFT_READ_ONLY, 0, &b, &err) == -EBUSY && !b,
+	   "one in use is refused");
+	ok(is_read_only() == 1, "and its lock was not lifted for good");
+	unlock();
+}
+
 /* A live image that lets people in locks what it sees, and gives back what is to be a target. */
 static void test_locks(void)
 {
@@ -147,8 +163,18 @@ static void test_locks(void)
 	   "a restore lifts it");
 	ok(locks_apply(list, &all, &err) == 0 && is_read_only() == 0,
 	   "and is not disturbed when the disks are looked at again");
+	ok(blk_lock_again(b, &err) == 0 && is_read_only() == 1 && blk_lock_again(b, &err) == 0,
+	   "it is put back when the target turns out to be another");
 	blk_free(b);
 	b = NULL;
+	unlock();
+	ok(blk_open_file(loop, BLK_WRITE, BLK_LIFT_READ_ONLY, 0, &b, &err) == 0 &&
+		   blk_lock_again(b, &err) == 0 && is_read_only() == 0,
+	   "what was not lifted is not put back");
+	blk_free(b);
+	b = NULL;
+	ok(locks_apply(list, &all, &err) == 0, "looked at again");
+	test_lift_busy();
 	ok(blk_open_file(loop, BLK_READ, 0, 0, &b, &err) == 0 &&
 		   locks_keep(list, &disks[0], &err) == 0,
 	   "captured");
