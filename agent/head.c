@@ -133,13 +133,18 @@ int head_new(struct blk *target, uint64_t size, const struct marker *m, struct h
 	h->size = size < HEAD_SIZE ? (uint32_t)size : HEAD_SIZE;
 	h->sector = blk_sector_size(target) < h->size ? blk_sector_size(target) : h->size;
 	h->marker = *m;
-	r = blk_read(target, h->bytes, h->size, 0, err);
+	/* of a marked one no more than that matters, and the rest is written, whatever it reads as */
+	r = blk_read(target, h->bytes, h->sector, 0, err);
 	if (r < 0)
 		return r;
 	h->is_marked = marker_decode(h->bytes, &found) && found.disk == m->disk &&
 		       strcmp(found.job, m->job) == 0;
 	if (h->is_marked)
 		memset(h->bytes, 0, h->size);
+	else
+		r = blk_read(target, h->bytes, h->size, 0, err);
+	if (r < 0)
+		return r;
 	*ret = TAKE_PTR(h);
 	return 0;
 }

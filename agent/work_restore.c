@@ -56,6 +56,23 @@ static int check_all(struct work *w, struct target_disk *t, struct err *err)
 	return r;
 }
 
+/* A sector that was being written when the power failed may be unreadable until it is written anew; who may do that is not for us to say. */
+static int say_unread(struct work *w, const struct target_disk *t, int r, struct err *err)
+{
+	const struct err why = *err;
+
+	if (r == -ENOMEM)
+		return job_blame(w->job, "internal", r);
+	return job_blame(
+		w->job, "read_error",
+		err_set(err, r,
+			"the beginning of target '%s' (%s) cannot be read, so it is not known "
+			"whether it bears this restore's mark, and it is not written to. If only a "
+			"power cut has torn that sector, zeros over the disk's first 4096 bytes "
+			"mend it; then order a restore anew: %s",
+			t->disk->id, t->disk->path, why.msg));
+}
+
 /* What is known of it was read through its path, and may be of another disk or time: from now on nobody else has it. */
 static int open_target(struct work *w, uint32_t n, struct target_disk *t, struct err *err)
 {
@@ -72,7 +89,7 @@ static int open_target(struct work *w, uint32_t n, struct target_disk *t, struct
 		return r;
 	r = head_new(t->blk, o->source.size, &m, &t->head, err);
 	if (r < 0)
-		return job_blame(w->job, "write_error", r);
+		return say_unread(w, t, r, err);
 	t->goes_on = head_is_marked(t->head);
 	if (t->goes_on) {
 		w->has_written = true;

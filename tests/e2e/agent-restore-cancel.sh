@@ -87,7 +87,21 @@ ok "the agent is there for another job" wait_for 20 is_there_again
 ok "the target is the image" cmp -n $size a.img t.img
 api GET "/v1/jobs/$JOB"
 is "$(field .state)" cancelled "the job stays cancelled"
+
+# ---- a cut has torn the first sector: nobody knows whose the target is
+one=$(restore)
+holds $((8 << 20))
+ok "another restore" order "$one"
+ok "is under way" wait_for 60 is_held
+kill -KILL "$(agent_pid dst)"
+echo 'bad 0 512' >t.faults # and nothing held, or it would not end
+stop_agent dst KILL
+start_agent dst --workers 1 --progress-ms 10000 --disk t/disk,name=t
+ok "the first sector cannot be read any more: the job ends" job_wait 60
+is "$(field .state),$(field .code)" failed,read_error "for that reason" || diag "$BODY"
+like "$(field .message)" "the beginning of target 'file:t' .* cannot be read, .*first 4096 bytes mend it; .*Input/output error.* Nothing was written to any target now" "and says what to do"
 stop_agent dst
+: >t.faults
 
 # ---- two targets: the disk from which a machine starts is made startable last
 truncate -s $size v.img w.img

@@ -329,6 +329,53 @@ static void test_older(void)
 	blk_free(&d->blk);
 }
 
+static uint32_t bad_at;
+
+/* A sector that a cut has torn: it cannot be read until it is written. */
+static int bad_read_at(struct blk *b, void *buf, size_t size, uint64_t offset, struct err *err)
+{
+	if (offset <= bad_at && offset + size > bad_at)
+		return err_set(err, -EIO, "read at byte %u", bad_at);
+	return cut_read_at(b, buf, size, offset, err);
+}
+
+static int mending_write_at(struct blk *b, const void *buf, size_t size, uint64_t offset,
+			    struct err *err)
+{
+	if (offset <= bad_at && offset + size > bad_at)
+		bad_at = UINT32_MAX;
+	return cut_write_at(b, buf, size, offset, err);
+}
+
+static void test_torn(void)
+{
+	static struct blk_ops bad_ops;
+	struct cut_disk *d = disk_new(before, SIZE_MAX_, 512);
+	struct head *h = NULL;
+	struct err err;
+
+	bad_ops = cut_ops;
+	bad_ops.read_at = bad_read_at;
+	bad_ops.write_at = mending_write_at;
+	d->blk.ops = &bad_ops;
+	bad_at = 0x10000;
+	ok(head_new(&d->blk, SIZE_MAX_, &own, &h, &err) == -EIO && !h,
+	   "what a disk holds that is not marked must be readable");
+	marker_encode(&own, d->cache);
+	ok(head_new(&d->blk, SIZE_MAX_, &own, &h, &err) == 0 && head_is_marked(h),
+	   "of a marked one the first sector will do");
+	ok(h && blk_write(head_blk(h), image, SIZE_MAX_, 0, &err) == 0 &&
+		   head_place(h, &err) == 0 && head_release(h, &err) == 0 &&
+		   memcmp(d->cache, image, SIZE_MAX_) == 0,
+	   "and the rest is written");
+	head_free(h);
+	h = NULL;
+	bad_at = 0;
+	ok(head_new(&d->blk, SIZE_MAX_, &own, &h, &err) == -EIO && !h,
+	   "without it nobody knows whose it is");
+	blk_free(&d->blk);
+}
+
 static void test_large_sectors(void)
 {
 	struct cut_disk *d = disk_new(before, SIZE_MAX_, 8192);
@@ -435,6 +482,7 @@ int main(void)
 	test_marked();
 	test_whole_disks();
 	test_older();
+	test_torn();
 	test_large_sectors();
 	test_bent();
 	test_cuts(SIZE_MAX_, 512);
