@@ -217,8 +217,13 @@ CLI_SRC := \
 	server/cli/coverage.c \
 	server/cli/help.c \
 	server/cli/iso_added.c \
+	server/cli/iso_archive.c \
+	server/cli/iso_area.c \
+	server/cli/iso_copy.c \
 	server/cli/iso_place.c \
+	server/cli/iso_settings.c \
 	server/cli/iso_ssh.c \
+	server/cli/iso_token.c \
 	server/cli/list.c \
 	server/cli/print.c \
 	server/cli/progress.c \

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "common/bytes.h"
+#include "common/text.h"
 
 #define BLANKS	 " \t"
 #define RSA_BITS "an RSA key has 2048 to 8192 bits here"
@@ -140,16 +141,11 @@ static const struct kind *find_kind(const char *word, size_t size)
 	return NULL;
 }
 
-static bool begins(const char *text, const char *with)
-{
-	return strncmp(text, with, strlen(with)) == 0;
-}
-
 /* PEM of any kind, PuTTY's, and the base64 of OpenSSH's (its magic "openssh-key-v1") without the line above it. */
 static bool is_private(const char *line)
 {
-	return (begins(line, "-----BEGIN") && strstr(line, "PRIVATE")) ||
-	       begins(line, "PuTTY-User-Key-File") || strstr(line, "b3BlbnNzaC1rZXktdjE");
+	return (text_begins(line, "-----BEGIN") && strstr(line, "PRIVATE")) ||
+	       text_begins(line, "PuTTY-User-Key-File") || strstr(line, "b3BlbnNzaC1rZXktdjE");
 }
 
 /* Does a key begin further on?  Words within quotes count too: it is refused in any case. */
@@ -175,7 +171,7 @@ static int refuse_type(const char *line, struct err *err)
 	if (size == 7 && memcmp(line, "ssh-dss", size) == 0)
 		return err_set(err, -EINVAL,
 			       "DSA keys are too weak; ssh-keygen -t ed25519 makes a better one");
-	if (begins(line, "----")) {
+	if (text_begins(line, "----")) {
 		return err_set(err, -EINVAL,
 			       "it is not a public key in the form of OpenSSH, which is one line; "
 			       "'ssh-keygen -i -f FILE' may turn it into that");

@@ -1,6 +1,5 @@
 #include "common/text.h"
 
-#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -109,4 +108,16 @@ size_t text_clean(char *ret, size_t ret_size, const void *src, size_t size)
 	}
 	ret[n] = '\0';
 	return n;
+}
+
+bool text_begins(const char *text, const char *with)
+{
+	return strncmp(text, with, strlen(with)) == 0;
+}
+
+bool text_ends(const char *text, const char *with)
+{
+	size_t n = strlen(text), m = strlen(with);
+
+	return n > m && strcmp(text + n - m, with) == 0;
 }

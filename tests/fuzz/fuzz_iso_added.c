@@ -10,6 +10,7 @@
 #include "common/cpio.h"
 #include "common/json.h"
 #include "server/cli/iso_added.h"
+#include "server/cli/iso_archive.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/fuzz_file.h"
 
@@ -127,7 +128,7 @@ static void check(const uint8_t *out, size_t size)
 	packed = (size_t)json_integer_value(json_object_get(one, "packed"));
 	out += size - (packed + STEP - 1) / STEP * STEP;
 	plain_size = ZSTD_getFrameContentSize(out, packed);
-	if (plain_size > 2ull * ADDED_SIZE_MAX || !(plain = malloc(plain_size + 1)))
+	if (plain_size > 2ull * ISO_ARCHIVE_SIZE_MAX || !(plain = malloc(plain_size + 1)))
 		abort();
 	got = ZSTD_decompress(plain, plain_size, out, packed);
 	if (got != plain_size ||

@@ -97,9 +97,20 @@ static void test_bounds(void)
 	ok(good, "what is clean stays as it is");
 }
 
+static void test_ends(void)
+{
+	ok(text_begins("lib/x", "lib/") && text_begins("lib", "lib") && text_begins("x", ""),
+	   "what a text begins with");
+	ok(!text_begins("li", "lib") && !text_begins("xlib", "lib"), "and what not");
+	ok(text_ends("a.ko", ".ko") && !text_ends("a.kox", ".ko") && !text_ends("ko", ".ko"),
+	   "what a text ends with");
+	ok(!text_ends(".ko", ".ko"), "with something before it");
+}
+
 int main(void)
 {
 	test_cases();
 	test_bounds();
+	test_ends();
 	return done();
 }
