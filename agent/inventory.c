@@ -1,5 +1,6 @@
 #include "agent/inventory.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
 
@@ -106,6 +107,14 @@ void inventory_done(struct inventory *i)
 	nic_list_done(&i->nics);
 	disk_list_done(&i->disks);
 	warnings_done(&i->warnings);
+}
+
+void inventory_freep(struct inventory **i)
+{
+	if (*i)
+		inventory_done(*i);
+	free(*i);
+	*i = NULL;
 }
 
 const struct disk *inventory_find_disk(const struct inventory *i, const char *id)

@@ -39,6 +39,8 @@ struct inventory {
 int inventory_collect(const struct inventory_options *o, struct inventory *ret,
 		      struct err *err) MUST_CHECK;
 void inventory_done(struct inventory *i);
+/* One on the heap; it is NULL then. */
+void inventory_freep(struct inventory **i);
 
 /* NULL when there is none. */
 const struct disk *inventory_find_disk(const struct inventory *i, const char *id);

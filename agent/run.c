@@ -207,13 +207,6 @@ static int look_around(struct agent *a, struct inventory **ret, struct err *err)
 	return 0;
 }
 
-static void inventory_freep(struct inventory **i)
-{
-	if (*i)
-		inventory_done(*i);
-	free(*i);
-}
-
 /* In the live image: there nobody else makes and removes devices. */
 static bool has_news(void *ctx)
 {

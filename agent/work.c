@@ -16,6 +16,7 @@
 #include "common/text.h"
 
 #define BASE_MEMORY (20u << 20) /* the program, its libraries, the outbox, the tables of flight.c */
+#define LOOK_MS	    3000u	/* between two looks for a disk that is not there */
 
 static unsigned wanted_workers(const struct config *c)
 {
@@ -102,17 +103,66 @@ static int look_around(struct work *w, struct err *err)
 	int r;
 
 	if (!i)
-		return job_blame(w->job, "internal", err_set(err, -ENOMEM, "out of memory"));
+		return err_set(err, -ENOMEM, "out of memory");
 	r = inventory_collect(&o, i, err);
 	if (r < 0) {
 		free(i);
-		return job_blame(w->job, "disk_missing", r);
+		return r;
 	}
+	inventory_freep(&w->inventory);
 	w->inventory = i;
 	if (locks_apply(w->config->locks, &i->disks, &unlocked) < 0)
 		job_say(w->job, "warning: %s; %s", unlocked.msg,
 			locks_consequence(w->config->locks));
 	return 0;
+}
+
+/* A disk of the order that is not there, or NULL; `r`: what look_around has said. */
+static const char *find_missing(const struct work *w, int r)
+{
+	if (r == -ENOENT) /* of --disk */
+		return w->order->disks[0].disk;
+	for (uint32_t n = 0; r == 0 && n < w->order->disks_len; n++) {
+		if (!inventory_find_disk(w->inventory, w->order->disks[n].disk))
+			return w->order->disks[n].disk;
+	}
+	return NULL;
+}
+
+static int rest(struct work *w, struct err *err)
+{
+	int r = 0;
+
+	for (uint64_t until = clock_ms() + LOOK_MS; r == 0 && clock_ms() < until;) {
+		(void)usleep(100000);
+		r = job_check(w->job, err);
+	}
+	return r;
+}
+
+/* A machine that was restarted in the middle of its job does not have all of its disks at once: behind SAS, FC, iSCSI and USB they may take a minute. */
+static int look_for_disks(struct work *w, struct err *err)
+{
+	uint64_t until = clock_ms() + w->config->disk_wait * 1000;
+	int r = look_around(w, err), e = 0;
+	const char *missing = find_missing(w, r), *first = missing;
+
+	if (missing && w->config->disk_wait > 0) {
+		job_say(w->job,
+			"disk '%s' is not there; it is looked for again for %" PRIu64
+			" s, as some take long to come up",
+			missing, w->config->disk_wait);
+	}
+	while (missing && clock_ms() < until) {
+		e = rest(w, err);
+		if (e < 0)
+			return e;
+		r = look_around(w, err);
+		missing = find_missing(w, r);
+	}
+	if (first && !missing)
+		job_say(w->job, "disk '%s' has come up", first);
+	return job_blame(w->job, r == -ENOMEM ? "internal" : "disk_missing", r);
 }
 
 static int do_order(struct work *w, struct err *err)
@@ -122,7 +172,7 @@ static int do_order(struct work *w, struct err *err)
 	job_start_phase(w->job, PHASE_CHECK, 0);
 	r = job_check(w->job, err);
 	if (r == 0)
-		r = look_around(w, err);
+		r = look_for_disks(w, err);
 	if (r < 0)
 		return r;
 	return w->order->kind == JOB_CAPTURE ? work_capture(w, err) : work_restore(w, err);
@@ -277,8 +327,5 @@ void work_run(struct work *w, struct outcome *ret)
 	json_decref(w->disks);
 	json_decref(w->levels);
 	w->levels = NULL;
-	if (w->inventory)
-		inventory_done(w->inventory);
-	free(w->inventory);
-	w->inventory = NULL;
+	inventory_freep(&w->inventory);
 }

@@ -19,6 +19,7 @@ struct config {
 	uint64_t workers;    /* 0: as many as cores and memory allow */
 	char *level_text;    /* what was said; then: */
 	int level;	     /* 0: adaptive */
+	uint64_t disk_wait;  /* seconds */
 	bool io_uring;
 	bool discovery;
 	uint64_t discovery_port;

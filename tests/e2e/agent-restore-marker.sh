@@ -206,7 +206,7 @@ ok "a restore of both is ordered" order_held two "$both"
 ok "the second is being written" valve "$(agent_pid two)" 60 allocates u.img 8000000
 stop_agent two KILL
 mv t.img x.img
-start_agent two --workers 1 --disk x.img --disk u.img
+start_agent two --workers 1 --disk-wait 0 --disk x.img --disk u.img
 ok "without the first the job ends" job_wait 60
 is "$(field .code)" disk_missing "since it is not there"
 ok "the second is marked still" is_marked u.img 1
