@@ -200,8 +200,12 @@ AGENT_SRC := \
 
 # hoist without its main, so that tests can link it
 CLI_SRC := \
+	server/cli/answer.c \
 	server/cli/ask.c \
+	server/cli/cmd_access_token.c \
 	server/cli/cmd_audit.c \
+	server/cli/cmd_capture_restore.c \
+	server/cli/cmd_completion.c \
 	server/cli/cmd_image.c \
 	server/cli/cmd_iso.c \
 	server/cli/cmd_job.c \
@@ -211,11 +215,13 @@ CLI_SRC := \
 	server/cli/cmd_operator.c \
 	server/cli/cmd_pairing.c \
 	server/cli/cmd_server.c \
+	server/cli/cmd_token.c \
 	server/cli/cmd_vmdef.c \
 	server/cli/commands.c \
 	server/cli/connect.c \
 	server/cli/coverage.c \
 	server/cli/help.c \
+	server/cli/image_ref.c \
 	server/cli/iso_added.c \
 	server/cli/iso_archive.c \
 	server/cli/iso_area.c \
@@ -224,12 +230,13 @@ CLI_SRC := \
 	server/cli/iso_settings.c \
 	server/cli/iso_ssh.c \
 	server/cli/iso_token.c \
-	server/cli/list.c \
+	server/cli/options.c \
 	server/cli/print.c \
 	server/cli/progress.c \
 	server/cli/report_page.c \
 	server/cli/report_rows.c \
 	server/cli/resolve.c \
+	server/cli/session.c \
 	server/cli/table.c \
 	server/cli/unreadable.c \
 	server/cli/vmdef_xl.c

@@ -1,6 +1,6 @@
 /* cli.h - the parts of `hoist`, the operator's command.
  *
- * One table (commands.c) drives dispatch, --help, the man page and the completion.  A command's function returns
+ * One table (commands.c, of what the files cmd_*.c define) drives dispatch, --help, the man page and the completion.  A command's function returns
  *	0	done
  *	> 0	that exit status; what there is to say was said
  *	-EINVAL	wrong usage: exit status 2, with "Try 'hoist ... --help'"
@@ -8,6 +8,7 @@
  * Results go to standard output, everything else to standard error. */
 #ifndef SERVER_CLI_CLI_H
 #define SERVER_CLI_CLI_H
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -21,6 +22,8 @@
 #define EXIT_FAILED	1 /* failed, cancelled, refused */
 #define EXIT_USAGE	2
 #define EXIT_UNREADABLE 3 /* done, but not everything could be read */
+
+#define OUT_OF_MEMORY(err) err_set((err), -ENOMEM, "out of memory")
 
 /* Everything that any command can be told; which one takes what is in the tables. */
 struct options {
@@ -80,7 +83,8 @@ struct command {
 	int (*run)(struct ctx *c, struct err *err);
 };
 
-extern const struct command commands[];
+/* commands.c; in the order of the help. */
+extern const struct command *const commands[];
 extern const size_t commands_len;
 /* What the options of TAKES_SERVER are. */
 extern const struct setting_table server_options;
@@ -126,7 +130,7 @@ int job_follow(struct ctx *c, const char *id, json_t **ret, struct err *err) MUS
 /* What to say about a job that was just started: prints it or, with --wait, follows it.  As a command's function. */
 int job_started(struct ctx *c, const json_t *job, struct err *err) MUST_CHECK;
 
-/* ---- list.c */
+/* ---- answer.c: what the server answered, as commands' functions print it */
 
 struct listing {
 	const char *key; /* of the array in what the server answers */
@@ -134,65 +138,46 @@ struct listing {
 	const char *none,
 		*some; /* said on standard error when it is empty, or when not; may be NULL */
 };
-/* As a command's function: what the server answers at `path` as a table, or all of it with --json. */
+/* What the server answers at `path` as a table, or all of it with --json. */
 int list_print(struct ctx *c, const char *path, const struct listing *l,
 	       struct err *err) MUST_CHECK;
+/* What was done, in a line; or with --json the answer, which may be NULL.  0 */
+int done_print(const struct ctx *c, const json_t *answer, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
 
-/* ---- one function for each command */
-int cmd_machines(struct ctx *c, struct err *err);
-int cmd_machine_show(struct ctx *c, struct err *err);
-int cmd_machine_forget(struct ctx *c, struct err *err);
-int cmd_pairings(struct ctx *c, struct err *err);
-int cmd_pair(struct ctx *c, struct err *err);
-int cmd_pairing_reject(struct ctx *c, struct err *err);
-int cmd_images(struct ctx *c, struct err *err);
-int cmd_image_show(struct ctx *c, struct err *err);
-int cmd_image_verify(struct ctx *c, struct err *err);
-int cmd_image_rm(struct ctx *c, struct err *err);
-int cmd_jobs(struct ctx *c, struct err *err);
-int cmd_job_show(struct ctx *c, struct err *err);
-int cmd_job_report(struct ctx *c, struct err *err);
-int cmd_job_cancel(struct ctx *c, struct err *err);
-int cmd_capture(struct ctx *c, struct err *err);
-int cmd_restore(struct ctx *c, struct err *err);
-int cmd_token_create(struct ctx *c, struct err *err);
-int cmd_token_list(struct ctx *c, struct err *err);
-int cmd_token_revoke(struct ctx *c, struct err *err);
-int cmd_login(struct ctx *c, struct err *err);
-int cmd_logout(struct ctx *c, struct err *err);
-int cmd_whoami(struct ctx *c, struct err *err);
-int cmd_operator_add(struct ctx *c, struct err *err);
-int cmd_operator_list(struct ctx *c, struct err *err);
-int cmd_operator_role(struct ctx *c, struct err *err);
-int cmd_operator_passwd(struct ctx *c, struct err *err);
-int cmd_operator_remove(struct ctx *c, struct err *err);
-int cmd_access_token_create(struct ctx *c, struct err *err);
-int cmd_access_token_list(struct ctx *c, struct err *err);
-int cmd_access_token_revoke(struct ctx *c, struct err *err);
-int cmd_audit(struct ctx *c, struct err *err);
-int cmd_server_info(struct ctx *c, struct err *err);
-int cmd_gc(struct ctx *c, struct err *err);
-int cmd_media(struct ctx *c, struct err *err);
-int cmd_iso(struct ctx *c, struct err *err);
-int cmd_vmdef(struct ctx *c, struct err *err);
-int cmd_completion(struct ctx *c, struct err *err);
+/* ---- cmd_*.c: the commands, each with its text, its options and what it does */
+
+extern const struct command cmd_machines, cmd_machine_show, cmd_machine_forget;
+extern const struct command cmd_pairings, cmd_pair, cmd_pairing_reject;
+extern const struct command cmd_images, cmd_image_show, cmd_image_verify, cmd_image_rm;
+extern const struct command cmd_vmdef;
+extern const struct command cmd_jobs, cmd_job_show, cmd_job_report, cmd_job_cancel;
+extern const struct command cmd_capture, cmd_restore;
+extern const struct command cmd_token_create, cmd_token_list, cmd_token_revoke;
+extern const struct command cmd_login, cmd_logout, cmd_whoami;
+extern const struct command cmd_operator_add, cmd_operator_list, cmd_operator_role,
+	cmd_operator_passwd, cmd_operator_remove;
+extern const struct command cmd_access_token_create, cmd_access_token_list, cmd_access_token_revoke;
+extern const struct command cmd_audit;
+extern const struct command cmd_server_info, cmd_gc;
+extern const struct command cmd_media;
+extern const struct command cmd_iso;
+extern const struct command cmd_completion;
+
+/* ---- cmd_token.c */
 
 /* A new enrolment token as --uses, --expires, --note and --job say. */
 int token_make(struct ctx *c, json_t **ret, struct err *err) MUST_CHECK;
 int token_revoke(struct ctx *c, const char *id, struct err *err) MUST_CHECK;
-/* For settings' checks. */
-int vmdef_check_format(const char *text, struct err *err);
-int vmdef_check_type(const char *text, struct err *err);
-int vmdef_check_text(const char *text, struct err *err);
+
+/* ---- session.c */
+
 /* A session in the place of the token, by name and password; and its end. */
 int session_begin(struct ctx *c, const char *name, const char *password,
 		  struct err *err) MUST_CHECK;
 int session_end(struct ctx *c, struct err *err) MUST_CHECK;
-/* "90s", "30m", "12h", "7d", "never" (0) in seconds; false for anything else. */
-bool expires_parse(const char *text, uint64_t *ret);
-int check_since(const char *text, struct err *err);
-/* For a setting's check: "90s", "12h", "30d", "never". */
-int check_expires(const char *text, struct err *err);
+
+/* ---- help.c */
 
 /* The man page and the help, from the table. */
 void print_man(FILE *f);

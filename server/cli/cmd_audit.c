@@ -8,6 +8,7 @@
 
 #include "common/cleanup.h"
 #include "server/cli/cli.h"
+#include "server/cli/options.h"
 #include "server/cli/print.h"
 
 #define FOLLOW_MS 1000
@@ -37,7 +38,7 @@ static bool parse_since(const char *text, int64_t *ret)
 	       parse_date(text, "%Y-%m-%dT%H:%M:%SZ", ret);
 }
 
-int check_since(const char *text, struct err *err)
+static int check_since(const char *text, struct err *err)
 {
 	int64_t t;
 
@@ -82,7 +83,7 @@ static int print_page(struct ctx *c, const char *path, uint64_t *last, struct er
 	return (int)json_array_size(json_object_get(answer, "audit"));
 }
 
-int cmd_audit(struct ctx *c, struct err *err)
+static int run_audit(struct ctx *c, struct err *err)
 {
 	const struct timespec pause = {.tv_sec = FOLLOW_MS / 1000,
 				       .tv_nsec = FOLLOW_MS % 1000 * 1000000};
@@ -109,3 +110,31 @@ int cmd_audit(struct ctx *c, struct err *err)
 				       "/v1/audit?after=%" PRIu64 "&since=%" PRId64, last, since);
 	}
 }
+
+static const struct setting audit_options[] = {
+	{.key = "since",
+	 .type = SETTING_TEXT,
+	 ARGV,
+	 AT(since),
+	 .value = "TIME",
+	 .check = check_since,
+	 .help = "From then on: a time ago (90s, 12h, 7d) or a date (2026-01-31, '2026-01-31 13:00')"},
+	{.key = "follow",
+	 .type = SETTING_BOOL,
+	 ARGV,
+	 AT(follow),
+	 .help = "Go on printing what is added"},
+};
+
+const struct command cmd_audit = {
+	.name = "audit",
+	.operands = "",
+	.summary = "Show who did what, and what was refused",
+	.text = "The last 500 entries, or all since a time: when, who, from where, what, and how it went. The "
+		"server keeps 100,000 entries of what was done and 10,000 of what was refused, and "
+		"nobody can change one.",
+	.example = "hoist audit --since 7d",
+	.takes = TAKES_SERVER | TAKES_JSON,
+	OPTIONS(audit_options),
+	.run = run_audit,
+};

@@ -1,42 +1,16 @@
+/* images, image show, image verify, image rm. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "common/cleanup.h"
-#include "common/message.h"
 #include "server/cli/cli.h"
 #include "server/cli/image_ref.h"
+#include "server/cli/options.h"
 #include "server/cli/print.h"
 #include "server/cli/table.h"
 #include "server/cli/unreadable.h"
-
-#define OUT_OF_MEMORY(err) err_set((err), -ENOMEM, "out of memory")
-
-int image_ref_parse(const char *text, struct image_ref *ret, struct err *err)
-{
-	const char *at = strchr(text, '@');
-	size_t n = at ? (size_t)(at - text) : strlen(text);
-	struct image_ref ref = {0};
-
-	if (n < sizeof(ref.name))
-		memcpy(ref.name, text, n);
-	if (!name_is_valid(ref.name))
-		return err_set(err, -EINVAL, "'%.80s' is not IMAGE or IMAGE@VERSION", text);
-	if (at) {
-		size_t digits = strspn(at + 1, "0123456789");
-
-		for (size_t i = 1; i <= digits && digits <= 9; i++)
-			ref.version = ref.version * 10 + (uint32_t)(at[i] - '0');
-		if (at[1 + digits] != '\0' || ref.version == 0) {
-			return err_set(err, -EINVAL,
-				       "'%.80s': the version after '@' is a number from 1 on",
-				       text);
-		}
-	}
-	*ret = ref;
-	return 0;
-}
 
 /* What has lost bytes is never called just good: an image, of whose versions the latest counts, or a version. */
 static void cell_state(struct table *t, const json_t *o)
@@ -66,7 +40,7 @@ static void add_image(struct table *t, const json_t *i)
 	cell_state(t, i);
 }
 
-int cmd_images(struct ctx *c, struct err *err)
+static int run_images(struct ctx *c, struct err *err)
 {
 	static const struct column columns[] = {
 		{"IMAGE", false}, {"VERSIONS", true}, {"LATEST", true},
@@ -79,6 +53,16 @@ int cmd_images(struct ctx *c, struct err *err)
 
 	return list_print(c, "/v1/images", &list, err);
 }
+
+const struct command cmd_images = {
+	.name = "images",
+	.operands = "",
+	.summary = "List the images",
+	.text = "Lists the images with their number of versions, the latest version and the "
+		"size of its disks.",
+	.takes = TAKES_SERVER | TAKES_JSON,
+	.run = run_images,
+};
 
 /* ---- one image */
 
@@ -177,7 +161,7 @@ static int show_version(struct ctx *c, const struct image_ref *ref, struct err *
 	return 0;
 }
 
-int cmd_image_show(struct ctx *c, struct err *err)
+static int run_image_show(struct ctx *c, struct err *err)
 {
 	CLEANUP_JSON json_t *i = NULL;
 	struct image_ref ref = {0};
@@ -199,7 +183,18 @@ int cmd_image_show(struct ctx *c, struct err *err)
 	return print_versions(json_object_get(i, "versions")) ? 0 : OUT_OF_MEMORY(err);
 }
 
-int cmd_image_verify(struct ctx *c, struct err *err)
+const struct command cmd_image_show = {
+	.name = "image show",
+	.operands = "IMAGE[@VERSION]",
+	.summary = "Show an image's versions, or a version's disks",
+	.text = "With --json and a version: the manifest.",
+	.takes = TAKES_SERVER | TAKES_JSON,
+	.operands_min = 1,
+	.operands_max = 1,
+	.run = run_image_show,
+};
+
+static int run_image_verify(struct ctx *c, struct err *err)
 {
 	CLEANUP_JSON json_t *body = NULL, *job = NULL;
 	struct image_ref ref = {0};
@@ -214,6 +209,19 @@ int cmd_image_verify(struct ctx *c, struct err *err)
 	r = api(c, "POST", "/v1/jobs", body, &job, err);
 	return r < 0 ? r : job_started(c, job, err);
 }
+
+const struct command cmd_image_verify = {
+	.name = "image verify",
+	.operands = "IMAGE[@VERSION]",
+	.summary = "Read and hash everything that an image is made of",
+	.text = "The server reads, decodes and hashes every chunk of the version (the latest "
+		"when none is named). What is damaged is named in the job's message.",
+	.example = "hoist image verify web1 --wait",
+	.takes = TAKES_SERVER | TAKES_JSON | TAKES_WAIT,
+	.operands_min = 1,
+	.operands_max = 1,
+	.run = run_image_verify,
+};
 
 /* Without --all only an image of one version goes as a whole. */
 static int check_single(struct ctx *c, const char *name, struct err *err)
@@ -237,7 +245,7 @@ static int check_single(struct ctx *c, const char *name, struct err *err)
 	return 0;
 }
 
-int cmd_image_rm(struct ctx *c, struct err *err)
+static int run_image_rm(struct ctx *c, struct err *err)
 {
 	struct image_ref ref = {0};
 	char path[PATH_SIZE];
@@ -253,12 +261,28 @@ int cmd_image_rm(struct ctx *c, struct err *err)
 	if (ref.version)
 		(void)snprintf(path + n, sizeof(path) - n, "?version=%" PRIu32, ref.version);
 	r = api(c, "DELETE", path, NULL, NULL, err);
-	if (r < 0)
-		return r;
-	if (c->o.json)
-		(void)puts("{}");
-	else
-		(void)printf("removed %s '%s'\n", ref.version ? "version" : "image",
-			     c->operands[0]);
-	return 0;
+	return r < 0 ? r
+		     : done_print(c, NULL, "removed %s '%s'", ref.version ? "version" : "image",
+				  c->operands[0]);
 }
+
+static const struct setting image_rm_options[] = {
+	{.key = "all",
+	 .type = SETTING_BOOL,
+	 ARGV,
+	 AT(all),
+	 .help = "Remove the image although it has several versions"},
+};
+
+const struct command cmd_image_rm = {
+	.name = "image rm",
+	.operands = "IMAGE[@VERSION]",
+	.summary = "Remove a version, or an image",
+	.text = "Without a version the whole image is removed; if it has several versions "
+		"only with --all. The room is given back by 'hoist gc'.",
+	.takes = TAKES_SERVER | TAKES_JSON,
+	.operands_min = 1,
+	.operands_max = 1,
+	OPTIONS(image_rm_options),
+	.run = run_image_rm,
+};

@@ -16,6 +16,7 @@
 #include "server/cli/iso_settings.h"
 #include "server/cli/iso_ssh.h"
 #include "server/cli/iso_token.h"
+#include "server/cli/options.h"
 #include "server/cli/print.h"
 
 /* `ret`: what is on it then, a new reference. */
@@ -187,7 +188,7 @@ static int reset(struct ctx *c, struct err *err)
 	return 0;
 }
 
-int cmd_iso(struct ctx *c, struct err *err)
+static int run_iso(struct ctx *c, struct err *err)
 {
 	bool copy = c->o.in || c->o.download || c->o.out;
 
@@ -206,3 +207,114 @@ int cmd_iso(struct ctx *c, struct err *err)
 		return err_set(err, -EINVAL, "--%s FILE is missing", c->o.out ? "in" : "out");
 	return personalise(c, err);
 }
+
+/* The agent's own table judges the values when they are added. */
+#define NET_OPTION(key_text, field, value_text, help_text)                                       \
+	{                                                                                        \
+		.key = (key_text), .type = SETTING_LIST, ARGV, AT(field), .value = (value_text), \
+		.help = (help_text)                                                              \
+	}
+static const struct setting iso_options[] = {
+	{.key = "in",
+	 .type = SETTING_TEXT,
+	 ARGV,
+	 AT(in),
+	 .value = "FILE",
+	 .help = "Boot medium to start from"},
+	{.key = "download",
+	 .type = SETTING_TEXT,
+	 ARGV,
+	 AT(download),
+	 .value = "NAME",
+	 .help = "Start from a boot medium that the server has (hoist media lists them)"},
+	{.key = "out",
+	 .type = SETTING_TEXT,
+	 ARGV,
+	 AT(out),
+	 .value = "FILE",
+	 .help = "Medium to write, readable by you alone"},
+	{.key = "set",
+	 .type = SETTING_LIST,
+	 ARGV,
+	 AT(set),
+	 .value = "KEY=VALUE",
+	 .help = "Any further setting of the live image, as on its kernel line without 'hoist.'"},
+	NET_OPTION("ip", ip, "SPEC",
+		   "Addresses of the live image, as dracut.cmdline(7) has them: eth0:dhcp, or "
+		   "ADDRESS::GATEWAY:NETMASK::INTERFACE:none; may be repeated, as the next four"),
+	NET_OPTION("vlan", vlan, "NAME:DEVICE", "A VLAN: vlan5:eth0"),
+	NET_OPTION("bond", bond, "NAME:SLAVES:OPTIONS", "A bond: bond0:eth0,eth1:mode=802.3ad"),
+	NET_OPTION("nameserver", nameserver, "ADDRESS", "A name server"),
+	NET_OPTION("route", route, "NET/NETMASK:GATEWAY", "A route"),
+	{.key = "ssh-key",
+	 .type = SETTING_LIST,
+	 ARGV,
+	 AT(ssh_keys),
+	 .value = "FILE",
+	 .help = "Public keys, as in a file .pub or authorized_keys, of those who may log in to the "
+		 "live image by SSH; without one nothing listens there"},
+	{.key = "add",
+	 .type = SETTING_LIST,
+	 ARGV,
+	 AT(add),
+	 .value = "FILE",
+	 .help = "Archive (cpio or tar, also compressed) of firmware or kernel modules that the "
+		 "medium is to have as well"},
+	{.key = "token",
+	 .type = SETTING_TEXT,
+	 ARGV | SETTING_SECRET,
+	 AT(token),
+	 .value = "TOKEN",
+	 .help = "Enrolment token for the medium; '-' reads it from standard input"},
+	{.key = "new-token",
+	 .type = SETTING_BOOL,
+	 ARGV,
+	 AT(new_token),
+	 .help = "Let the server make an enrolment token for the medium"},
+	TOKEN_OPTIONS("100", "30d"),
+	{.key = "show",
+	 .type = SETTING_TEXT,
+	 ARGV,
+	 AT(show),
+	 .value = "FILE",
+	 .help = "Print the settings of a medium and what was added to it instead"},
+	{.key = "secrets",
+	 .type = SETTING_BOOL,
+	 ARGV,
+	 AT(secrets),
+	 .help = "With --show: print secrets too"},
+	{.key = "reset",
+	 .type = SETTING_TEXT,
+	 ARGV,
+	 AT(reset),
+	 .value = "FILE",
+	 .help = "Remove the settings of a medium and what was added to it instead, in place"},
+};
+
+const struct command cmd_iso = {
+	.name = "iso",
+	.operands = "",
+	.summary = "Make a boot medium that knows its server",
+	.text = "Copies the boot medium --in to --out and writes settings into the place "
+		"that it reserves for them; nothing is rebuilt. Address and fingerprint are "
+		"those of the server that the other options name; of a server that is "
+		"found by --data only the fingerprint is written, and machines find it by "
+		"broadcast.\n"
+		"A machine booted from it registers with no question asked. Whoever has the "
+		"medium has its token. The note of one made by --new-token is, without "
+		"--note, 'medium' and the name of the file: 'hoist token list' shows which "
+		"one to revoke when the medium is lost.\n"
+		"With --ssh-key, which may be repeated, whoever has one of those keys is root "
+		"on every machine that boots the medium, for as long as it runs: 'ssh "
+		"root@ADDRESS'. The machine's screen shows the fingerprint of its host key, a "
+		"new one at each start. All disks are set read-only; root can undo that.\n"
+		"--add gives the medium firmware (lib/firmware/...) or modules "
+		"(lib/modules/RELEASE/...) that it has not got, as its console names them: "
+		"modules for its very kernel, and with Secure Boot signed by a key that the "
+		"machine knows. What was added before stays, and so do the settings when "
+		"none are named. For starting from the network --in is added.img.",
+	.example = "hoist iso --in hoist.iso --out hall3.iso --new-token --uses 20",
+	.takes = TAKES_SERVER | TAKES_JSON,
+	OPTIONS(iso_options),
+	.run = run_iso,
+};

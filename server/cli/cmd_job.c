@@ -1,21 +1,18 @@
+/* jobs, job show, job report, job cancel. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "common/cleanup.h"
-#include "common/message.h"
 #include "server/cli/cli.h"
 #include "server/cli/coverage.h"
-#include "server/cli/image_ref.h"
+#include "server/cli/options.h"
 #include "server/cli/print.h"
+#include "server/cli/report_page.h"
+#include "server/cli/report_rows.h"
 #include "server/cli/table.h"
 #include "server/cli/unreadable.h"
-
-#define DISK_PREFIX_MIN	       4
-#define FINGERPRINT_PREFIX_MIN 16
-
-#define OUT_OF_MEMORY(err) err_set((err), -ENOMEM, "out of memory")
 
 /* ---- listing */
 
@@ -71,7 +68,7 @@ static void jobs_path(const struct ctx *c, char path[static PATH_SIZE])
 		path_make(path, "/v1/jobs");
 }
 
-int cmd_jobs(struct ctx *c, struct err *err)
+static int run_jobs(struct ctx *c, struct err *err)
 {
 	static const struct column columns[] = {
 		{"JOB", false},	  {"KIND", false},     {"STATE", false},   {"MACHINE", false},
@@ -86,6 +83,44 @@ int cmd_jobs(struct ctx *c, struct err *err)
 	jobs_path(c, path);
 	return list_print(c, path, &list, err);
 }
+
+static int check_state(const char *text, struct err *err)
+{
+	static const char *const states[] = {"waiting", "running", "done", "failed", "cancelled"};
+
+	for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++) {
+		if (strcmp(text, states[i]) == 0)
+			return 0;
+	}
+	return err_set(err, -EINVAL, "'%.32s' is none of waiting, running, done, failed, cancelled",
+		       text);
+}
+
+static const struct setting jobs_options[] = {
+	{.key = "machine",
+	 .type = SETTING_TEXT,
+	 ARGV,
+	 AT(machine),
+	 .value = "MACHINE",
+	 .help = "Only those of this machine"},
+	{.key = "state",
+	 .type = SETTING_TEXT,
+	 ARGV,
+	 AT(state),
+	 .value = "STATE",
+	 .check = check_state,
+	 .help = "Only those that are waiting, running, done, failed or cancelled"},
+};
+
+const struct command cmd_jobs = {
+	.name = "jobs",
+	.operands = "",
+	.summary = "List the jobs, newest first",
+	.text = "Lists the 200 newest jobs.",
+	.takes = TAKES_SERVER | TAKES_JSON,
+	OPTIONS(jobs_options),
+	.run = run_jobs,
+};
 
 /* ---- one job */
 
@@ -197,7 +232,7 @@ static void print_job(const json_t *job)
 	}
 }
 
-int cmd_job_show(struct ctx *c, struct err *err)
+static int run_job_show(struct ctx *c, struct err *err)
 {
 	CLEANUP_JSON json_t *job = NULL;
 	char id[JOB_TEXT_SIZE], path[PATH_SIZE];
@@ -217,7 +252,71 @@ int cmd_job_show(struct ctx *c, struct err *err)
 	return status;
 }
 
-int cmd_job_cancel(struct ctx *c, struct err *err)
+const struct command cmd_job_show = {
+	.name = "job show",
+	.operands = "JOB",
+	.summary = "Show a job: its progress, its messages, its report",
+	.text = "JOB is the job's id or a beginning of it. With --wait it is followed to its "
+		"end, and the exit status tells how it ended.",
+	.takes = TAKES_SERVER | TAKES_JSON | TAKES_WAIT,
+	.operands_min = 1,
+	.operands_max = 1,
+	.run = run_job_show,
+};
+
+static int run_job_report(struct ctx *c, struct err *err)
+{
+	CLEANUP(report_rows_done) struct report_rows rows = {0};
+	CLEANUP_JSON json_t *job = NULL;
+	char id[JOB_TEXT_SIZE], path[PATH_SIZE];
+	int r = job_resolve(c, c->operands[0], id, err);
+
+	if (r < 0)
+		return r;
+	path_make(path, "/v1/jobs/%s", id);
+	r = api(c, "GET", path, NULL, &job, err);
+	if (r < 0)
+		return r;
+	if (c->o.json) {
+		print_json(json_object_get(job, "report"));
+		return 0;
+	}
+	report_rows_init(&rows, job);
+	if (rows.bad)
+		return err_set(err, -ENOMEM, "out of memory");
+	if (c->o.html)
+		report_print_html(&rows, stdout);
+	else
+		report_print_text(&rows, stdout);
+	return 0;
+}
+
+static const struct setting report_options[] = {
+	{.key = "html",
+	 .type = SETTING_BOOL,
+	 ARGV,
+	 AT(html),
+	 .help = "As one file of HTML, to be kept or handed on"},
+};
+
+const struct command cmd_job_report = {
+	.name = "job report",
+	.operands = "JOB",
+	.summary = "Show the report of a job as a page for people",
+	.text = "The root of each disk as source, server and target have it, and whether they "
+		"agree; writes to the source before and after; what was copied whole, and "
+		"why; what could not be read, with the names of files; times, rates, "
+		"versions, fix-ups.\n"
+		"--json prints what the page is made of.",
+	.example = "hoist job report 3f2a --html >report.html",
+	.takes = TAKES_SERVER | TAKES_JSON,
+	.operands_min = 1,
+	.operands_max = 1,
+	OPTIONS(report_options),
+	.run = run_job_report,
+};
+
+static int run_job_cancel(struct ctx *c, struct err *err)
 {
 	CLEANUP_JSON json_t *job = NULL;
 	char id[JOB_TEXT_SIZE], path[PATH_SIZE];
@@ -227,199 +326,22 @@ int cmd_job_cancel(struct ctx *c, struct err *err)
 		return r;
 	path_make(path, "/v1/jobs/%s/cancel", id);
 	r = api(c, "POST", path, NULL, &job, err);
-	if (r < 0)
-		return r;
-	if (c->o.json)
-		print_json(job);
-	else {
-		print_line(stdout, "job %s: %s", id,
-			   strcmp(json_text(job, "state"), "cancelled") == 0
-				   ? "cancelled"
-				   : "its machine was told to stop");
-	}
-	return 0;
+	return r < 0 ? r
+		     : done_print(c, job, "job %s: %s", id,
+				  strcmp(json_text(job, "state"), "cancelled") == 0
+					  ? "cancelled"
+					  : "its machine was told to stop");
 }
 
-/* ---- capture and restore */
-
-static int get_machine(struct ctx *c, const char *name, json_t **ret, struct err *err)
-{
-	char path[PATH_SIZE];
-
-	path_make(path, "/v1/machines/%s", name);
-	return api(c, "GET", path, NULL, ret, err);
-}
-
-/* The full id of a disk in `disks`, whose ids are under `key`. */
-static int disk_id(const json_t *disks, const char *key, const char *text, const char *what,
-		   const char **ret, struct err *err)
-{
-	const json_t *disk = NULL;
-	int r = find_by_prefix(disks, key, text, DISK_PREFIX_MIN, what, &disk, err);
-
-	if (r == 0)
-		*ret = json_text(disk, key);
-	return r;
-}
-
-static int capture_disks(struct ctx *c, const json_t *machine, json_t *array, struct err *err)
-{
-	for (size_t i = 0; i < c->o.disks.len; i++) {
-		const char *id = NULL;
-		int r = disk_id(json_object_get(machine, "disks"), "id", c->o.disks.items[i],
-				"disk of this machine", &id, err);
-
-		if (r < 0)
-			return r;
-		if (json_array_append_new(array, json_string(id)) < 0)
-			return OUT_OF_MEMORY(err);
-	}
-	return 0;
-}
-
-/* Adds members that were given; false when out of memory. */
-static bool add_members(const struct ctx *c, json_t *body, json_t *disks)
-{
-	bool good = true;
-
-	if (json_array_size(disks) > 0)
-		good = json_object_set(body, "disks", disks) == 0;
-	if (c->o.end)
-		good = good && json_object_set_new(body, "end", json_string(c->o.end)) == 0;
-	return good;
-}
-
-static bool add_options(const struct ctx *c, json_t *body)
-{
-	json_t *options = json_object();
-	bool good = json_object_set_new(body, "options", options) == 0;
-
-	if (c->o.level)
-		good = good && json_object_set_new(options, "level",
-						   json_integer((json_int_t)c->o.level)) == 0;
-	if (c->o.all_blocks)
-		good = good && json_object_set_new(options, "all_blocks", json_true()) == 0;
-	return good && unreadable_add_options(c, options);
-}
-
-int cmd_capture(struct ctx *c, struct err *err)
-{
-	CLEANUP_JSON json_t *body = NULL, *machine = NULL, *job = NULL, *disks = json_array();
-	int r;
-
-	if (!c->o.image)
-		return err_set(err, -EINVAL, "--image NAME is missing: the image to make");
-	r = get_machine(c, c->operands[0], &machine, err);
-	if (r == 0)
-		r = capture_disks(c, machine, disks, err);
-	if (r < 0)
-		return r;
-	body = json_pack("{s:s, s:s, s:s}", "kind", "capture", "machine", json_text(machine, "id"),
-			 "image", c->o.image);
-	if (!body || !add_members(c, body, disks) || !add_options(c, body))
-		return OUT_OF_MEMORY(err);
-	r = api(c, "POST", "/v1/jobs", body, &job, err);
-	return r < 0 ? r : job_started(c, job, err);
-}
-
-/* The version's disks as the server lists them. */
-static int get_sources(struct ctx *c, const struct image_ref *ref, json_t **ret, struct err *err)
-{
-	CLEANUP_JSON json_t *image = NULL;
-	uint64_t wanted;
-	const json_t *v;
-	char path[PATH_SIZE];
-	size_t i;
-	int r;
-
-	path_make(path, "/v1/images/%s", ref->name);
-	r = api(c, "GET", path, NULL, &image, err);
-	if (r < 0)
-		return r;
-	wanted = ref->version ? ref->version : json_number(image, "latest");
-	json_array_foreach(json_object_get(image, "versions"), i, v)
-	{
-		if (json_number(v, "version") == wanted) {
-			*ret = json_incref(json_object_get(v, "disks"));
-			return 0;
-		}
-	}
-	return err_set(err, -ENOENT, "image '%s' has no version %" PRIu64, ref->name, wanted);
-}
-
-static int add_pair(const json_t *sources, const json_t *targets, const char *text, json_t *array,
-		    struct err *err)
-{
-	const char *equals = strchr(text, '='), *source = NULL, *target = NULL;
-	char head[DISK_ID_MAX + 1];
-	int r;
-
-	if (!equals || (size_t)(equals - text) >= sizeof(head))
-		return err_set(err, -EINVAL, "--disk: '%.128s' is not of the form SRC=DST", text);
-	(void)snprintf(head, sizeof(head), "%.*s", (int)(equals - text), text);
-	r = disk_id(sources, "disk", head, "disk of this image", &source, err);
-	if (r == 0)
-		r = disk_id(targets, "id", equals + 1, "disk of this machine", &target, err);
-	if (r < 0)
-		return r;
-	return json_array_append_new(
-		       array, json_pack("{s:s, s:s}", "source", source, "target", target)) < 0
-		       ? OUT_OF_MEMORY(err)
-		       : 0;
-}
-
-static int add_overwrite(const json_t *targets, const char *text, json_t *array, struct err *err)
-{
-	const json_t *disk = NULL;
-	int r;
-
-	if (strlen(text) < FINGERPRINT_PREFIX_MIN) {
-		return err_set(err, -EINVAL,
-			       "--overwrite: '%.64s' is too short: give at least the first %d "
-			       "digits of the fingerprint",
-			       text, FINGERPRINT_PREFIX_MIN);
-	}
-	r = find_by_prefix(targets, "fingerprint", text, FINGERPRINT_PREFIX_MIN,
-			   "disk of this machine with the fingerprint", &disk, err);
-	if (r < 0)
-		return r;
-	return json_array_append_new(array, json_string(json_text(disk, "fingerprint"))) < 0
-		       ? OUT_OF_MEMORY(err)
-		       : 0;
-}
-
-static int restore_lists(struct ctx *c, const struct image_ref *ref, const json_t *machine,
-			 json_t *pairs, json_t *overwrite, struct err *err)
-{
-	const json_t *targets = json_object_get(machine, "disks");
-	CLEANUP_JSON json_t *sources = NULL;
-	int r = c->o.disks.len ? get_sources(c, ref, &sources, err) : 0;
-
-	for (size_t i = 0; r == 0 && i < c->o.disks.len; i++)
-		r = add_pair(sources, targets, c->o.disks.items[i], pairs, err);
-	for (size_t i = 0; r == 0 && i < c->o.overwrite.len; i++)
-		r = add_overwrite(targets, c->o.overwrite.items[i], overwrite, err);
-	return r;
-}
-
-int cmd_restore(struct ctx *c, struct err *err)
-{
-	CLEANUP_JSON json_t *body = NULL, *machine = NULL, *job = NULL;
-	CLEANUP_JSON json_t *pairs = json_array(), *overwrite = json_array();
-	struct image_ref ref = {0};
-	int r = image_ref_parse(c->operands[0], &ref, err);
-
-	if (r == 0)
-		r = get_machine(c, c->operands[1], &machine, err);
-	if (r == 0)
-		r = restore_lists(c, &ref, machine, pairs, overwrite, err);
-	if (r < 0)
-		return r;
-	body = json_pack("{s:s, s:s, s:s, s:O, s:o*}", "kind", "restore", "machine",
-			 json_text(machine, "id"), "image", ref.name, "overwrite", overwrite,
-			 "version", ref.version ? json_integer(ref.version) : NULL);
-	if (!body || !add_members(c, body, pairs))
-		return OUT_OF_MEMORY(err);
-	r = api(c, "POST", "/v1/jobs", body, &job, err);
-	return r < 0 ? r : job_started(c, job, err);
-}
+const struct command cmd_job_cancel = {
+	.name = "job cancel",
+	.operands = "JOB",
+	.summary = "Cancel a job",
+	.text = "What a capture has sent stays in the store until 'hoist gc'. A target that a "
+		"cancelled restore had begun to write to holds neither the old nor the new, "
+		"and nothing starts from it.",
+	.takes = TAKES_SERVER | TAKES_JSON,
+	.operands_min = 1,
+	.operands_max = 1,
+	.run = run_job_cancel,
+};

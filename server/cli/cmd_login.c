@@ -1,6 +1,5 @@
 /* login, logout, whoami.  The password makes a session, the session a token that this machine keeps, and then the session is ended. */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,10 +8,10 @@
 #include "common/cleanup.h"
 #include "server/cli/ask.h"
 #include "server/cli/cli.h"
+#include "server/cli/options.h"
 #include "server/cli/print.h"
 
-#define OUT_OF_MEMORY(err) err_set((err), -ENOMEM, "out of memory")
-#define SECRET_MAX	   128u
+#define SECRET_MAX 128u
 
 /* Names of tokens are plain. */
 static void token_name(char *ret, size_t size)
@@ -39,32 +38,6 @@ static int default_name(struct ctx *c, const char **ret, struct err *err)
 	return err_set(err, -EINVAL, "what is missing is: NAME");
 }
 
-int session_begin(struct ctx *c, const char *name, const char *password, struct err *err)
-{
-	CLEANUP_JSON json_t *body = json_pack("{s:s, s:s}", "name", name, "password", password);
-	CLEANUP_JSON json_t *answer = NULL;
-	const char *secret = NULL;
-	int r;
-
-	if (!body)
-		return OUT_OF_MEMORY(err);
-	c->no_token = true;
-	if (c->http)
-		http_set_secret(c->http, "");
-	r = api(c, "POST", "/v1/login", body, &answer, err);
-	(void)json_object_clear(body);
-	if (r == 0)
-		r = json_get_str(answer, "token", SECRET_MAX, &secret, err);
-	if (r == 0)
-		http_set_secret(c->http, secret);
-	return r;
-}
-
-int session_end(struct ctx *c, struct err *err)
-{
-	return api(c, "DELETE", "/v1/session", NULL, NULL, err);
-}
-
 /* A token in the session's place. */
 static int make_token(struct ctx *c, json_t **ret, struct err *err)
 {
@@ -79,7 +52,7 @@ static int make_token(struct ctx *c, json_t **ret, struct err *err)
 	return body ? api(c, "POST", "/v1/access-tokens", body, ret, err) : OUT_OF_MEMORY(err);
 }
 
-int cmd_login(struct ctx *c, struct err *err)
+static int run_login(struct ctx *c, struct err *err)
 {
 	CLEANUP_JSON json_t *token = NULL;
 	char password[ASK_SIZE] = "", expires[WHEN_TEXT_SIZE];
@@ -110,7 +83,27 @@ int cmd_login(struct ctx *c, struct err *err)
 	return 0;
 }
 
-int cmd_logout(struct ctx *c, struct err *err)
+static const struct setting login_options[] = {
+	PASSWORD_OPTION(password_file, "password-file", PASSWORD_HELP),
+	LIFE_OPTION("30d"),
+};
+
+const struct command cmd_login = {
+	.name = "login",
+	.operands = "[NAME]",
+	.summary = "Log in, so that later commands need no token file",
+	.text = "Asks for the password of operator NAME (default: $USER) and keeps a token in "
+		"~/.config/hoist/tokens, readable by you alone and used for this server only. It "
+		"is listed by 'hoist access-token list' under this machine's name. On a machine "
+		"that has no configuration yet give --server and --pin, or write them there.",
+	.example = "hoist login alice --server hoist.example.org --pin FINGERPRINT",
+	.takes = TAKES_SERVER,
+	.operands_max = 1,
+	OPTIONS(login_options),
+	.run = run_login,
+};
+
+static int run_logout(struct ctx *c, struct err *err)
 {
 	int r = target_find(c, err);
 
@@ -126,7 +119,17 @@ int cmd_logout(struct ctx *c, struct err *err)
 	return r;
 }
 
-int cmd_whoami(struct ctx *c, struct err *err)
+const struct command cmd_logout = {
+	.name = "logout",
+	.operands = "",
+	.summary = "Revoke and forget the token of 'hoist login'",
+	.text = "Afterwards commands use what they used before: a token file, or the server's data "
+		"folder.",
+	.takes = TAKES_SERVER,
+	.run = run_logout,
+};
+
+static int run_whoami(struct ctx *c, struct err *err)
 {
 	CLEANUP_JSON json_t *s = NULL;
 	char expires[WHEN_TEXT_SIZE];
@@ -145,3 +148,13 @@ int cmd_whoami(struct ctx *c, struct err *err)
 	print_property("until", "%s", expires);
 	return 0;
 }
+
+const struct command cmd_whoami = {
+	.name = "whoami",
+	.operands = "",
+	.summary = "Show as whom, and with which role, commands are done",
+	.text = "'(operator.token)' is whoever has the file of that name in the server's data "
+		"folder, who may do everything.",
+	.takes = TAKES_SERVER | TAKES_JSON,
+	.run = run_whoami,
+};

@@ -1,3 +1,4 @@
+/* machines, machine show, machine forget. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -44,7 +45,7 @@ static void add_machine(struct table *t, const json_t *m)
 	cell_when(t, m, "last_seen");
 }
 
-int cmd_machines(struct ctx *c, struct err *err)
+static int run_machines(struct ctx *c, struct err *err)
 {
 	static const struct column columns[] = {
 		{"MACHINE", false}, {"NAME", false},	 {"STATE", false},
@@ -60,6 +61,16 @@ int cmd_machines(struct ctx *c, struct err *err)
 
 	return list_print(c, "/v1/machines", &list, err);
 }
+
+const struct command cmd_machines = {
+	.name = "machines",
+	.operands = "",
+	.summary = "List the machines that have registered",
+	.text = "Lists every machine that has registered, with its state: idle (ready for "
+		"a job), busy, or away (not heard of for a minute).",
+	.takes = TAKES_SERVER | TAKES_JSON,
+	.run = run_machines,
+};
 
 /* ---- one machine */
 
@@ -206,7 +217,7 @@ static void print_machine(const json_t *m)
 	print_warnings(inventory);
 }
 
-int cmd_machine_show(struct ctx *c, struct err *err)
+static int run_machine_show(struct ctx *c, struct err *err)
 {
 	CLEANUP_JSON json_t *m = NULL;
 	char path[PATH_SIZE];
@@ -226,18 +237,37 @@ int cmd_machine_show(struct ctx *c, struct err *err)
 							: err_set(err, -ENOMEM, "out of memory");
 }
 
-int cmd_machine_forget(struct ctx *c, struct err *err)
+const struct command cmd_machine_show = {
+	.name = "machine show",
+	.operands = "MACHINE",
+	.summary = "Show a machine, its disks and what is on them",
+	.text = "MACHINE is the machine's id, a beginning of it, or its name if only one "
+		"machine bears it.\n"
+		"The ids of the disks are what --disk of capture and restore wants, their "
+		"fingerprints what --overwrite wants.",
+	.takes = TAKES_SERVER | TAKES_JSON,
+	.operands_min = 1,
+	.operands_max = 1,
+	.run = run_machine_show,
+};
+
+static int run_machine_forget(struct ctx *c, struct err *err)
 {
 	char path[PATH_SIZE];
 	int r;
 
 	path_make(path, "/v1/machines/%s", c->operands[0]);
 	r = api(c, "DELETE", path, NULL, NULL, err);
-	if (r < 0)
-		return r;
-	if (c->o.json)
-		(void)puts("{}");
-	else
-		(void)printf("forgot machine '%s'\n", c->operands[0]);
-	return 0;
+	return r < 0 ? r : done_print(c, NULL, "forgot machine '%s'", c->operands[0]);
 }
+
+const struct command cmd_machine_forget = {
+	.name = "machine forget",
+	.operands = "MACHINE",
+	.summary = "Forget a machine; it needs a token to register again",
+	.text = "Its images stay. A machine with a job that has not ended is not forgotten.",
+	.takes = TAKES_SERVER | TAKES_JSON,
+	.operands_min = 1,
+	.operands_max = 1,
+	.run = run_machine_forget,
+};

@@ -10,7 +10,7 @@ static void add_medium(struct table *t, const json_t *m)
 	cell_text(t, "%s", json_is_true(json_object_get(m, "settings")) ? "yes" : "-");
 }
 
-int cmd_media(struct ctx *c, struct err *err)
+static int run_media(struct ctx *c, struct err *err)
 {
 	static const struct column columns[] = {
 		{"NAME", false}, {"SIZE", true}, {"SETTINGS", false}};
@@ -22,3 +22,14 @@ int cmd_media(struct ctx *c, struct err *err)
 
 	return list_print(c, "/v1/media", &list, err);
 }
+
+const struct command cmd_media = {
+	.name = "media",
+	.operands = "",
+	.summary = "List the boot files that the server has",
+	.text = "Those of the folder that hoist-server --media names. 'hoist iso --download' "
+		"gets one with settings in it; with hoist-server --boot machines fetch them "
+		"over the network.",
+	.takes = TAKES_SERVER | TAKES_JSON,
+	.run = run_media,
+};

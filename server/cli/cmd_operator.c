@@ -1,4 +1,4 @@
-/* operator add, list, role, passwd, remove; access-token create, list, revoke. */
+/* operator add, list, role, passwd, remove. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -6,21 +6,9 @@
 #include "common/cleanup.h"
 #include "server/cli/ask.h"
 #include "server/cli/cli.h"
+#include "server/cli/options.h"
 #include "server/cli/print.h"
 #include "server/cli/table.h"
-
-#define OUT_OF_MEMORY(err) err_set((err), -ENOMEM, "out of memory")
-
-static int say(struct ctx *c, const json_t *answer, const char *what, const char *name)
-{
-	if (!c->o.json)
-		print_line(stdout, "%s %s", what, name);
-	else if (answer)
-		print_json(answer);
-	else
-		(void)puts("{}");
-	return 0;
-}
 
 /* The body goes with the password in it. */
 static int send_password(struct ctx *c, const char *path, json_t *take_body, char *password,
@@ -57,7 +45,7 @@ static void own_session_end(struct ctx *c, bool begun)
 		(void)!session_end(c, &ignored); /* it ends by itself soon */
 }
 
-int cmd_operator_add(struct ctx *c, struct err *err)
+static int run_operator_add(struct ctx *c, struct err *err)
 {
 	CLEANUP_JSON json_t *answer = NULL;
 	const char *name = c->operands[0];
@@ -78,8 +66,36 @@ int cmd_operator_add(struct ctx *c, struct err *err)
 				  password, &answer, err);
 	}
 	own_session_end(c, begun);
-	return r < 0 ? r : say(c, answer, "added operator", name);
+	return r < 0 ? r : done_print(c, answer, "added operator %s", name);
 }
+
+#define OWN_PASSWORD_OPTION                                                                     \
+	PASSWORD_OPTION(old_password_file, "old-password-file",                                 \
+			"Read one's own password, which is needed when one is logged in, from " \
+			"FILE's first line ('-': standard input), not from the terminal")
+
+static const struct setting operator_add_options[] = {
+	ROLE_OPTION("What the operator may do"),
+	PASSWORD_OPTION(password_file, "password-file", PASSWORD_HELP),
+	OWN_PASSWORD_OPTION,
+};
+
+const struct command cmd_operator_add = {
+	.name = "operator add",
+	.operands = "NAME",
+	.summary = "Add an operator, with a role and a password",
+	.text = "A viewer sees machines, images and jobs. An operator also captures, restores, "
+		"cancels, lets machines in and forgets them. An admin also removes images, looks "
+		"after operators, and reads the audit log.\n"
+		"A password has 10 to 128 bytes. It is asked for, or read from a file, and never "
+		"taken from the command line.",
+	.example = "hoist operator add alice --role operator",
+	.takes = TAKES_SERVER | TAKES_JSON,
+	.operands_min = 1,
+	.operands_max = 1,
+	OPTIONS(operator_add_options),
+	.run = run_operator_add,
+};
 
 static void add_operator(struct table *t, const json_t *o)
 {
@@ -89,7 +105,7 @@ static void add_operator(struct table *t, const json_t *o)
 	cell_when(t, o, "changed");
 }
 
-int cmd_operator_list(struct ctx *c, struct err *err)
+static int run_operator_list(struct ctx *c, struct err *err)
 {
 	static const struct column columns[] = {
 		{"OPERATOR", false}, {"ROLE", false}, {"CREATED", false}, {"CHANGED", false}};
@@ -101,7 +117,16 @@ int cmd_operator_list(struct ctx *c, struct err *err)
 	return list_print(c, "/v1/operators", &list, err);
 }
 
-int cmd_operator_role(struct ctx *c, struct err *err)
+const struct command cmd_operator_list = {
+	.name = "operator list",
+	.operands = "",
+	.summary = "List the operators and their roles",
+	.text = "Who has the file operator.token is not among them.",
+	.takes = TAKES_SERVER | TAKES_JSON,
+	.run = run_operator_list,
+};
+
+static int run_operator_role(struct ctx *c, struct err *err)
 {
 	CLEANUP_JSON json_t *body = json_pack("{s:s}", "role", c->operands[1]), *answer = NULL;
 	char path[PATH_SIZE];
@@ -112,8 +137,22 @@ int cmd_operator_role(struct ctx *c, struct err *err)
 	if (r == 0)
 		r = api(c, "POST", path, body, &answer, err);
 	own_session_end(c, begun);
-	return r < 0 ? r : say(c, answer, "changed the role of", c->operands[0]);
+	return r < 0 ? r : done_print(c, answer, "changed the role of %s", c->operands[0]);
 }
+
+static const struct setting operator_options[] = {OWN_PASSWORD_OPTION};
+
+const struct command cmd_operator_role = {
+	.name = "operator role",
+	.operands = "NAME ROLE",
+	.summary = "Give an operator another role",
+	.text = "Ends the operator's sessions, and revokes the tokens that are above the new role.",
+	.takes = TAKES_SERVER | TAKES_JSON,
+	.operands_min = 2,
+	.operands_max = 2,
+	OPTIONS(operator_options),
+	.run = run_operator_role,
+};
 
 /* One's own: by the old one, which also makes the session that this needs. */
 static int change_own(struct ctx *c, struct err *err)
@@ -140,10 +179,10 @@ static int change_own(struct ctx *c, struct err *err)
 	}
 	explicit_bzero(old, sizeof(old));
 	explicit_bzero(password, sizeof(password));
-	return r < 0 ? r : say(c, NULL, "changed the password of", name);
+	return r < 0 ? r : done_print(c, NULL, "changed the password of %s", name);
 }
 
-int cmd_operator_passwd(struct ctx *c, struct err *err)
+static int run_operator_passwd(struct ctx *c, struct err *err)
 {
 	CLEANUP_JSON json_t *answer = NULL;
 	char password[ASK_SIZE] = "", path[PATH_SIZE];
@@ -160,10 +199,30 @@ int cmd_operator_passwd(struct ctx *c, struct err *err)
 		r = send_password(c, path, json_pack("{s:s}", "password", password), password,
 				  &answer, err);
 	own_session_end(c, begun);
-	return r < 0 ? r : say(c, answer, "changed the password of", c->operands[0]);
+	return r < 0 ? r : done_print(c, answer, "changed the password of %s", c->operands[0]);
 }
 
-int cmd_operator_remove(struct ctx *c, struct err *err)
+static const struct setting operator_passwd_options[] = {
+	PASSWORD_OPTION(
+		password_file, "password-file",
+		"Read the new password from FILE's first line ('-': standard input), not from the "
+		"terminal"),
+	OWN_PASSWORD_OPTION,
+};
+
+const struct command cmd_operator_passwd = {
+	.name = "operator passwd",
+	.operands = "[NAME]",
+	.summary = "Change a password: one's own, or as an admin another's",
+	.text = "Without NAME one's own, which takes the present one too. Ends the operator's "
+		"sessions; tokens stay until they expire or are revoked.",
+	.takes = TAKES_SERVER | TAKES_JSON,
+	.operands_max = 1,
+	OPTIONS(operator_passwd_options),
+	.run = run_operator_passwd,
+};
+
+static int run_operator_remove(struct ctx *c, struct err *err)
 {
 	char path[PATH_SIZE];
 	bool begun = false;
@@ -173,114 +232,17 @@ int cmd_operator_remove(struct ctx *c, struct err *err)
 	if (r == 0)
 		r = api(c, "DELETE", path, NULL, NULL, err);
 	own_session_end(c, begun);
-	return r < 0 ? r : say(c, NULL, "removed operator", c->operands[0]);
+	return r < 0 ? r : done_print(c, NULL, "removed operator %s", c->operands[0]);
 }
 
-/* ---- access tokens */
-
-static int make_token(struct ctx *c, const char *password, json_t **ret, struct err *err)
-{
-	CLEANUP_JSON json_t *me = NULL, *body = NULL;
-	uint64_t expires = 0;
-	struct err ignored;
-	bool by_file;
-	int r = api(c, "GET", "/v1/session", NULL, &me, err);
-
-	if (r < 0)
-		return r;
-	if (!expires_parse(c->o.expires, &expires) || expires == 0)
-		return err_set(err, -EINVAL, "--expires: '%.32s' is not a time", c->o.expires);
-	by_file = strcmp(json_text(me, "kind"), "file") == 0;
-	if (by_file && !c->o.operator)
-		return err_set(err, -EINVAL, "--operator is missing: whose token is it to be?");
-	body = json_pack("{s:s, s:I, s:s*, s:s*}", "name", c->operands[0], "expires_s",
-			 (json_int_t)expires, "role", c->o.role, "operator", c->o.operator);
-	if (!body)
-		return OUT_OF_MEMORY(err);
-	if (!by_file)
-		r = session_begin(c, json_text(me, "name"), password, err);
-	if (r == 0)
-		r = api(c, "POST", "/v1/access-tokens", body, ret, err);
-	if (r == 0 && !by_file)
-		(void)!session_end(c, &ignored); /* it ends by itself soon */
-	return r;
-}
-
-/* Is a password needed: is it not by the file operator.token? */
-static int needs_password(struct ctx *c, bool *ret, struct err *err)
-{
-	CLEANUP_JSON json_t *me = NULL;
-	int r = api(c, "GET", "/v1/session", NULL, &me, err);
-
-	if (r == 0)
-		*ret = strcmp(json_text(me, "kind"), "file") != 0;
-	return r;
-}
-
-int cmd_access_token_create(struct ctx *c, struct err *err)
-{
-	CLEANUP_JSON json_t *token = NULL;
-	char password[ASK_SIZE] = "", expires[WHEN_TEXT_SIZE];
-	bool ask = false;
-	int r = needs_password(c, &ask, err);
-
-	if (r == 0 && ask)
-		r = ask_password("Password", c->o.password_file, false, password, err);
-	if (r == 0)
-		r = make_token(c, password, &token, err);
-	explicit_bzero(password, sizeof(password));
-	if (r < 0)
-		return r;
-	if (c->o.json) {
-		print_json(token);
-		return 0;
-	}
-	print_line(stdout, "%s", json_text(token, "token"));
-	when_to_text(json_text(token, "expires"), expires);
-	print_line(stderr, "token %s of %s: %s until %s; it is not shown again",
-		   json_text(token, "id"), json_text(token, "operator"), json_text(token, "role"),
-		   expires);
-	return 0;
-}
-
-static void add_access_token(struct table *t, const json_t *o)
-{
-	static const char *const texts[] = {"id", "operator", "name", "role", "address"};
-	static const char *const times[] = {"created", "used", "expires"};
-
-	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
-		cell_text(t, "%s", json_text(o, texts[i]));
-	for (size_t i = 0; i < sizeof(times) / sizeof(times[0]); i++)
-		cell_when(t, o, times[i]);
-}
-
-int cmd_access_token_list(struct ctx *c, struct err *err)
-{
-	static const struct column columns[] = {
-		{"TOKEN", false}, {"OPERATOR", false}, {"NAME", false}, {"ROLE", false},
-		{"FROM", false},  {"CREATED", false},  {"USED", false}, {"EXPIRES", false},
-	};
-	static const struct listing list = {
-		.key = "access_tokens",
-		.form = TABLE_FORM(columns, add_access_token, NULL),
-	};
-
-	return list_print(c, "/v1/access-tokens", &list, err);
-}
-
-int cmd_access_token_revoke(struct ctx *c, struct err *err)
-{
-	CLEANUP_JSON json_t *answer = NULL;
-	const json_t *t = NULL;
-	char path[PATH_SIZE];
-	int r = api(c, "GET", "/v1/access-tokens", NULL, &answer, err);
-
-	if (r == 0)
-		r = find_by_prefix(json_object_get(answer, "access_tokens"), "id", c->operands[0],
-				   4, "token with the id", &t, err);
-	if (r == 0) {
-		path_make(path, "/v1/access-tokens/%s", json_text(t, "id"));
-		r = api(c, "DELETE", path, NULL, NULL, err);
-	}
-	return r < 0 ? r : say(c, NULL, "revoked token", json_text(t, "id"));
-}
+const struct command cmd_operator_remove = {
+	.name = "operator remove",
+	.operands = "NAME",
+	.summary = "Remove an operator, with sessions and tokens",
+	.text = "What was done stays in the audit log under that name.",
+	.takes = TAKES_SERVER | TAKES_JSON,
+	.operands_min = 1,
+	.operands_max = 1,
+	OPTIONS(operator_options),
+	.run = run_operator_remove,
+};

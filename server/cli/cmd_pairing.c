@@ -6,6 +6,7 @@
 #include "common/cleanup.h"
 #include "common/pairing.h"
 #include "server/cli/cli.h"
+#include "server/cli/options.h"
 #include "server/cli/print.h"
 #include "server/cli/table.h"
 
@@ -35,7 +36,7 @@ static void add_pairing_and_code(struct table *t, const json_t *p)
 	cell_text(t, "%s", code);
 }
 
-int cmd_pairings(struct ctx *c, struct err *err)
+static int run_pairings(struct ctx *c, struct err *err)
 {
 	static const struct column columns[] = {
 		{"MACHINE", false}, {"NAME", false},  {"ADDRESS", false}, {"STATE", false},
@@ -56,6 +57,27 @@ int cmd_pairings(struct ctx *c, struct err *err)
 	}
 	return list_print(c, "/v1/pairings", &list, err);
 }
+
+static const struct setting pairings_options[] = {
+	{.key = "codes",
+	 .type = SETTING_BOOL,
+	 ARGV,
+	 AT(codes),
+	 .help = "Show the codes too, to compare them by eye with the first six digits on the machines' screens"},
+};
+
+const struct command cmd_pairings = {
+	.name = "pairings",
+	.operands = "",
+	.summary = "List the machines that show a pairing code",
+	.text = "A machine booted from a medium that was made for no server shows a pairing "
+		"code, and waits until it is confirmed here. Those that were confirmed, "
+		"rejected, or had a wrong code typed are listed until they expire. KNOWN: a "
+		"machine with this id has registered before.",
+	.takes = TAKES_SERVER | TAKES_JSON,
+	OPTIONS(pairings_options),
+	.run = run_pairings,
+};
 
 /* Twelve digits in any groups: the code, which the server has too, and the proof, which only the screen has. */
 static int read_code(const struct ctx *c, char ret_code[static 8], char ret_proof[static 8],
@@ -87,19 +109,15 @@ static int read_code(const struct ctx *c, char ret_code[static 8], char ret_proo
 
 static int finish(const struct ctx *c, const json_t *answer, const char *what)
 {
-	if (c->o.json) {
-		print_json(answer);
-	} else {
-		print_line(stdout, "%s '%s' at %s, machine %.8s%s", what, json_text(answer, "name"),
-			   json_text(answer, "address"), json_text(answer, "machine"),
-			   json_is_true(json_object_get(answer, "known"))
-				   ? ", in the place of the one that had registered with this id"
-				   : "");
-	}
-	return 0;
+	return done_print(c, answer, "%s '%s' at %s, machine %.8s%s", what,
+			  json_text(answer, "name"), json_text(answer, "address"),
+			  json_text(answer, "machine"),
+			  json_is_true(json_object_get(answer, "known"))
+				  ? ", in the place of the one that had registered with this id"
+				  : "");
 }
 
-int cmd_pair(struct ctx *c, struct err *err)
+static int run_pair(struct ctx *c, struct err *err)
 {
 	CLEANUP_JSON json_t *body = NULL, *answer = NULL;
 	char path[PATH_SIZE], code[8], proof[8];
@@ -115,7 +133,35 @@ int cmd_pair(struct ctx *c, struct err *err)
 	return r < 0 ? r : finish(c, answer, "confirmed");
 }
 
-int cmd_pairing_reject(struct ctx *c, struct err *err)
+static const struct setting pair_options[] = {
+	{.key = "replace",
+	 .type = SETTING_BOOL,
+	 ARGV,
+	 AT(replace),
+	 .help = "Also when a machine with this id is registered and has a job, which the "
+		 "confirmed one then goes on with"},
+};
+
+const struct command cmd_pair = {
+	.name = "pair",
+	.operands = "MACHINE CODE",
+	.summary = "Confirm a machine by the code on its screen",
+	.text = "MACHINE as for 'machine show'; the screen says the whole command. CODE is "
+		"the twelve digits there, in any groups: six that this server has too, which "
+		"shows that nobody is between it and the machine, and six that only the "
+		"screen has, by which the machine knows that whoever confirms has seen it.\n"
+		"A wrong code ends the pairing, and the machine shows a new one. When a code "
+		"that was surely typed right is called wrong, somebody is between: look at the "
+		"network before anything else.",
+	.example = "hoist pair 4c4c4544 482 913 207 551",
+	.takes = TAKES_SERVER | TAKES_JSON,
+	.operands_min = 2,
+	.operands_max = 5,
+	OPTIONS(pair_options),
+	.run = run_pair,
+};
+
+static int run_pairing_reject(struct ctx *c, struct err *err)
 {
 	CLEANUP_JSON json_t *answer = NULL;
 	char path[PATH_SIZE];
@@ -125,3 +171,15 @@ int cmd_pairing_reject(struct ctx *c, struct err *err)
 	r = api(c, "POST", path, NULL, &answer, err);
 	return r < 0 ? r : finish(c, answer, "rejected");
 }
+
+const struct command cmd_pairing_reject = {
+	.name = "pairing reject",
+	.operands = "MACHINE",
+	.summary = "Reject a machine that shows a pairing code",
+	.text = "Its screen says so, and it asks again after a quarter of an hour at the "
+		"earliest.",
+	.takes = TAKES_SERVER | TAKES_JSON,
+	.operands_min = 1,
+	.operands_max = 1,
+	.run = run_pairing_reject,
+};

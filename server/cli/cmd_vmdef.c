@@ -12,6 +12,7 @@
 #include "common/text.h"
 #include "server/cli/cli.h"
 #include "server/cli/image_ref.h"
+#include "server/cli/options.h"
 #include "server/cli/print.h"
 #include "server/cli/vmdef.h"
 
@@ -192,14 +193,14 @@ static enum vm_type type_of(const char *text)
 	return strcmp(text, "pv") == 0 ? VM_PV : strcmp(text, "pvh") == 0 ? VM_PVH : VM_HVM;
 }
 
-int vmdef_check_type(const char *text, struct err *err)
+static int check_type(const char *text, struct err *err)
 {
 	if (strcmp(text, "hvm") == 0 || strcmp(text, "pv") == 0 || strcmp(text, "pvh") == 0)
 		return 0;
 	return err_set(err, -EINVAL, "'%.32s' is none of hvm, pv, pvh", text);
 }
 
-int vmdef_check_format(const char *text, struct err *err)
+static int check_format(const char *text, struct err *err)
 {
 	for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++) {
 		if (strcmp(text, formats[i].name) == 0)
@@ -209,7 +210,7 @@ int vmdef_check_format(const char *text, struct err *err)
 }
 
 /* A path or a name that goes between quotation marks, in lists parted by commas. */
-int vmdef_check_text(const char *text, struct err *err)
+static int check_text(const char *text, struct err *err)
 {
 	for (const char *p = text; *p; p++) {
 		if ((unsigned char)*p < 0x20 || *p == 0x7f || strchr("\"'\\,", *p)) {
@@ -229,7 +230,7 @@ static void print(const struct options *o, const struct vm_def *v)
 	}
 }
 
-int cmd_vmdef(struct ctx *c, struct err *err)
+static int run_vmdef(struct ctx *c, struct err *err)
 {
 	const struct options *o = &c->o;
 	CLEANUP_JSON json_t *manifest = NULL;
@@ -265,3 +266,86 @@ int cmd_vmdef(struct ctx *c, struct err *err)
 	print(o, &v);
 	return 0;
 }
+
+#define PLACE_OPTION(key_text, field, start, value_text, help_text)                          \
+	{                                                                                    \
+		.key = (key_text), .type = SETTING_TEXT, ARGV, AT(field), .preset = (start), \
+		.value = (value_text), .check = check_text, .help = (help_text)              \
+	}
+static const struct setting vmdef_options[] = {
+	{.key = "format",
+	 .type = SETTING_TEXT,
+	 ARGV,
+	 AT(format),
+	 .preset = "xl",
+	 .value = "xl",
+	 .check = check_format,
+	 .help = "For which hypervisor"},
+	{.key = "type",
+	 .type = SETTING_TEXT,
+	 ARGV,
+	 AT(type),
+	 .preset = "hvm",
+	 .value = "hvm|pv|pvh",
+	 .check = check_type,
+	 .help = "Kind of Xen guest; hvm starts whatever a physical machine starts"},
+	{.key = "name",
+	 .type = SETTING_TEXT,
+	 ARGV,
+	 AT(name),
+	 .value = "NAME",
+	 .check = check_name,
+	 .help = "Name of the VM; that of the image if not given"},
+	{.key = "from-disk",
+	 .type = SETTING_BOOL,
+	 ARGV,
+	 AT(from_disk),
+	 .help = "pv, pvh: the definition for when the image is on the disk"},
+	{.key = "memory",
+	 .type = SETTING_SIZE,
+	 ARGV,
+	 AT(vm_memory),
+	 .min = 512ull << 20,
+	 .max = 64ull << 40,
+	 .value = "SIZE",
+	 .help = "Memory of the VM; that of the machine if not given"},
+	{.key = "vcpus",
+	 .type = SETTING_U64,
+	 ARGV,
+	 AT(vcpus),
+	 .min = 1,
+	 .max = 512,
+	 .value = "N",
+	 .help = "Processors of the VM; as many as the machine had if not given"},
+	{.key = "keep-mac",
+	 .type = SETTING_BOOL,
+	 ARGV,
+	 AT(keep_mac),
+	 .help = "Give the VM the machine's own MAC addresses: not while both are on one network"},
+	PLACE_OPTION("bridge", bridge, "xenbr0", "NAME", "Bridge of the host for its cards"),
+	PLACE_OPTION("disks", folder, "/var/lib/xen/images", "DIR",
+		     "Folder of the host for its disks"),
+	PLACE_OPTION("medium", medium, "/var/lib/xen/images/hoist.iso", "FILE",
+		     "hvm: the boot medium on the host"),
+	PLACE_OPTION("kernel", kernel, "/var/lib/xen/images/hoist/vmlinuz", "FILE",
+		     "pv, pvh: the kernel of the live image on the host"),
+	PLACE_OPTION(
+		"ramdisk", ramdisk, "/var/lib/xen/images/hoist/initrd.img", "FILE",
+		"pv, pvh: the initramfs with the personalised settings behind it, both from the netboot folder"),
+};
+
+const struct command cmd_vmdef = {
+	.name = "vmdef",
+	.operands = "IMAGE[@VERSION]",
+	.summary = "Print the definition of an empty VM for an image",
+	.text = "On standard output: a VM with the memory, processors, firmware, disks and "
+		"network cards of the machine that was captured (the latest version when none is "
+		"named), ready for xl, with what is to be done on the host in its head. Its MAC "
+		"addresses are made from its name, the same at each call.",
+	.example = "hoist vmdef web1 --bridge xenbr1 >web1.cfg",
+	.takes = TAKES_SERVER,
+	.operands_min = 1,
+	.operands_max = 1,
+	OPTIONS(vmdef_options),
+	.run = run_vmdef,
+};

@@ -46,38 +46,43 @@ static int match(const struct command *cmd, int argc, char **argv)
 	return 0;
 }
 
+/* `ret_words`: how many words name it; 0 where none is named. */
 static const struct command *find_command(int argc, char **argv, int *ret_words)
 {
 	for (size_t i = 0; i < commands_len; i++) {
-		int n = match(&commands[i], argc, argv);
+		int n = match(commands[i], argc, argv);
 
 		if (n) {
 			*ret_words = n;
-			return &commands[i];
+			return commands[i];
 		}
 	}
 	return NULL;
 }
 
-/* True when `word` alone is the beginning of commands of two words: "hoist machine". */
-static bool is_family(const char *word)
+/* Has the command two words, of which `word` is the first: "hoist machine"? */
+static bool is_of_family(const struct command *cmd, const char *word)
 {
 	size_t len = strlen(word);
+
+	return strncmp(cmd->name, word, len) == 0 && cmd->name[len] == ' ';
+}
+
+static bool is_family(const char *word)
+{
 	bool found = false;
 
 	for (size_t i = 0; i < commands_len; i++)
-		found = found ||
-			(strncmp(commands[i].name, word, len) == 0 && commands[i].name[len] == ' ');
+		found = found || is_of_family(commands[i], word);
 	return found;
 }
 
 static void print_family(const char *word, FILE *f)
 {
 	for (size_t i = 0; i < commands_len; i++) {
-		if (strncmp(commands[i].name, word, strlen(word)) == 0 &&
-		    commands[i].name[strlen(word)] == ' ')
-			(void)fprintf(f, "  hoist %s %s\n      %s\n", commands[i].name,
-				      commands[i].operands, commands[i].summary);
+		if (is_of_family(commands[i], word))
+			(void)fprintf(f, "  hoist %s %s\n      %s\n", commands[i]->name,
+				      commands[i]->operands, commands[i]->summary);
 	}
 }
 
@@ -214,14 +219,14 @@ int main(int argc, char **argv)
 	}
 	if (strcmp(word, "help") == 0) { /* hoist help capture */
 		cmd = find_command(argc - 2, argv + 2, &words);
-		if (!cmd)
+		if (!words)
 			return no_command(argv[2]);
 		print_command_help(cmd, stdout);
 		return EXIT_SUCCESS;
 	}
 	leading = leading_options(argc - 1, argv + 1);
 	cmd = find_command(argc - 1 - leading, argv + 1 + leading, &words);
-	if (cmd) { /* the options go behind the words that name the command */
+	if (words) { /* the options go behind the words that name the command */
 		memmove(argv + 1 + words, argv + 1, (size_t)leading * sizeof(*argv));
 		return run_command(cmd, argc - 1 - words, argv + 1 + words);
 	}

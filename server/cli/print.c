@@ -100,16 +100,22 @@ void print_property(const char *name, const char *format, ...)
 		     clean);
 }
 
-void print_line(FILE *f, const char *format, ...)
+void vprint_line(FILE *f, const char *format, va_list ap)
 {
 	char raw[LINE_SIZE], clean[LINE_SIZE];
+
+	(void)vsnprintf(raw, sizeof(raw), format, ap);
+	(void)text_clean(clean, sizeof(clean), raw, strlen(raw));
+	(void)fprintf(f, "%s\n", clean);
+}
+
+void print_line(FILE *f, const char *format, ...)
+{
 	va_list ap;
 
 	va_start(ap, format);
-	(void)vsnprintf(raw, sizeof(raw), format, ap);
+	vprint_line(f, format, ap);
 	va_end(ap);
-	(void)text_clean(clean, sizeof(clean), raw, strlen(raw));
-	(void)fprintf(f, "%s\n", clean);
 }
 
 void print_json(const json_t *j)

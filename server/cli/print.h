@@ -2,6 +2,7 @@
  * cleaned on its way to the terminal. */
 #ifndef SERVER_CLI_PRINT_H
 #define SERVER_CLI_PRINT_H
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -33,6 +34,7 @@ void print_property(const char *name, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 /* A line; cleaned. */
 void print_line(FILE *f, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void vprint_line(FILE *f, const char *format, va_list ap) __attribute__((format(printf, 2, 0)));
 /* The document on standard output, in ASCII on a terminal: others wrote its texts. */
 void print_json(const json_t *j);
 #endif

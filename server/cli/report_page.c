@@ -1,11 +1,8 @@
 #include "server/cli/report_page.h"
 
-#include <errno.h>
 #include <string.h>
 
-#include "common/cleanup.h"
-#include "server/cli/cli.h"
-#include "server/cli/print.h"
+#include "server/cli/table.h"
 
 /* Does row `i` begin a section? */
 static bool begins(const struct report_rows *r, size_t i)
@@ -90,31 +87,4 @@ void report_print_html(const struct report_rows *r, FILE *f)
 		(void)fputs("</td></tr>\n", f);
 	}
 	(void)fprintf(f, "%s</body>\n</html>\n", r->len > 0 ? "</table>\n" : "");
-}
-
-int cmd_job_report(struct ctx *c, struct err *err)
-{
-	CLEANUP(report_rows_done) struct report_rows rows = {0};
-	CLEANUP_JSON json_t *job = NULL;
-	char id[JOB_TEXT_SIZE], path[PATH_SIZE];
-	int r = job_resolve(c, c->operands[0], id, err);
-
-	if (r < 0)
-		return r;
-	path_make(path, "/v1/jobs/%s", id);
-	r = api(c, "GET", path, NULL, &job, err);
-	if (r < 0)
-		return r;
-	if (c->o.json) {
-		print_json(json_object_get(job, "report"));
-		return 0;
-	}
-	report_rows_init(&rows, job);
-	if (rows.bad)
-		return err_set(err, -ENOMEM, "out of memory");
-	if (c->o.html)
-		report_print_html(&rows, stdout);
-	else
-		report_print_text(&rows, stdout);
-	return 0;
 }

@@ -1,9 +1,7 @@
 #include "server/cli/unreadable.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "common/message.h"
@@ -81,41 +79,4 @@ void unreadable_each(const json_t *report, line_fn fn, void *ctx)
 			       json_text(disk, "disk"), left_out);
 		fn(ctx, line);
 	}
-}
-
-/* ---- options of a capture */
-
-int check_span(const char *text, struct err *err)
-{
-	uint64_t n;
-
-	if (span_from_text(text, &n) && n <= RESCUE_SECONDS_MAX)
-		return 0;
-	return err_set(err, -EINVAL, "'%.32s' is not a time like 90s, 10m, 4h, 2d (at most 30d)",
-		       text);
-}
-
-int check_retries(const char *text, struct err *err)
-{
-	size_t digits = strspn(text, "0123456789");
-
-	if (digits > 0 && digits <= 3 && !text[digits] &&
-	    strtoul(text, NULL, 10) <= RESCUE_RETRIES_MAX)
-		return 0;
-	return err_set(err, -EINVAL, "'%.32s' is not a number from 0 to %u", text,
-		       RESCUE_RETRIES_MAX);
-}
-
-bool unreadable_add_options(const struct ctx *c, json_t *options)
-{
-	struct rescue_wish w = RESCUE_WISH_NONE;
-	uint64_t n;
-
-	if (c->o.rescue_time && span_from_text(c->o.rescue_time, &n))
-		w.seconds = (int64_t)n;
-	if (c->o.rescue_area_time && span_from_text(c->o.rescue_area_time, &n))
-		w.area_seconds = (int64_t)n;
-	if (c->o.rescue_retries)
-		w.retries = strtol(c->o.rescue_retries, NULL, 10);
-	return rescue_wish_encode(&w, options) == 0;
 }

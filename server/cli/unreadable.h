@@ -14,10 +14,4 @@ void job_rescue_to_text(const json_t *job, char ret[static RESCUE_TEXT_SIZE]);
 
 /* A line for each place that the `report` of a capture lists. */
 void unreadable_each(const json_t *report, line_fn fn, void *ctx);
-
-/* check functions of --rescue-time and --rescue-retries. */
-int check_span(const char *text, struct err *err);
-int check_retries(const char *text, struct err *err);
-/* Add the member "rescue" to a capture's options, if any was given.  False: out of memory. */
-bool unreadable_add_options(const struct ctx *c, json_t *options);
 #endif

@@ -148,7 +148,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	reader_init(&answers.in, data, size);
 	number = reader_u8(&answers.in);
 	how = reader_u8(&answers.in);
-	cmd = &commands[number % commands_len];
+	cmd = commands[number % commands_len];
 	if (strcmp(cmd->name, "iso") == 0)
 		return 0; /* writes files */
 	f = open_memstream(&text, &text_size);

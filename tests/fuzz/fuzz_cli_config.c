@@ -43,7 +43,7 @@ static void write_file(const char *path, const uint8_t *data, size_t size)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct ctx c = {.command = &commands[0]};
+	struct ctx c = {.command = commands[0]};
 	struct err err = {0};
 	int r;
 

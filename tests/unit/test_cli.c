@@ -8,6 +8,7 @@
 #include "common/cleanup.h"
 #include "server/cli/cli.h"
 #include "server/cli/image_ref.h"
+#include "server/cli/options.h"
 #include "server/cli/print.h"
 #include "server/cli/progress.h"
 #include "server/cli/report_page.h"
@@ -295,11 +296,11 @@ static void test_commands(void)
 
 	ok(longest_line(help) <= 80, "help: at most 80 columns");
 	for (size_t i = 0; i < commands_len; i++) {
-		char *text = printed(&commands[i]), name[64];
+		char *text = printed(commands[i]), name[64];
 
-		(void)snprintf(name, sizeof(name), "command %s", commands[i].name);
-		ok(is_sane(&commands[i]) && longest_line(text) <= 80 &&
-			   strstr(help, commands[i].summary) != NULL,
+		(void)snprintf(name, sizeof(name), "command %s", commands[i]->name);
+		ok(is_sane(commands[i]) && longest_line(text) <= 80 &&
+			   strstr(help, commands[i]->summary) != NULL,
 		   name);
 		free(text);
 	}

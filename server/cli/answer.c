@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 
 #include "common/cleanup.h"
@@ -25,5 +26,21 @@ int list_print(struct ctx *c, const char *path, const struct listing *l, struct 
 	note = json_array_size(rows) > 0 ? l->some : l->none;
 	if (note)
 		(void)fprintf(stderr, "%s\n", note);
+	return 0;
+}
+
+int done_print(const struct ctx *c, const json_t *answer, const char *format, ...)
+{
+	va_list ap;
+
+	if (c->o.json && answer) {
+		print_json(answer);
+	} else if (c->o.json) {
+		(void)puts("{}");
+	} else {
+		va_start(ap, format);
+		vprint_line(stdout, format, ap);
+		va_end(ap);
+	}
 	return 0;
 }
