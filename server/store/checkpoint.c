@@ -265,6 +265,16 @@ int store_checkpoint(struct store *s, struct err *err)
 	return r < 0 ? err_prefix(err, "checkpoint") : 0;
 }
 
+int checkpoint_late(struct store *s, struct err *err)
+{
+	bool has_late;
+
+	(void)pthread_mutex_lock(&s->lock);
+	has_late = s->current.has_late || s->previous.has_late;
+	(void)pthread_mutex_unlock(&s->lock);
+	return has_late ? store_checkpoint(s, err) : 0;
+}
+
 void store_count_checkpoints(struct store *s, uint64_t *ret_durable, uint64_t *ret_dropped)
 {
 	(void)pthread_mutex_lock(&s->lock);

@@ -228,6 +228,15 @@ int files_rename(const struct files *f, const char *from, const char *to, struct
 	return 0;
 }
 
+bool files_is_at(const struct files *f, int fd, const char *path)
+{
+	struct stat open_one, named;
+
+	return fstat(fd, &open_one) == 0 &&
+	       fstatat(f->fd, path, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
+	       open_one.st_dev == named.st_dev && open_one.st_ino == named.st_ino;
+}
+
 int files_remove(const struct files *f, const char *path, struct err *err)
 {
 	int r = files_check(f, FILE_REMOVE, path, err);

@@ -70,6 +70,8 @@ int files_sync_all(const struct files *f, const char *const *folders, size_t len
 		   struct err *err) MUST_CHECK;
 int files_rename(const struct files *f, const char *from, const char *to,
 		 struct err *err) MUST_CHECK;
+/* Does the name lead to the file that `fd` has open? */
+bool files_is_at(const struct files *f, int fd, const char *path);
 /* A file that is not there is no error. */
 int files_remove(const struct files *f, const char *path, struct err *err) MUST_CHECK;
 

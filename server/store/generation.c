@@ -133,6 +133,7 @@ int generation_merge(struct generation *to, struct generation *from, uint64_t se
 			generation_add(to, seed, &from->table[i]);
 	for (size_t i = 0; i < from->packs_len; i++)
 		to->packs[to->packs_len++] = from->packs[i];
+	to->has_late = to->has_late || from->has_late;
 	from->packs_len = 0;
 	generation_done(from);
 	return 0;

@@ -21,6 +21,8 @@ int store_lacks(struct store *s, enum pack_kind kind, const struct id *ids, size
 		return err_set(err, -ENOMEM, "look up objects: out of memory");
 	r = kind == PACK_NODES ? objects_find_nodes(s, ids, len, places, err)
 			       : objects_find(s, kind, ids, len, places, err);
+	if (r == 0)
+		r = checkpoint_late(s, err);
 	if (r < 0)
 		return r;
 	memset(ret_bits, 0, (len + 7) / 8);

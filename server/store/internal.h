@@ -44,6 +44,7 @@ struct generation {
 	size_t cap, len;
 	struct fresh_pack *packs; /* numbers ascend */
 	size_t packs_cap, packs_len;
+	bool has_late; /* some objects are of packs that have rows already: only the next checkpoint saves them from being forgotten */
 };
 
 /* Room for `objects` and one pack more, so that the adds that follow cannot fail.  -ENOMEM */
@@ -274,6 +275,8 @@ int checkpoint_start(struct store *s, struct err *err) MUST_CHECK;
 void checkpoint_stop(struct store *s);
 /* Waits while too many packs wait for the checkpoint; tells of one that failed. */
 int checkpoint_make_room(struct store *s, struct err *err) MUST_CHECK;
+/* Before anybody is told that an object is there, or that a pack was taken in: makes a checkpoint if a kill could make it forgotten. */
+int checkpoint_late(struct store *s, struct err *err) MUST_CHECK;
 /* A pack was registered (s->lock held). */
 void checkpoint_notice(struct store *s);
 

@@ -260,6 +260,8 @@ int partial_set(struct partial *p, const struct window_range *windows, const str
 	r = objects_find_nodes(p->store, nodes, len, places, err);
 	for (size_t i = 0; r == 0 && i < len; i++)
 		r = check_run(p, &windows[i], &places[i], err);
+	if (r == 0)
+		r = checkpoint_late(p->store, err);
 	for (size_t i = 0; r == 0 && i < len; i++)
 		r = write_run(p, &windows[i], &nodes[i], err);
 	atomic_store(&p->is_dirty,

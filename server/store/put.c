@@ -23,8 +23,7 @@ struct incoming {
 	bool is_lenient; /* leave out nodes that lack chunks, instead of refusing the pack */
 	bool is_instead; /* its objects are entered although they are there */
 	bool has_file;	 /* the file is at its final place */
-	bool is_late; /* objects were entered of a pack that a checkpoint has covered, or is about to */
-	int fd;	      /* of the file, -1: none yet */
+	int fd;		 /* of the file, -1: none yet */
 	char path[FILES_PATH_SIZE], tmp[FILES_PATH_SIZE];
 	struct pack pack;
 	const uint8_t *plain; /* the scratch's */
@@ -234,8 +233,9 @@ static int enter_pack(struct store *s, struct incoming *in, uint32_t *ret_num, s
 	return 0;
 }
 
-/* `num`: the pack's number if it is in the index already, else 0. */
-static int enter(struct store *s, struct incoming *in, uint32_t num, struct err *err)
+/* `listed`: the pack's number if it is in the index already, else 0; `num`: the same while it is alive. */
+static int enter(struct store *s, struct incoming *in, uint32_t num, uint32_t listed,
+		 struct err *err)
 {
 	int r = 0;
 
@@ -247,7 +247,10 @@ static int enter(struct store *s, struct incoming *in, uint32_t num, struct err 
 	if (r == 0 && num == 0)
 		r = enter_pack(s, in, &num, err);
 	if (r == 0) {
-		in->is_late = !generation_pack(&s->current, num);
+		/* A start looks into packs that are not in the index, not for more in those that are: killed now, it would not know of these objects.  Their
+		 * rows had been swept, or lost, while the row of the pack stayed: rare. */
+		if (listed != 0 && !generation_pack(&s->current, listed))
+			s->current.has_late = true;
 		enter_objects(s, in, num);
 		checkpoint_notice(s);
 	}
@@ -255,27 +258,52 @@ static int enter(struct store *s, struct incoming *in, uint32_t num, struct err 
 	return r;
 }
 
-/* A pack that could not be read has a file, on which images rely: what takes its place has to be as durable first. */
-static int sync_before_rename(struct store *s, const struct incoming *in, struct err *err)
+/* It was renamed into place, and the folder was unlocked since: gc, or who sent the same, may have removed it, or have put its own there. */
+static bool is_in_place(struct store *s, const struct incoming *in)
 {
-	bool replaces;
-	int r = unreadable_has(s, &in->id, &replaces, err);
-
-	return r < 0 || !replaces ? r : files_sync(&s->files, in->fd, in->tmp, err);
+	return files_is_at(&s->files, in->fd, in->path);
 }
 
+static void give_up_file(struct incoming *in)
+{
+	(void)close(in->fd); /* nothing that counts was written through it */
+	in->fd = -1;
+	in->has_file = false;
+}
+
+/* While the index has a row of the pack, a start takes it for durable and does not look into it.  So it has to be, before it has that name: where the pack
+ * could not be read, was damaged, or is being removed by gc. */
+static int rename_file(struct store *s, struct incoming *in, uint32_t listed, struct err *err)
+{
+	int r = listed != 0 ? files_sync(&s->files, in->fd, in->tmp, err) : 0;
+
+	if (r == 0)
+		r = files_rename(&s->files, in->tmp, in->path, err);
+	in->has_file = r == 0;
+	return r;
+}
+
+/* With the folder locked. */
 static int place_file(struct store *s, struct incoming *in, struct err *err)
 {
 	struct pack_row row;
-	int r = objects_pack_by_id(s, &in->id, &row, err);
+	bool is_alive;
+	int r = objects_pack_kept(s, 0, &in->id, &row, err);
 
-	if (r == 0 && row.num == 0 && !in->has_file) {
-		r = sync_before_rename(s, in, err);
-		if (r == 0)
-			r = files_rename(&s->files, in->tmp, in->path, err);
-		in->has_file = r == 0;
+	if (r < 0)
+		return r;
+	(void)pthread_mutex_lock(&s->lock);
+	is_alive = objects_pack_is_alive(s, row.num);
+	(void)pthread_mutex_unlock(&s->lock);
+	if (is_alive)
+		return enter(s, in, row.num, row.num, err);
+	if (in->has_file && !is_in_place(s, in)) {
+		give_up_file(in);
+		return -EAGAIN;
 	}
-	return r < 0 ? r : enter(s, in, row.num, err);
+	if (!in->has_file)
+		r = rename_file(s, in, row.num, err);
+	return r < 0 ? r : enter(s, in, 0, row.num, err);
 }
 
 static int take_in(struct store *s, struct incoming *in, struct err *err)
@@ -378,10 +406,8 @@ int store_put_pack(struct store *s, const struct id *expected, const void *data,
 		r = workers_run(s->workers, put_in_worker, &task, err);
 		tidy(s, &in);
 	}
-	/* A start looks into packs that are not in the index, not for more in those that are: after a kill it would not know
-	 * of these objects.  Their rows had been swept, or lost, while their pack stayed: rare. */
-	if (r == 0 && in.is_late)
-		r = store_checkpoint(s, err);
+	if (r == 0)
+		r = checkpoint_late(s, err);
 	return r;
 }
 
