@@ -4,7 +4,7 @@
 # Connections that are held and say nothing, or never end what they say: nobody else is kept out by them.
 . "$(dirname "$0")/../lib/tap.sh"
 . "$(dirname "$0")/../lib/server.sh"
-requires curl jq perl ss openssl
+requires curl jq perl ss openssl python3
 
 holders=()
 let_all_go()
@@ -80,4 +80,39 @@ for _ in {1..12}; do slow_head; done
 ok "heads of requests that never end" wait_for 20 at_least 6 sockets
 ok "hold nobody up either" served
 let_all_go
+stop_server
+
+# ---- that these attacks would be seen: a server that answers one connection after the other, and waits for each
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "$TAP_TMP/key.pem" -out "$TAP_TMP/cert.pem" -subj /CN=x 2>/dev/null
+start_naive()
+{
+	rm -f "$TAP_TMP/naive.port"
+	(cd "$TAP_TMP" && exec python3 -c '
+import http.server, ssl
+server = http.server.HTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler)
+tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+tls.load_cert_chain("cert.pem", "key.pem")
+server.socket = tls.wrap_socket(server.socket, server_side=True)
+print(server.server_port, flush=True)
+server.serve_forever()') >"$TAP_TMP/naive.port" 2>/dev/null &
+	naive=$!
+	wait_for 20 test -s "$TAP_TMP/naive.port" && port=$(cat "$TAP_TMP/naive.port")
+}
+stop_naive() { [ -z "$naive" ] || { kill "$naive" && wait "$naive"; naive=; } 2>/dev/null; }
+cleanup_fn stop_naive
+naive_serves() { curl -sk --max-time 5 -o /dev/null "https://127.0.0.1:$port/"; }
+# keeps_out WHAT COMMAND...: what it starts holds up the other server
+keeps_out()
+{
+	start_naive
+	ok "another server answers" naive_serves
+	"${@:2}"
+	ok "it is given $1" wait_for 20 at_least 1 sockets
+	nok "and answers nobody else" naive_serves
+	let_all_go
+	stop_naive
+}
+keeps_out "a connection that says nothing" occupy 127.0.0.9 1
+keeps_out "the beginning of a handshake" occupy 127.0.0.9 1 $'\026\003\001\002'
+keeps_out "a head that never ends" slow_head
 done_testing

@@ -11,7 +11,6 @@ make_machine m1 "{\"disks\":[$(disk_json file:a 8388608)]}"
 api POST /v1/jobs -d '{"kind":"capture","machine":"m1","image":"i"}'
 job=$(field .id)
 J=/v1/agent/jobs/$job
-rss() { awk '/^VmRSS/ { print int($2 / 1024) }' "/proc/$SERVER_PID/status"; }
 zeros() { head -c "$1" /dev/zero; }
 send() { call "$SECRET" "$1" "$2" --data-binary @-; }
 
@@ -126,15 +125,35 @@ stop_server
 start_server
 
 # ---- a bomb: little JSON that grows
-{ printf '{"token":"x","machine_id":"%032d","name":"n","agent_version":"1","inventory":{"disks":[' 0; yes '[],' | head -n 1300000 | tr -d '\n'; printf '[]]}}'; } >"$TAP_TMP/bomb"
-for n in 1 2 3 4 1 2 3 4; do # two of an address, which has no room for more
-	curl -sk --interface "127.0.0.$n" --max-time 60 -o "$TAP_TMP/bombed" -w '%{http_code}\n' --data-binary "@$TAP_TMP/bomb" "$URL/v1/agent/register" &
-done >"$TAP_TMP/bombs"
-bombs=()
-mapfile -t bombs < <(jobs -p)
-for pid in "${bombs[@]}"; do [ "$pid" = "$SERVER_PID" ] || wait "$pid"; done
-is "$(sort -u "$TAP_TMP/bombs")" 400 "eight bombs are refused"
-ok "in bounded memory (now $(rss) MiB)" test "$(awk '/^VmHWM/ { print int($2 / 1024) }' "/proc/$SERVER_PID/status")" -lt 900
+# brackets COUNT: a registration of so many empty arrays; each takes some 140 times its text
+brackets() { printf '{"token":"x","machine_id":"%032d","name":"n","agent_version":"1","inventory":{"disks":[' 0 && yes '[],' | head -n "$1" | tr -d '\n' && printf '[]]}}'; }
+# register_at_once FILE COUNT: from twelve addresses; their answers, each once
+register_at_once()
+{
+	local n pids=()
+	for ((n = 0; n < $2; n++)); do
+		curl -sk --interface "127.0.0.$((n % 12 + 1))" --max-time 60 -o "$TAP_TMP/bombed" -w '%{http_code}\n' --data-binary "@$1" "$URL/v1/agent/register" &
+		pids+=($!)
+	done >"$TAP_TMP/bombs"
+	wait "${pids[@]}"
+	sort -u "$TAP_TMP/bombs"
+}
+# What the server takes at most, from now on (proc(5): clear_refs), in MiB.
+count_peak() { echo 5 >"/proc/$SERVER_PID/clear_refs"; }
+peak() { awk '/^VmHWM/ { print int($2 / 1024) }' "/proc/$SERVER_PID/status"; }
+brackets 1300000 >"$TAP_TMP/bomb"
+brackets 262000 >"$TAP_TMP/most" # opening brackets and commas: 524,288 at most
+count_peak
+is "$(register_at_once "$TAP_TMP/bomb" 24)" 400 "two dozen of more values than there may be are refused"
+ok "unread, so little is taken for them (at most $(peak) MiB)" test "$(peak)" -lt 220
+count_peak
+is "$(register_at_once "$TAP_TMP/most" 24)" 403 "as many of all that there may be are read"
+ok "some at a time (at most $(peak) MiB)" test "$(peak)" -lt 550
+stop_server
+start_server --memory 16G
+count_peak
+is "$(register_at_once "$TAP_TMP/most" 24)" 403 "where there is more memory for JSON"
+ok "all at one time, and that is seen (at most $(peak) MiB)" test "$(peak)" -gt 600
 stop_server
 is "$SERVER_STATUS" 0 "nothing of this hurt it"
 
