@@ -391,6 +391,9 @@ SERVER_SRC := \
 	server/fleet/orders.c \
 	server/fleet/pace.c \
 	server/fleet/pairing.c \
+	server/fleet/pairing_begin.c \
+	server/fleet/pairing_operator.c \
+	server/fleet/pairing_table.c \
 	server/fleet/pending.c \
 	server/fleet/plan.c \
 	server/fleet/recover.c \
