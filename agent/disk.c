@@ -1,5 +1,7 @@
 #include "agent/disk.h"
 
+#include <errno.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -217,4 +219,17 @@ void disk_list_sort(struct disk_list *l)
 			l->disks[j - 1] = t;
 		}
 	}
+}
+
+int disk_check_opened(const struct disk *d, const struct blk *b, struct err *err)
+{
+	if (d->seq != 0 && blk_disk_seq(b) != 0 && d->seq != blk_disk_seq(b))
+		return err_set(err, -ESTALE, "'%s' was %s, and another disk has just come up there",
+			       d->id, d->path);
+	if (blk_size(b) == d->size && blk_sector_size(b) == d->sector_size)
+		return 0;
+	return err_set(err, -ESTALE,
+		       "'%s' (%s) has just changed: it has %" PRIu64 " bytes in sectors of %" PRIu32
+		       ", and had %" PRIu64 " in sectors of %" PRIu32,
+		       d->id, d->path, blk_size(b), blk_sector_size(b), d->size, d->sector_size);
 }

@@ -8,6 +8,7 @@
 
 #include "agent/buspath.h"
 #include "agent/sysroot.h"
+#include "common/blk.h"
 #include "common/id.h"
 #include "common/text.h"
 
@@ -92,6 +93,9 @@ void disk_list_skip(struct disk_list *l, const char *name, const char *reason, c
 	__attribute__((format(printf, 4, 5)));
 /* Take disk `i` out of the list, with a note why. */
 void disk_list_remove(struct disk_list *l, size_t i, const char *reason, const char *text);
+
+/* Is what was opened by its path the disk that was looked at?  -ESTALE: another one has come up there, or it has changed. */
+int disk_check_opened(const struct disk *d, const struct blk *b, struct err *err) MUST_CHECK;
 
 /* The ids of all disks, docs/inventory.md "A disk's id": after this they are unique. */
 void disk_list_name(struct disk_list *l);

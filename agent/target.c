@@ -75,22 +75,11 @@ static int check_content(const struct contents *c, const struct disk *d, const s
 
 int target_check_shape(const struct disk *d, const struct blk *b, struct job *job, struct err *err)
 {
-	if (d->seq != 0 && blk_disk_seq(b) != 0 && d->seq != blk_disk_seq(b)) {
-		return job_blame(
-			job, "target_changed",
-			err_set(err, -ESTALE,
-				"target '%s' was %s, and another disk has just come up there",
-				d->id, d->path));
-	}
-	if (blk_size(b) == d->size && blk_sector_size(b) == d->sector_size)
-		return 0;
-	return job_blame(job, "target_changed",
-			 err_set(err, -ESTALE,
-				 "target '%s' (%s) has just changed: it has %" PRIu64
-				 " bytes in sectors of %" PRIu32 ", and had %" PRIu64
-				 " in sectors of %" PRIu32,
-				 d->id, d->path, blk_size(b), blk_sector_size(b), d->size,
-				 d->sector_size));
+	int r = disk_check_opened(d, b, err);
+
+	if (r < 0)
+		(void)err_prefix(err, "target");
+	return job_blame(job, "target_changed", r);
 }
 
 bool target_is_as_ordered(const struct disk *d, const struct order_disk *o)

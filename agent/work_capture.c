@@ -58,6 +58,8 @@ static int open_source(struct work *w, const struct order_disk *o, struct source
 	r = blk_open_file(d->path, BLK_READ, BLK_DIRECT, d->kind == DISK_FILE ? d->sector_size : 0,
 			  &ret->blk, err);
 	if (r == 0)
+		r = job_blame(w->job, "disk_missing", disk_check_opened(d, ret->blk, err));
+	if (r == 0)
 		r = locks_keep(w->config->locks, d, err);
 	if (r < 0)
 		return job_blame(w->job, "read_error", r);

@@ -2,6 +2,8 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/sysinfo.h>
 #include <unistd.h>
@@ -18,6 +20,7 @@
 #include "agent/session.h"
 #include "agent/target.h"
 #include "agent/wire.h"
+#include "agent/work.h"
 #include "common/cleanup.h"
 #include "common/limits.h"
 #include "common/rate.h"
@@ -419,6 +422,48 @@ static void test_open_target(void)
 	blk_free(b);
 }
 
+/* Cancelled, so that it ends with the look at the disk at the latest. */
+static int capture_of(struct inventory *i, struct order_disk *od, struct err *err, char *code)
+{
+	struct config config = {.memory = 64 << 20};
+	struct order o = {.kind = JOB_CAPTURE, .disks = od, .disks_len = 1};
+	struct job j;
+	struct work w = {.config = &config, .order = &o, .job = &j, .inventory = i};
+	int r;
+
+	job_init(&j, "0123456789abcdef");
+	job_stop(&j, JOB_CANCELLED);
+	r = work_capture(&w, err);
+	job_get_code(&j, code);
+	json_decref(w.levels);
+	job_done(&j);
+	return r;
+}
+
+static void test_open_source(void)
+{
+	static struct inventory i;
+	struct disk d = {.id = "file:x", .kind = DISK_FILE, .sector_size = 512};
+	struct order_disk od = {.disk = "file:x", .size = 1 << 20};
+	char code[JOB_CODE_SIZE], path[] = "/tmp/source.XXXXXX";
+	CLEANUP_CLOSE int fd = mkstemp(path);
+	struct err err = {0};
+
+	if (fd < 0 || ftruncate(fd, 1 << 20) < 0)
+		abort();
+	(void)snprintf(d.path, sizeof(d.path), "%s", path);
+	d.size = 1 << 20;
+	i.disks = (struct disk_list){.disks = &d, .len = 1};
+	ok(capture_of(&i, &od, &err, code) == -ECANCELED && code[0] == '\0',
+	   "a source that is what was looked at");
+	if (ftruncate(fd, 1 << 21) < 0)
+		abort();
+	ok(capture_of(&i, &od, &err, code) == -ESTALE && strcmp(code, "disk_missing") == 0 &&
+		   strstr(err.msg, "has just changed: it has 2097152 bytes"),
+	   "one that has changed since is not captured");
+	(void)unlink(path);
+}
+
 static void test_target(void)
 {
 	static struct disk d = {
@@ -579,6 +624,7 @@ int main(void)
 	test_rates();
 	test_target();
 	test_open_target();
+	test_open_source();
 	test_config();
 	return done();
 }
