@@ -152,8 +152,10 @@ AGENT_SRC := \
 	agent/level.c \
 	agent/link.c \
 	agent/locks.c \
+	agent/look.c \
 	agent/lost.c \
 	agent/machine_id.c \
+	agent/machine_name.c \
 	agent/man.c \
 	agent/subcommand.c \
 	agent/marker.c \

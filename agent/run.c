@@ -11,8 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/utsname.h>
-#include <unistd.h>
 
 #include "agent/config.h"
 #include "agent/console.h"
@@ -21,8 +19,8 @@
 #include "agent/introduce.h"
 #include "agent/inventory.h"
 #include "agent/link.h"
-#include "agent/locks.h"
-#include "agent/multipath.h"
+#include "agent/look.h"
+#include "agent/machine_name.h"
 #include "agent/orders.h"
 #include "agent/pair.h"
 #include "agent/paired.h"
@@ -42,7 +40,7 @@ struct agent {
 	atomic_bool quit;
 	char pin[PIN_TEXT_SIZE]; /* of the settings, or "" */
 	bool is_paired;		 /* the server is one that this machine was paired with */
-	uint64_t disks_seen;	 /* when the list of disks was made */
+	uint64_t devices_seen;	 /* when the list of disks was made */
 	atomic_bool is_unknown;	 /* and it does not know this machine any more */
 	pthread_mutex_t lock;	 /* over what follows */
 	struct link *link;
@@ -108,111 +106,14 @@ static int start_signals(struct agent *a, struct err *err)
 	return 0;
 }
 
-/* ---- who we are */
-
-static void host_name(char ret[static NAME_MAX_LEN + 1])
-{
-	struct utsname u;
-
-	ret[0] = '\0';
-	if (uname(&u) == 0)
-		(void)snprintf(ret, NAME_MAX_LEN + 1, "%s", u.nodename);
-}
-
-/* The name given, else the host name, unless that is the live image's own; else model and serial number. */
-static void choose_name(struct agent *a, const struct inventory *i)
-{
-	const struct smbios *s = &i->smbios;
-	char host[NAME_MAX_LEN + 1];
-
-	host_name(host);
-	if (a->config.name || a->config.hostname) {
-		(void)snprintf(a->name, sizeof(a->name), "%s",
-			       a->config.name ? a->config.name : a->config.hostname);
-	} else if (!a->config.image && host[0]) {
-		(void)snprintf(a->name, sizeof(a->name), "%s", host);
-	} else if (s->product[0]) {
-		(void)snprintf(a->name, sizeof(a->name), "%.31s%s%.31s", s->product,
-			       s->serial[0] ? " " : "", s->serial);
-	} else {
-		(void)snprintf(a->name, sizeof(a->name), "machine %.8s", a->machine_id);
-	}
-	for (char *p = a->name; *p; p++) {
-		if (*p < 0x20 || *p > 0x7e)
-			*p = '?';
-	}
-}
-
-static void say_line(void *ctx, const char *line)
-{
-	console_line(ctx, line);
-}
-
-/* In the live image the machine is ours: what is one disk is made one device. */
-static int join_paths(struct agent *a, const struct inventory_options *o, struct inventory *i,
-		      struct err *err)
-{
-	if (!a->config.image || o->disks_len > 0 ||
-	    multipath_join(&replay_sys_real, &i->disks, say_line, a->console) == 0)
-		return 0;
-	inventory_done(i);
-	return inventory_collect(o, i, err);
-}
-
-/* The names of all block devices but those that we make ourselves, as a number: it differs when one has come or gone. */
-static uint64_t disks_seen(void)
-{
-	CLEANUP(sysroot_done) struct sysroot r = {.fd = -1};
-	CLEANUP_NAMES struct name_list l = {0};
-	uint64_t sum = 14695981039346656037u; /* FNV-1a */
-	struct err err;
-
-	if (sysroot_open(NULL, &r, &err) < 0)
-		return 0;
-	sysroot_list(&r, &l, "sys/block");
-	for (size_t i = 0; i < l.len; i++) {
-		if (strncmp(l.names[i], "dm-", 3) == 0 || strncmp(l.names[i], "loop", 4) == 0)
-			continue;
-		for (const char *p = l.names[i];; p++) {
-			sum = (sum ^ (uint8_t)*p) * 1099511628211u;
-			if (!*p)
-				break;
-		}
-	}
-	return sum;
-}
-
-static int look_around(struct agent *a, struct inventory **ret, struct err *err)
-{
-	struct inventory_options o = {
-		.id = a->config.id,
-		.disks = a->config.disks.items,
-		.disks_len = a->config.disks.len,
-	};
-	struct inventory *i = calloc(1, sizeof(*i));
-	uint64_t seen = disks_seen();
-	struct err unlocked;
-	int r = i ? inventory_collect(&o, i, err) : err_set(err, -ENOMEM, "out of memory");
-
-	if (r == 0)
-		r = join_paths(a, &o, i, err);
-	if (r == 0 && locks_apply(a->config.locks, &i->disks, &unlocked) < 0)
-		console_say(a->console, "%s; %s", unlocked.msg, locks_consequence(a->config.locks));
-	if (r < 0) {
-		free(i);
-		return r;
-	}
-	a->disks_seen = seen;
-	*ret = i;
-	return 0;
-}
+/* ---- what there is in this machine */
 
 /* In the live image: there nobody else makes and removes devices. */
 static bool has_news(void *ctx)
 {
 	const struct agent *a = ctx;
 
-	return a->config.image && disks_seen() != a->disks_seen;
+	return a->config.image && look_for_devices() != a->devices_seen;
 }
 
 /* For the next registration. */
@@ -221,7 +122,7 @@ static int refresh_inventory(void *ctx, struct err *err)
 	struct agent *a = ctx;
 	CLEANUP(inventory_freep) struct inventory *i = NULL;
 	json_t *json;
-	int r = look_around(a, &i, err);
+	int r = look_around(&a->config, a->console, &i, &a->devices_seen, err);
 
 	if (r < 0)
 		return r;
@@ -429,7 +330,7 @@ static int find_paired(struct agent *a, struct pair_result *ret, struct err *err
 static int start(struct agent *a, struct inventory **ret, struct err *err)
 {
 	CLEANUP(inventory_freep) struct inventory *i = NULL;
-	int r = look_around(a, &i, err);
+	int r = look_around(&a->config, a->console, &i, &a->devices_seen, err);
 
 	if (r < 0)
 		return r;
@@ -439,7 +340,7 @@ static int start(struct agent *a, struct inventory **ret, struct err *err)
 			       "network card): give it an id with --id (hoist.id=)");
 	}
 	(void)snprintf(a->machine_id, sizeof(a->machine_id), "%s", i->machine_id);
-	choose_name(a, i);
+	machine_name_choose(&a->config, i, a->name);
 	introduce(a, i);
 	*ret = TAKE_PTR(i);
 	return 0;
