@@ -356,7 +356,7 @@ STORE_LIBS := $(SQLITE_LIBS) $(XXHASH_LIBS)
 
 AGENT_LIBS  := $(COMMON_LIBS) $(CRYPTO_LIBS) $(BLKID_LIBS) $(EXT2FS_LIBS) $(NTFS3G_LIBS) $(URING_LIBS)
 
-TESTLIB_SRC := tests/lib/api_rig.c tests/lib/blk_fault.c tests/lib/https_server.c tests/lib/image.c tests/lib/rig.c tests/lib/sample.c tests/lib/sink.c \
+TESTLIB_SRC := tests/lib/api_rig.c tests/lib/blk_fault.c tests/lib/fleet_fixture.c tests/lib/https_server.c tests/lib/image.c tests/lib/rig.c tests/lib/sample.c tests/lib/sink.c \
 	tests/lib/store_fixture.c
 TEST_LIBS   := $(OPENSSL_LIBS)
 

@@ -1,0 +1,196 @@
+/* Bounds: of machines, registrations, jobs, and of what a capture sends. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/cleanup.h"
+#include "tests/lib/fleet_fixture.h"
+#include "tests/unit/tap.h"
+
+static void test_removed_machine(void)
+{
+	CLEANUP_JSON json_t *job = NULL;
+	char id[JOB_ID_SIZE];
+
+	fixture_order(MACHINE_B, id);
+	ok(fleet_remove_machine(fixture_fleet, MACHINE_B, &fixture_err) == API_CONFLICT,
+	   "a machine that has a job stays");
+	if (state_remove_machine(fixture_state, MACHINE_B, &fixture_err) < 0)
+		abort();
+	fixture_restart();
+	ok(fixture_shows(id, "failed", 0), "a job whose machine is gone fails at the start");
+	ok(fleet_show_job(fixture_fleet, id, 0, 0, &job, &fixture_err) == 0 &&
+		   strcmp(json_string_value(json_object_get(job, "code")), "agent_lost") == 0,
+	   "and says why");
+}
+
+static int come(const char *machine, const char *token, const char *secret,
+		char ret_secret[static SECRET_TEXT_SIZE])
+{
+	CLEANUP_JSON json_t *inventory = json_pack("{s:[]}", "disks");
+	struct registration reg = {.token = token,
+				   .secret = secret,
+				   .machine = machine,
+				   .name = "m",
+				   .agent_version = "1",
+				   .address = "x",
+				   .inventory = inventory};
+	unsigned retry_s = 0;
+	int r = fleet_register(fixture_fleet, &reg, ret_secret, &retry_s, &fixture_err);
+
+	if (r == API_RATE_LIMITED && retry_s == 0)
+		abort();
+	return r;
+}
+
+static void test_registrations(void)
+{
+	const char *token = "a token";
+	struct token_row t = {.uses = 100, .uses_left = 100, .id = "t"};
+	struct id hash = id_of(token, strlen(token));
+	char secret[SECRET_TEXT_SIZE], next[SECRET_TEXT_SIZE];
+	struct machine *m;
+	unsigned n = 0;
+
+	if (state_add_token(fixture_state, &t, &hash, &fixture_err) < 0 ||
+	    come("0000000000000000000000000000000c", token, NULL, secret) < 0)
+		abort();
+	while (n < 2 * REGISTRATIONS &&
+	       come("0000000000000000000000000000000c", NULL, secret, next) == 0) {
+		memcpy(secret, next, sizeof(secret));
+		n++;
+	}
+	ok(n >= REGISTRATIONS && n < REGISTRATIONS + 20 && fixture_err.code == API_RATE_LIMITED,
+	   "a machine registers so often at once, and then slowly");
+	printf("# %u times: %s\n", n, fixture_err.msg);
+	ok(come("0000000000000000000000000000000d", token, NULL, next) == 0,
+	   "which does not keep others from it");
+	m = fixture_fleet->machines;
+	m->inventory_size = INVENTORIES_MAX;
+	ok(come("0000000000000000000000000000000e", token, NULL, next) == API_CONFLICT &&
+		   strstr(fixture_err.msg, "inventories"),
+	   "inventories have a bound together");
+	m->inventory_size = 2;
+	for (unsigned i = 0; i < MACHINES_MAX; i++) {
+		m = machine_add(fixture_fleet);
+		if (!m)
+			abort();
+		(void)snprintf(m->row.id, sizeof(m->row.id), "f%031x", i);
+	}
+	ok(come("0000000000000000000000000000000e", token, NULL, next) == API_CONFLICT &&
+		   strstr(fixture_err.msg, "as many as it takes"),
+	   "so have machines");
+	fixture_restart();
+	ok(come("0000000000000000000000000000000e", token, NULL, next) == 0, "(without them)");
+}
+
+static void test_own_jobs(void)
+{
+	CLEANUP_JSON json_t *body = json_pack("{s:s}", "kind", "gc");
+	CLEANUP_JSON json_t *job = NULL;
+
+	for (unsigned i = 0; i < OWN_JOBS_MAX; i++) {
+		struct job *j = job_new();
+
+		if (!j)
+			abort();
+		(void)snprintf(j->row.id, sizeof(j->row.id), "f%015x", i);
+		j->row.kind = JOB_GC;
+		j->row.state = JOB_RUNNING;
+		(void)pthread_mutex_lock(&fixture_fleet->lock);
+		job_enlist(fixture_fleet, j, NULL);
+		(void)pthread_mutex_unlock(&fixture_fleet->lock);
+	}
+	ok(fleet_create_job(fixture_fleet, body, &job, &fixture_err) == API_CONFLICT,
+	   "jobs of the server itself");
+	fixture_restart();
+	ok(fixture_does("gc"), "(without them)"); /* and what comes next has the store for itself */
+}
+
+static void test_taken(void)
+{
+	char id[JOB_ID_SIZE];
+	struct job *j = NULL;
+
+	fixture_order(MACHINE_A, id);
+	if (fleet_acquire(fixture_fleet, MACHINE_A, id, JOB_CAPTURE, &j, &fixture_err) < 0)
+		abort();
+	fleet_note_taken(fixture_fleet, j, 2 * fixture_sample->geometry.size + TAKEN_SPARE - 1);
+	ok(fleet_check_taken(fixture_fleet, j, &fixture_err) == 0,
+	   "a capture that sends its disks twice");
+	fleet_note_taken(fixture_fleet, j, 1);
+	ok(fleet_check_taken(fixture_fleet, j, &fixture_err) == API_TOO_LARGE &&
+		   fixture_shows(id, "failed", 0),
+	   "and more fails");
+	printf("# %s\n", fixture_err.msg);
+	ok(fleet_check_taken(fixture_fleet, j, &fixture_err) == API_TOO_LARGE,
+	   "also for who is late");
+	fleet_release(fixture_fleet, j);
+}
+
+static int no_sync(void *arg, enum file_op op, const char *file)
+{
+	(void)arg;
+	(void)file;
+	return op == FILE_SYNC ? -EIO : 0;
+}
+
+/* With a pack in it that was not there before; is what it covers durable? */
+static bool makes_checkpoint(const struct sample *x, unsigned *pack, bool fails)
+{
+	bool is_durable;
+
+	if (fixture_put(fixture_store, &x->packs[(*pack)++]) < 0)
+		abort();
+	fixture_store->files.fault = fails ? no_sync : NULL;
+	is_durable = store_checkpoint(fixture_store, &fixture_err) == 0;
+	fixture_store->files.fault = NULL;
+	return is_durable;
+}
+
+/* What the store has lost is sent again, as often as that happens. */
+static void test_taken_dropped(void)
+{
+	const uint64_t most = 2 * fixture_sample->geometry.size + TAKEN_SPARE;
+	struct sample *other = sample_new(4, &sample_small);
+	char id[JOB_ID_SIZE];
+	struct job *j = NULL;
+	unsigned pack = 0;
+
+	fixture_order(MACHINE_A, id);
+	if (fleet_acquire(fixture_fleet, MACHINE_A, id, JOB_CAPTURE, &j, &fixture_err) < 0)
+		abort();
+	for (int i = 0; i < 2; i++) {
+		fleet_note_taken(fixture_fleet, j, most - 1);
+		ok(!makes_checkpoint(other, &pack, true) &&
+			   fleet_check_taken(fixture_fleet, j, &fixture_err) == 0 && j->taken == 0,
+		   "what a checkpoint has dropped was not sent for nothing");
+	}
+	fleet_note_taken(fixture_fleet, j, 1);
+	ok(makes_checkpoint(other, &pack, false), "a checkpoint");
+	fleet_note_taken(fixture_fleet, j, most - 2);
+	ok(makes_checkpoint(other, &pack, false) && makes_checkpoint(other, &pack, false) &&
+		   fleet_check_taken(fixture_fleet, j, &fixture_err) == 0 &&
+		   !makes_checkpoint(other, &pack, true) &&
+		   fleet_check_taken(fixture_fleet, j, &fixture_err) == 0,
+	   "what is durable was taken");
+	fleet_note_taken(fixture_fleet, j, 1);
+	ok(fleet_check_taken(fixture_fleet, j, &fixture_err) == API_TOO_LARGE &&
+		   fixture_shows(id, "failed", 0),
+	   "and counts");
+	fleet_release(fixture_fleet, j);
+	sample_free(other);
+}
+
+int main(void)
+{
+	fixture_begin_fleet();
+	test_removed_machine();
+	test_registrations();
+	test_own_jobs();
+	test_taken();
+	test_taken_dropped();
+	fixture_end_fleet();
+	return done();
+}

@@ -1,0 +1,189 @@
+/* What a job must show for itself: the roots of source, server and target, and that what was sealed is still there. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "tests/lib/fleet_fixture.h"
+#include "tests/unit/tap.h"
+
+static json_t *get_roots(const char *id)
+{
+	CLEANUP_JSON json_t *job = NULL;
+	const json_t *report;
+
+	if (fleet_show_job(fixture_fleet, id, 0, 0, &job, &fixture_err) < 0)
+		return NULL;
+	report = json_object_get(job, "report");
+	if (!json_is_string(json_object_get(json_object_get(report, "server"), "ended")))
+		return NULL;
+	return json_incref(json_array_get(json_object_get(report, "roots"), 0));
+}
+
+static bool is_root(const json_t *roots, const char *key)
+{
+	struct id got;
+
+	return json_get_id(roots, key, &got, &fixture_err) == 0 &&
+	       id_equal(&got, &fixture_sample->root);
+}
+
+static void order_restore(char ret_job[static JOB_ID_SIZE])
+{
+	CLEANUP_JSON json_t *body = json_pack("{s:s, s:s, s:s}", "kind", "restore", "machine",
+					      MACHINE_B, "image", "web");
+	CLEANUP_JSON json_t *job = NULL;
+
+	if (fleet_create_job(fixture_fleet, body, &job, &fixture_err) < 0) {
+		printf("# %s\n", fixture_err.msg);
+		abort();
+	}
+	(void)snprintf(ret_job, JOB_ID_SIZE, "%s", json_string_value(json_object_get(job, "id")));
+}
+
+static void test_roots(void)
+{
+	const struct id other = id_of("other", 5);
+	char id[JOB_ID_SIZE];
+
+	for (int lie = 1; lie >= 0; lie--) {
+		CLEANUP_JSON json_t *said =
+			fixture_say_root("disk", "root", lie ? &other : &fixture_sample->root);
+		CLEANUP_JSON json_t *roots = NULL;
+
+		fixture_order(MACHINE_A, id);
+		fixture_capture(MACHINE_A, id);
+		if (lie) {
+			ok(fleet_job_done(fixture_fleet, MACHINE_A, id, said, &fixture_err) ==
+					   API_INCOMPLETE &&
+				   fixture_shows(id, "running", 0),
+			   "a capture whose agent names another root than was finished");
+			printf("# %s\n", fixture_err.msg);
+			ok(fixture_says_done(MACHINE_A, id) == API_INCOMPLETE,
+			   "is open again, also for one that names none");
+			fixture_capture(MACHINE_A, id);
+			ok(fixture_says_done(MACHINE_A, id) == 0,
+			   "and ends when it was finished again");
+			continue;
+		}
+		ok(fleet_job_done(fixture_fleet, MACHINE_A, id, said, &fixture_err) == 0,
+		   "a capture");
+		roots = get_roots(id);
+		ok(is_root(roots, "server") && is_root(roots, "source") &&
+			   json_is_true(json_object_get(roots, "agree")),
+		   "source and server agree");
+	}
+	for (int lie = 1; lie >= 0; lie--) {
+		CLEANUP_JSON json_t *said = fixture_say_root("target", "target_root",
+							     lie ? &other : &fixture_sample->root);
+		CLEANUP_JSON json_t *roots = NULL;
+
+		order_restore(id);
+		ok(fleet_job_done(fixture_fleet, MACHINE_B, id, said, &fixture_err) ==
+			   (lie ? API_VERIFY_FAILED : 0),
+		   lie ? "a restore whose target has another root" : "one with the right root");
+		if (lie)
+			printf("# %s\n", fixture_err.msg);
+		roots = get_roots(id);
+		ok(fixture_shows(id, lie ? "failed" : "done", (int)fixture_versions()) &&
+			   is_root(roots, "server") && is_root(roots, "source") &&
+			   is_root(roots, "target") == !lie &&
+			   json_is_true(json_object_get(roots, "agree")) == !lie,
+		   lie ? "is not done" : "is");
+	}
+	order_restore(id);
+	ok(fleet_job_done(fixture_fleet, MACHINE_B, id, NULL, &fixture_err) == API_VERIFY_FAILED &&
+		   fixture_shows(id, "failed", (int)fixture_versions()),
+	   "a restore whose agent does not say it has failed");
+	CLEANUP_JSON json_t *roots = get_roots(id);
+	ok(is_root(roots, "server") && json_is_null(json_object_get(roots, "target")) &&
+		   json_is_null(json_object_get(roots, "agree")),
+	   "and it is open who agrees");
+}
+
+/* What was sealed is gone when the capture is to be made a version. */
+static void test_lost_index(void)
+{
+	char id[JOB_ID_SIZE], text[ID_TEXT_SIZE], file[256], away[256];
+	size_t had = fixture_versions();
+
+	id_to_text(&fixture_sample->root, text);
+	(void)snprintf(file, sizeof(file), "%s/store/indexes/%s", fixture_data, text);
+	(void)snprintf(away, sizeof(away), "%s/index", fixture_dir);
+	fixture_order(MACHINE_A, id);
+	fixture_capture(MACHINE_A, id);
+	if (rename(file, away) < 0)
+		abort();
+	ok(fixture_says_done(MACHINE_A, id) == API_STORE_DAMAGED &&
+		   fixture_shows(id, "failed", 0) && fixture_versions() == had,
+	   "a capture whose index is lost is no version");
+	printf("# %s\n", fixture_err.msg);
+	if (rename(away, file) < 0)
+		abort();
+}
+
+/* The same of a pack: its disk is open again, and its agent sends what lacks. */
+static void test_lost_pack(size_t n)
+{
+	const struct sample_pack *pack = &fixture_sample->packs[n];
+	size_t had = fixture_versions();
+	char id[JOB_ID_SIZE];
+
+	fixture_order(MACHINE_A, id);
+	fixture_capture(MACHINE_A, id);
+	if (unlink(fixture_pack_path(&pack->id)) < 0)
+		abort();
+	cache_clear(fixture_store);
+	if (fixture_get(fixture_store, fixture_sample, 0, fixture_sample->chunks_len, NULL) == 0 &&
+	    fixture_get_nodes(fixture_store, fixture_sample) == 0)
+		abort();
+	ok(fixture_says_done(MACHINE_A, id) == API_INCOMPLETE && fixture_shows(id, "running", 0) &&
+		   fixture_versions() == had,
+	   n == 0 ? "a capture that has lost a chunk is no version yet" : "nor one without a node");
+	printf("# %s\n", fixture_err.msg);
+	ok(fixture_says_done(MACHINE_A, id) == API_INCOMPLETE, "its disk is to be finished again");
+	if (!fixture_put_all(fixture_store, fixture_sample))
+		abort();
+	fixture_capture(MACHINE_A, id);
+	ok(fixture_says_done(MACHINE_A, id) == 0 &&
+		   fixture_shows(id, "done", (int)fixture_versions()) &&
+		   fixture_versions() == had + 1,
+	   "and then it is one");
+}
+
+/* One source onto two targets: each has to hold it. */
+static void test_two_targets(void)
+{
+	const struct id other = id_of("other", 5);
+	struct job_disk_row disks[2] = {
+		{.disk = "a", .source_disk = "s", .root = fixture_sample->root},
+		{.disk = "b", .source_disk = "s", .root = fixture_sample->root},
+	};
+	char good[ID_TEXT_SIZE], bad[ID_TEXT_SIZE];
+
+	id_to_text(&fixture_sample->root, good);
+	id_to_text(&other, bad);
+	for (int lie = 0; lie < 2; lie++) {
+		CLEANUP_JSON json_t *said =
+			json_pack("{s:[{s:s, s:s, s:s}, {s:s, s:s, s:s}]}", "disks", "source", "s",
+				  "target", "a", "target_root", good, "source", "s", "target", "b",
+				  "target_root", lie ? bad : good);
+
+		ok(report_check_targets(disks, 2, said, &fixture_err) ==
+			   (lie ? API_VERIFY_FAILED : 0),
+		   lie ? "a second target of the same disk is not taken for the first"
+		       : "two targets of one disk");
+	}
+}
+
+int main(void)
+{
+	fixture_begin_fleet();
+	test_roots();
+	test_lost_index();
+	test_lost_pack(0);
+	test_lost_pack(fixture_sample->chunk_packs);
+	test_two_targets();
+	fixture_end_fleet();
+	return done();
+}
