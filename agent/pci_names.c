@@ -28,12 +28,20 @@ static char *read_ids(const struct sysroot *r)
 	return fitted;
 }
 
+/* What is behind this line; NULL when it is the last one, and cut short. */
+static const char *next_line(const char *p)
+{
+	const char *end = strchr(p, '\n');
+
+	return end ? end + 1 : NULL;
+}
+
 /* The name in the next line that begins with `id`, before one that begins with anything but a tab when `is_device`. */
 static const char *find_line(const char *p, const char *id, bool is_device, size_t *ret_len)
 {
 	size_t n = strlen(id);
 
-	for (; p && *p; p = strchr(p, '\n'), p += p != NULL) {
+	for (; p && *p; p = next_line(p)) {
 		if (strncmp(p, id, n) == 0) {
 			p += n;
 			*ret_len = strcspn(p, "\n");
