@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/buffer.h"
 #include "agent/console.h"
 #include "agent/fixup_gpt.h"
 #include "agent/head.h"
@@ -252,7 +251,7 @@ static int write_all(struct work *w, struct target_disk *t, const struct crew_pe
 static int clear_end(struct work *w, struct target_disk *t, uint64_t source_size, struct err *err)
 {
 	uint64_t size = blk_size(t->blk), from = size > END_SIZE ? size - END_SIZE : 0;
-	CLEANUP_FREE uint8_t *buf = buffer_new(END_SIZE);
+	CLEANUP_FREE uint8_t *buf = aligned_alloc(BLK_DIRECT_ALIGN, END_SIZE);
 	struct blk *b = head_blk(t->head);
 	int r;
 
