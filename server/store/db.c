@@ -199,7 +199,8 @@ void db_done(struct db *db)
 
 int db_remove(const char *path, struct err *err)
 {
-	static const char *const tails[] = {"-wal", "-shm", "-journal", ""};
+	/* The file first: without its log it would be that of some time ago, and say that it was closed in order.  A log without its file counts for nothing. */
+	static const char *const tails[] = {"", "-wal", "-shm", "-journal"};
 
 	for (size_t i = 0; i < sizeof(tails) / sizeof(tails[0]); i++) {
 		char name[4096];

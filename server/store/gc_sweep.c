@@ -150,6 +150,11 @@ int gc_remove_packs(struct gc *g, const struct gc_doomed *doomed, size_t len, ui
 		g->result.bytes_freed += rows[i].size;
 	}
 	*ret_removed += n;
+	if (r < 0) { /* files that nobody knows of: the next start does, and the next gc then */
+		(void)pthread_mutex_lock(&g->s->lock);
+		g->s->must_compare = true;
+		(void)pthread_mutex_unlock(&g->s->lock);
+	}
 	return r;
 }
 
@@ -205,6 +210,21 @@ static void close_folder(DIR **d)
 		(void)closedir(*d);
 }
 
+/* With the folder lock of its root, as it comes into place: one that is sealed between the look and the removal would be gone. */
+static int remove_index(struct gc *g, const struct id *root, struct err *err)
+{
+	pthread_mutex_t *folder_lock = &g->s->folder_locks[root->b[0]];
+	char path[FILES_PATH_SIZE];
+	int r = 0;
+
+	files_path_index(path, root);
+	(void)pthread_mutex_lock(folder_lock);
+	if (!is_in_use(g, root))
+		r = files_remove(&g->s->files, path, err);
+	(void)pthread_mutex_unlock(folder_lock);
+	return r;
+}
+
 static int remove_indexes(struct gc *g, struct err *err)
 {
 	CLEANUP(close_folder) DIR *d = NULL;
@@ -217,13 +237,10 @@ static int remove_indexes(struct gc *g, struct err *err)
 		return err_set(err, -errno, "open folder 'indexes': %s", strerrordesc_np(errno));
 	errno = 0;
 	while (r == 0 && (e = readdir(d))) { /* NOLINT(concurrency-mt-unsafe): a DIR of our own */
-		char path[FILES_PATH_SIZE];
 		struct id root;
 
-		if (id_from_text(e->d_name, &root) && !is_in_use(g, &root)) {
-			files_path_index(path, &root);
-			r = files_remove(&g->s->files, path, err);
-		}
+		if (id_from_text(e->d_name, &root))
+			r = remove_index(g, &root, err);
 		errno = 0;
 	}
 	if (r == 0 && errno != 0)

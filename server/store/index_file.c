@@ -60,6 +60,7 @@ static int write_all(struct partial *p, const struct index_info *info, struct id
 int index_file_write(struct partial *p, const struct index_info *info, const struct id *root,
 		     struct id *ret_root, struct err *err)
 {
+	pthread_mutex_t *folder_lock = &p->store->folder_locks[root->b[0]];
 	struct files *f = &p->store->files;
 	char tmp[FILES_PATH_SIZE], path[FILES_PATH_SIZE];
 	CLEANUP_CLOSE int fd = -1;
@@ -75,8 +76,12 @@ int index_file_write(struct partial *p, const struct index_info *info, const str
 		r = err_set(err, -ESTALE, "the partial index was changed while it was sealed");
 	if (r == 0)
 		r = files_sync(f, fd, tmp, err);
-	if (r == 0)
+	/* gc may be about to remove, or a reader to put away, an older one of this name. */
+	if (r == 0) {
+		(void)pthread_mutex_lock(folder_lock);
 		r = files_rename(f, tmp, path, err);
+		(void)pthread_mutex_unlock(folder_lock);
+	}
 	if (r < 0) {
 		(void)!files_remove(f, tmp, &ignored); /* else the next start empties tmp/ */
 		return r;
@@ -91,6 +96,7 @@ int index_file_write(struct partial *p, const struct index_info *info, const str
 
 struct index_file {
 	struct store *store;
+	pthread_mutex_t *folder_lock;
 	char path[FILES_PATH_SIZE];
 	int fd;
 	uint64_t size;
@@ -103,6 +109,18 @@ static void index_file_done(struct index_file *f)
 		(void)close(f->fd);
 }
 
+/* Unless another one was sealed in its place meanwhile. */
+static int put_away(const struct index_file *f, struct err *err)
+{
+	int r = 0;
+
+	(void)pthread_mutex_lock(f->folder_lock);
+	if (f->fd < 0 || files_is_at(&f->store->files, f->fd, f->path))
+		r = files_quarantine(&f->store->files, f->path, err);
+	(void)pthread_mutex_unlock(f->folder_lock);
+	return r;
+}
+
 /* Nothing can be said with a damaged index: put it away, so that a capture writes it again. */
 static int damaged(const struct index_file *f, const char *why, struct err *err)
 {
@@ -110,7 +128,7 @@ static int damaged(const struct index_file *f, const char *why, struct err *err)
 	char copy[sizeof(err->msg)];
 
 	(void)snprintf(copy, sizeof(copy), "%s", why);
-	if (files_quarantine(&f->store->files, f->path, &trouble) < 0)
+	if (put_away(f, &trouble) < 0)
 		return err_set(err, -EBADMSG, "'%s' is damaged: %s", f->path, copy);
 	return err_set(err, -EBADMSG, "'%s' is damaged: %s; it is in quarantine now", f->path,
 		       copy);
@@ -130,7 +148,7 @@ static int index_file_open(struct index_file *f, struct store *s, const struct i
 	uint8_t header[INDEX_HEADER_SIZE];
 	int r;
 
-	*f = (struct index_file){.store = s, .fd = -1};
+	*f = (struct index_file){.store = s, .folder_lock = &s->folder_locks[root->b[0]], .fd = -1};
 	files_path_index(f->path, root);
 	r = files_open(&s->files, f->path, &f->fd, &f->size, err);
 	if (r == 0)

@@ -7,7 +7,7 @@
  * Locks, in the order in which they are taken:
  *   write_lock    the writer of objects.db: checkpoints, gc's sweeps
  *   folder_locks  by the first byte of a pack's id: rename into place with its registration, quarantine and removal;
- *                 so that a pack that is sent again is not mistaken for the damaged one of the same name
+ *                 so that a pack that is sent again is not mistaken for the damaged one of the same name; so of indexes, by their roots
  *   lock          everything in memory; never held across I/O */
 #ifndef SERVER_STORE_INTERNAL_H
 #define SERVER_STORE_INTERNAL_H

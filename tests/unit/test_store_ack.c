@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -37,6 +38,7 @@ struct hook {
 	struct db_reader *readers[DB_READERS];
 	pthread_t thread;
 	struct told *told;
+	int sealed;
 };
 
 static _Thread_local bool is_peer;
@@ -233,10 +235,17 @@ static void *peer_thread(void *arg)
 	return NULL;
 }
 
+static void wait_for_peer(struct hook *h)
+{
+	struct timespec pause = {.tv_nsec = 1000000};
+
+	for (int i = 0; i < BLOCKED_MS && !atomic_load(&h->told->is_over); i++)
+		(void)nanosleep(&pause, NULL);
+}
+
 /* A peer comes, and when it has all its answers, or none for a while, that is the end. */
 static int let_in_and_die(struct hook *h, enum file_op op, const char *path)
 {
-	struct timespec pause = {.tv_nsec = 1000000};
 	pthread_t thread;
 
 	(void)op;
@@ -245,8 +254,7 @@ static int let_in_and_die(struct hook *h, enum file_op op, const char *path)
 		return 0;
 	if (pthread_create(&thread, NULL, peer_thread, h) != 0)
 		_exit(2);
-	for (int i = 0; i < BLOCKED_MS && !atomic_load(&h->told->is_over); i++)
-		(void)nanosleep(&pause, NULL);
+	wait_for_peer(h);
 	(void)kill(getpid(), SIGKILL);
 	return 0;
 }
@@ -402,6 +410,184 @@ static void test_removed_between(void)
 	store_close(s);
 }
 
+static void store_path(char ret[static 256], const char *name)
+{
+	(void)snprintf(ret, 256, "%s/store/%s", fixture_data, name);
+}
+
+/* ---- an index that nobody needs, and that is needed at the moment when gc removes it */
+
+static void *seal_thread(void *arg)
+{
+	struct hook *h = arg;
+
+	is_peer = true;
+	h->sealed = fixture_seal(h->s, x, "p");
+	atomic_store(&h->told->is_over, true);
+	return NULL;
+}
+
+static int seal_at_removal(struct hook *h, enum file_op op, const char *path)
+{
+	if (op != FILE_REMOVE || strncmp(path, "indexes/", 8) != 0 || h->ops++ > 0)
+		return 0;
+	if (pthread_create(&h->thread, NULL, seal_thread, h) != 0)
+		abort();
+	wait_for_peer(h);
+	return 0;
+}
+
+static void test_sealed_in_gc(struct told *t)
+{
+	struct hook h = {.told = t, .sealed = -1};
+	struct index_info info;
+	struct gc_result got;
+	struct store *s;
+	struct err err;
+
+	memset(t, 0, sizeof(*t));
+	tree_remove(fixture_data);
+	s = fixture_open(false);
+	if (!fixture_put_all(s, x) || fixture_seal(s, x, "p") < 0)
+		abort();
+	store_close(s); /* it ends here, before anybody has noted the root */
+	s = open_hooked(&h);
+	h.fn = seal_at_removal;
+	ok(store_gc(s, no_roots, NULL, NULL, &got, &err) == 0 && h.ops == 1,
+	   "gc removes an index that nobody needs");
+	(void)pthread_join(h.thread, NULL);
+	ok(h.sealed == 0 && store_index_info(s, &x->root, &info, &err) == 0,
+	   "the one that was sealed anew meanwhile is there");
+	store_close(s);
+}
+
+/* ---- an index that is found damaged at the moment when another one of its root is sealed */
+
+static int seal_at_quarantine(struct hook *h, enum file_op op, const char *path)
+{
+	if (op != FILE_RENAME || strncmp(path, "quarantine/", 11) != 0 || h->ops++ > 0)
+		return 0;
+	if (pthread_create(&h->thread, NULL, seal_thread, h) != 0)
+		abort();
+	wait_for_peer(h);
+	return 0;
+}
+
+static void test_sealed_in_quarantine(struct told *t)
+{
+	struct hook h = {.told = t, .sealed = -1};
+	struct index_info info;
+	char path[256], name[100], root[ID_TEXT_SIZE];
+	struct store *s;
+	struct err err;
+
+	memset(t, 0, sizeof(*t));
+	tree_remove(fixture_data);
+	s = open_hooked(&h);
+	id_to_text(&x->root, root);
+	(void)snprintf(name, sizeof(name), "indexes/%s", root);
+	store_path(path, name);
+	if (!fixture_put_all(s, x) || fixture_seal(s, x, "p") < 0 || truncate(path, 100) < 0)
+		abort();
+	h.fn = seal_at_quarantine;
+	ok(store_index_info(s, &x->root, &info, &err) == -EBADMSG && h.ops == 1,
+	   "an index that is damaged is put away");
+	(void)pthread_join(h.thread, NULL);
+	ok(h.sealed == 0 && store_index_info(s, &x->root, &info, &err) == 0,
+	   "and not the one that was sealed meanwhile");
+	store_close(s);
+}
+
+/* ---- gc that cannot remove what it took out */
+
+static int fail_removals(struct hook *h, enum file_op op, const char *path)
+{
+	(void)h;
+	return op == FILE_REMOVE && strncmp(path, "packs/", 6) == 0 ? -EIO : 0;
+}
+
+static size_t count_files(void)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < x->packs_len; i++)
+		n += access(fixture_pack_path(&x->packs[i].id), F_OK) == 0;
+	return n;
+}
+
+static void test_not_removed(void)
+{
+	struct hook h = {.fn = fail_removals};
+	struct gc_result got;
+	struct store *s;
+	struct err err;
+
+	tree_remove(fixture_data);
+	s = open_hooked(&h);
+	ok(fixture_put_all(s, x) && store_gc(s, no_roots, NULL, NULL, &got, &err) == -EIO &&
+		   count_files() == x->packs_len,
+	   "gc cannot remove files");
+	store_close(s);
+	s = fixture_open(false);
+	ok(store_gc(s, no_roots, NULL, NULL, &got, &err) == 0 && count_files() == 0,
+	   "after the next start it can");
+	store_close(s);
+}
+
+/* ---- killed while the index was removed to be made anew */
+
+/* An index that was closed in order, and one more pack that is in its log alone. */
+static void leave_log(void)
+{
+	struct store *s;
+	struct err err;
+	int status = 0;
+	pid_t pid;
+
+	tree_remove(fixture_data);
+	s = fixture_open(false);
+	if (fixture_put(s, &x->packs[0]) < 0)
+		abort();
+	store_close(s);
+	(void)fflush(stdout);
+	pid = fork();
+	if (pid < 0)
+		abort();
+	if (pid == 0) {
+		s = fixture_open(false);
+		if (!fixture_put_all(s, x) || store_checkpoint(s, &err) < 0)
+			_exit(1);
+		(void)kill(getpid(), SIGKILL);
+	}
+	if (waitpid(pid, &status, 0) != pid || !WIFSIGNALED(status))
+		abort();
+}
+
+static void test_rebuild_killed(void)
+{
+	const struct store_options o = {.rebuild = true, .no_thread = true};
+	char path[256];
+	struct store *s = NULL;
+	struct err err;
+
+	leave_log();
+	store_path(path, "objects.db");
+	ok(unlink(path) == 0, "killed before the log was removed");
+	s = fixture_open(false);
+	ok(fixture_lacks(s, x) == 0, "the next start makes the index anew");
+	store_close(s);
+	leave_log();
+	store_path(path, "objects.db-shm"); /* what cannot be removed ends it as well */
+	if (unlink(path) < 0 || mkdir(path, 0700) < 0)
+		abort();
+	ok(store_open_options(fixture_data, &o, &s, &err) == -EISDIR, "killed after it was");
+	if (rmdir(path) < 0)
+		abort();
+	s = fixture_open(false);
+	ok(fixture_lacks(s, x) == 0, "the next start does so too");
+	store_close(s);
+}
+
 int main(void)
 {
 	struct told *t =
@@ -413,6 +599,10 @@ int main(void)
 	test_sent_in_gc(t);
 	test_power_cut();
 	test_removed_between();
+	test_sealed_in_gc(t);
+	test_sealed_in_quarantine(t);
+	test_not_removed();
+	test_rebuild_killed();
 	fixture_end();
 	sample_free(x);
 	(void)munmap(t, sizeof(*t));
