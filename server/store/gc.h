@@ -36,6 +36,9 @@ struct gc {
 	struct place *incomplete; /* nodes in use that lack a chunk */
 	size_t incomplete_len;
 	uint64_t losses, bad_rows; /* the store's, at the beginning */
+	struct err
+		damaged; /* the first pack in use that turned out damaged, or cannot be read, when it was to be written anew */
+	uint64_t damaged_len;
 	struct node *node;
 	struct place *places; /* UPKEEP_BATCH */
 };

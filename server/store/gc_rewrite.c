@@ -113,6 +113,13 @@ static size_t take_used(struct rewriting *w, uint32_t num, struct gc_doomed *ret
 	return n;
 }
 
+/* The rest can be done without it. */
+static void note_damaged(struct gc *g, const struct err *why)
+{
+	if (g->damaged_len++ == 0)
+		g->damaged = *why;
+}
+
 static int rewrite_pack(struct rewriting *w, uint32_t num, struct err *err)
 {
 	struct loaded *l = NULL;
@@ -120,6 +127,8 @@ static int rewrite_pack(struct rewriting *w, uint32_t num, struct err *err)
 	size_t n;
 	int r = pack_load(w->g->s, num, LOAD_ALL, &l, err);
 
+	if (r == -EBADMSG || r == -EIO)
+		note_damaged(w->g, err);
 	if (r == -EAGAIN || r == -EBADMSG || r == -EIO)
 		return 0; /* found damaged, by somebody else or just now */
 	if (r < 0)

@@ -2,6 +2,8 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -266,6 +268,21 @@ static int lift_suspicion(struct gc *g, struct err *err)
 	return store_checkpoint(s, err);
 }
 
+static int check_damaged(const struct gc *g, struct err *err)
+{
+	char more[48] = "";
+
+	if (g->damaged_len == 0)
+		return 0;
+	if (g->damaged_len > 1)
+		(void)snprintf(more, sizeof(more), " (and %" PRIu64 " packs more)",
+			       g->damaged_len - 1);
+	return err_set(err, g->damaged.code,
+		       "what nobody needs was removed, but of what is in use %.300s%s; verify the "
+		       "images, which says what of them is lost",
+		       g->damaged.msg, more);
+}
+
 int gc_sweep(struct gc *g, struct err *err)
 {
 	uint64_t rows = 0;
@@ -279,5 +296,7 @@ int gc_sweep(struct gc *g, struct err *err)
 		r = sweep_rows(g, PACK_CHUNKS, &rows, err);
 	if (r == 0)
 		r = remove_indexes(g, err);
-	return r < 0 ? r : lift_suspicion(g, err);
+	if (r == 0)
+		r = lift_suspicion(g, err);
+	return r < 0 ? r : check_damaged(g, err);
 }

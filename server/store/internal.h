@@ -44,7 +44,7 @@ struct generation {
 	size_t cap, len;
 	struct fresh_pack *packs; /* numbers ascend */
 	size_t packs_cap, packs_len;
-	bool has_late; /* some objects are of packs that have rows already: only the next checkpoint saves them from being forgotten */
+	bool has_late; /* a start would not find some of the objects: only the next checkpoint saves them from being forgotten */
 };
 
 /* Room for `objects` and one pack more, so that the adds that follow cannot fail.  -ENOMEM */
@@ -207,6 +207,10 @@ uint64_t unreadable_count(struct store *s);
 /* An object is not there: is that since its pack could not be read?  0: no.  Else that is tried again: -EAGAIN when it can be read now, or -EIO. */
 int unreadable_blame(struct store *s, enum pack_kind kind, const struct id *id,
 		     struct err *err) MUST_CHECK;
+/* Of objects that were not found: has one of those packs any of them? */
+int unreadable_has_object(struct store *s, enum pack_kind kind, const struct id *ids,
+			  const struct place *found, size_t len, bool *ret,
+			  struct err *err) MUST_CHECK;
 /* Is there one of this id? */
 int unreadable_has(struct store *s, const struct id *id, bool *ret, struct err *err) MUST_CHECK;
 /* Try all of them again, until the first that still cannot be read: -EIO. */

@@ -20,10 +20,11 @@ struct incoming {
 	struct id id;
 	const void *data;
 	size_t size;
-	bool is_lenient; /* leave out nodes that lack chunks, instead of refusing the pack */
-	bool is_instead; /* its objects are entered although they are there */
-	bool has_file;	 /* the file is at its final place */
-	int fd;		 /* of the file, -1: none yet */
+	bool is_lenient;    /* leave out nodes that lack chunks, instead of refusing the pack */
+	bool is_instead;    /* its objects are entered although they are there */
+	bool has_file;	    /* the file is at its final place */
+	bool is_unreadable; /* some of its objects are in packs that cannot be read */
+	int fd;		    /* of the file, -1: none yet */
 	char path[FILES_PATH_SIZE], tmp[FILES_PATH_SIZE];
 	struct pack pack;
 	const uint8_t *plain; /* the scratch's */
@@ -233,6 +234,13 @@ static int enter_pack(struct store *s, struct incoming *in, uint32_t *ret_num, s
 	return 0;
 }
 
+/* Would a start after a kill not know of these objects?  It looks into packs that are not in the index, not for more in those that are: there their rows
+ * had been swept, or lost, while the row of the pack stayed.  And it finds them where they cannot be read.  Both are rare. */
+static bool is_late(const struct store *s, const struct incoming *in, uint32_t listed)
+{
+	return in->is_unreadable || (listed != 0 && !generation_pack(&s->current, listed));
+}
+
 /* `listed`: the pack's number if it is in the index already, else 0; `num`: the same while it is alive. */
 static int enter(struct store *s, struct incoming *in, uint32_t num, uint32_t listed,
 		 struct err *err)
@@ -247,9 +255,7 @@ static int enter(struct store *s, struct incoming *in, uint32_t num, uint32_t li
 	if (r == 0 && num == 0)
 		r = enter_pack(s, in, &num, err);
 	if (r == 0) {
-		/* A start looks into packs that are not in the index, not for more in those that are: killed now, it would not know of these objects.  Their
-		 * rows had been swept, or lost, while the row of the pack stayed: rare. */
-		if (listed != 0 && !generation_pack(&s->current, listed))
+		if (is_late(s, in, listed))
 			s->current.has_late = true;
 		enter_objects(s, in, num);
 		checkpoint_notice(s);
@@ -320,6 +326,9 @@ static int take_in(struct store *s, struct incoming *in, struct err *err)
 			r = find_objects(s, in, err);
 		if (r == 0 && is_all_there(in))
 			return 0;
+		if (r == 0)
+			r = unreadable_has_object(s, in->pack.kind, in->ids, in->found,
+						  in->pack.count, &in->is_unreadable, err);
 		if (r == 0)
 			r = write_file(s, in, err);
 		if (r < 0)

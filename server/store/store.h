@@ -174,6 +174,7 @@ typedef int (*store_roots_fn)(void *arg, struct gc_root **ret_roots, size_t *ret
  * less than half are written anew.  Safe against captures that run meanwhile (what was put or asked for since
  * the start of the call, or in a partial, stays), and against being killed.  Indexes not among the roots are removed.
  * -EBADMSG: something in use is not there, or a node that is was found damaged and is in quarantine now: nothing was removed; verify the images.
+ * Also -EBADMSG, or -EIO: a pack in use turned out damaged, or cannot be read, when all that nobody needs had been removed; the counts are set.
  * `ret->damage` then says of which: it is set on failure too, unlike the rest.
  * -EUCLEAN: rows of the object index are damaged, so what is in use is not known: nothing was removed; store_open with `rebuild`. */
 struct gc_result {

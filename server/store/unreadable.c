@@ -122,26 +122,50 @@ int unreadable_has(struct store *s, const struct id *id, bool *ret, struct err *
 	return r;
 }
 
-int unreadable_blame(struct store *s, enum pack_kind kind, const struct id *id, struct err *err)
+/* In which that cannot be read?  0: in none. */
+static int find_unreadable(struct store *s, enum pack_kind kind, const struct id *id,
+			   uint32_t *ret_num, struct err *err)
 {
 	struct place place;
-	bool is_in_one;
+	int r = objects_find_kept(s, kind, id, &place, err);
+
+	if (r < 0)
+		return r;
+	(void)pthread_mutex_lock(&s->lock);
+	*ret_num = has_bit(s, place.pack) ? place.pack : 0;
+	(void)pthread_mutex_unlock(&s->lock);
+	return 0;
+}
+
+int unreadable_has_object(struct store *s, enum pack_kind kind, const struct id *ids,
+			  const struct place *found, size_t len, bool *ret, struct err *err)
+{
+	uint32_t num = 0;
+	int r = 0;
+
+	*ret = false;
+	if (unreadable_count(s) == 0)
+		return 0;
+	for (size_t i = 0; r == 0 && num == 0 && i < len; i++)
+		if (found[i].pack == 0)
+			r = find_unreadable(s, kind, &ids[i], &num, err);
+	*ret = num != 0;
+	return r;
+}
+
+int unreadable_blame(struct store *s, enum pack_kind kind, const struct id *id, struct err *err)
+{
+	uint32_t num = 0;
 	int r;
 
 	if (unreadable_count(s) == 0)
 		return 0;
-	r = objects_find_kept(s, kind, id, &place, err);
-	if (r < 0)
-		return r;
-	(void)pthread_mutex_lock(&s->lock);
-	is_in_one = has_bit(s, place.pack);
-	(void)pthread_mutex_unlock(&s->lock);
-	if (!is_in_one)
+	r = find_unreadable(s, kind, id, &num, err);
+	if (r == 0 && num == 0)
 		return 0;
-	r = retry(s, place.pack, err);
-	return r < 0 ? r
-		     : err_set(err, -EAGAIN, "pack number %" PRIu32 " could not be read",
-			       place.pack);
+	if (r == 0)
+		r = retry(s, num, err);
+	return r < 0 ? r : err_set(err, -EAGAIN, "pack number %" PRIu32 " could not be read", num);
 }
 
 int unreadable_retry(struct store *s, struct err *err)

@@ -14,6 +14,7 @@
 #include "tests/lib/store_fixture.h"
 #include "tests/unit/tap.h"
 
+#define SEED	    60
 #define OBJECTS_MAX 64
 #define BLOCKED_MS  300 /* a peer that has no answer by then waits for what its test holds up */
 
@@ -355,6 +356,72 @@ static void test_power_cut(void)
 	tree_remove(copy);
 }
 
+/* ---- objects of a pack that cannot be read are sent again in another one, and killed */
+
+static int fail_reads(struct hook *h, enum file_op op, const char *path)
+{
+	char bad[FILES_PATH_SIZE];
+
+	(void)h;
+	files_path_pack(bad, &x->packs[0].id);
+	return op == FILE_READ && strcmp(path, bad) == 0 ? -EIO : 0;
+}
+
+/* The chunks of the first pack, in another order. */
+static struct sample_pack other_pack(void)
+{
+	uint32_t n = x->packs[0].count, sizes[OBJECTS_MAX] = {0};
+	uint8_t *data[OBJECTS_MAX] = {NULL};
+	struct sample_pack p;
+
+	for (uint32_t i = 0; i < n; i++) {
+		sizes[i] = sample_small.chunk_size;
+		data[i] = malloc(sizes[i]);
+		sample_chunk(SEED, &sample_small, n - 1 - i, data[i]);
+	}
+	p = sample_pack(PACK_CHUNKS, (const uint8_t *const *)data, sizes, n, CODEC_ZSTD);
+	for (uint32_t i = 0; i < n; i++)
+		free(data[i]);
+	return p;
+}
+
+static _Noreturn void send_other_and_die(struct hook *h)
+{
+	struct sample_pack other = other_pack();
+	struct err err;
+
+	(void)open_hooked(h);
+	h->fn = NULL;
+	if (!fixture_put_all(h->s, x) || store_checkpoint(h->s, &err) < 0)
+		_exit(1);
+	cache_clear(h->s);
+	h->fn = fail_reads;
+	if (fixture_get(h->s, x, 0, other.count, NULL) != -EIO || fixture_put(h->s, &other) < 0)
+		_exit(1);
+	(void)kill(getpid(), SIGKILL);
+	_exit(1);
+}
+
+static void test_unreadable(void)
+{
+	struct hook h = {.fn = fail_reads};
+	int status = 0;
+	pid_t pid;
+
+	tree_remove(fixture_data);
+	(void)fflush(stdout);
+	pid = fork();
+	if (pid < 0)
+		abort();
+	if (pid == 0)
+		send_other_and_die(&h);
+	ok(waitpid(pid, &status, 0) == pid && WIFSIGNALED(status),
+	   "what cannot be read is sent again in another pack");
+	(void)open_hooked(&h);
+	ok(fixture_get(h.s, x, 0, x->packs[0].count, NULL) == 0, "and found there after a kill");
+	store_close(h.s);
+}
+
 /* ---- a pack's file goes between its rename and its entry */
 
 /* As gc, which was about to remove the pack of that name, or another peer that gave up. */
@@ -593,11 +660,12 @@ int main(void)
 	struct told *t =
 		mmap(NULL, sizeof(*t), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
-	x = sample_new(60, &sample_small);
+	x = sample_new(SEED, &sample_small);
 	fixture_begin();
 	test_killed_in_gc(t);
 	test_sent_in_gc(t);
 	test_power_cut();
+	test_unreadable();
 	test_removed_between();
 	test_sealed_in_gc(t);
 	test_sealed_in_quarantine(t);

@@ -144,6 +144,44 @@ static void test_rewrite(void)
 	sample_free(b);
 }
 
+/* A pack of which little is used is read to be written anew, and is damaged. */
+static void test_damaged(void)
+{
+	struct sample_shape shape = sample_small;
+	struct sample *a, *b;
+	struct store *s = fixture_open(false);
+	struct roots roots = {.len = 1};
+	struct gc_result got = {0};
+	struct err err = {0};
+	char id[ID_TEXT_SIZE];
+
+	shape.shared = 6;
+	shape.chunks_per_pack = 5;
+	a = sample_new(3, &shape);
+	b = sample_new(4, &shape);
+	if (!fixture_put_all(s, a) || !fixture_put_all(s, b) || fixture_seal(s, b, "b") < 0)
+		abort();
+	partial_remove(s, "b");
+	roots.ids[0] = b->root;
+	cache_clear(s);
+	id_to_text(&a->packs[1].id, id);
+	if (truncate(fixture_pack_path(&a->packs[1].id), 100) < 0)
+		abort();
+	ok(store_gc(s, give_roots, NULL, &roots, &got, &err) == -EBADMSG && strstr(err.msg, id) &&
+		   strstr(err.msg, "quarantine") && strstr(err.msg, "verify"),
+	   "gc that finds a pack in use damaged says so");
+	printf("# %s\n", err.msg);
+	ok(got.packs_removed > 0 && access(fixture_pack_path(&a->packs[3].id), F_OK) != 0,
+	   "and has removed what nobody needs");
+	ok(fixture_lacks(s, b) > 0 && fixture_put_all(s, b) && gc(s, &roots, &got) == 0 &&
+		   is_whole(s, b),
+	   "what was lost is sent again, and all is well");
+	store_close(s);
+	tree_remove(fixture_data);
+	sample_free(a);
+	sample_free(b);
+}
+
 /* ---- what happens meanwhile: done from within the call for the roots */
 
 struct meanwhile {
@@ -549,6 +587,7 @@ int main(void)
 	fixture_begin();
 	test_simple();
 	test_rewrite();
+	test_damaged();
 	test_meanwhile();
 	test_cancel();
 	test_refusals();
