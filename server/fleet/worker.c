@@ -166,6 +166,8 @@ static int do_verify(struct walk *w, struct err *err)
 	struct findings found = {0};
 	int r = verify_version(w, &found, err);
 
+	if (r == -EUCLEAN) /* the image is not to blame */
+		err->code = API_STORE_DAMAGED;
 	if (r == 0) {
 		LOCK_FLEET(w->fleet);
 		r = set_report(

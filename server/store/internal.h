@@ -247,6 +247,10 @@ int pack_object(struct store *s, struct loaded *l, uint32_t slot, const struct i
 int pack_lose(struct store *s, const struct pack_row *row, const char *why,
 	      struct err *err) MUST_CHECK;
 
+/* The files of all packs, be they in the index or not.  `fn` < 0 ends it. */
+typedef int (*pack_id_fn)(void *arg, const struct id *id, struct err *err);
+int packs_each(struct store *s, pack_id_fn fn, void *arg, struct err *err) MUST_CHECK;
+
 /* ---- cache.c: packs that were decompressed lately */
 struct cache *cache_new(size_t bytes);
 void cache_free(struct cache *c);

@@ -1,5 +1,7 @@
 /* pack_file.c - packs in the folder: read with all that can be wrong with a file, and taken away when it is. */
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -225,4 +227,48 @@ int pack_object(struct store *s, struct loaded *l, uint32_t slot, const struct i
 	}
 	*ret = l->plain + e->offset;
 	return 0;
+}
+
+/* ---- all of them */
+
+static void close_folder(DIR **d)
+{
+	if (*d)
+		(void)closedir(*d);
+}
+
+static int each_in_folder(struct store *s, unsigned folder, pack_id_fn fn, void *arg,
+			  struct err *err)
+{
+	CLEANUP(close_folder) DIR *d = NULL;
+	char path[STORE_FOLDER_SIZE];
+	struct dirent *e;
+	int fd, r = 0;
+
+	store_folder_path(path, folder);
+	fd = openat(s->files.fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	d = fd < 0 ? NULL : fdopendir(fd);
+	if (!d)
+		return err_set(err, -errno, "open folder '%s': %s", path, strerrordesc_np(errno));
+	errno = 0;
+	while (r == 0 && (e = readdir(d))) { /* NOLINT(concurrency-mt-unsafe): a DIR of our own */
+		struct id id;
+
+		/* what is not a pack of ours is in nobody's way */
+		if (id_from_text(e->d_name, &id) && id.b[0] == folder)
+			r = fn(arg, &id, err);
+		errno = 0;
+	}
+	if (r == 0 && errno != 0)
+		return err_set(err, -errno, "read folder '%s': %s", path, strerrordesc_np(errno));
+	return r;
+}
+
+int packs_each(struct store *s, pack_id_fn fn, void *arg, struct err *err)
+{
+	int r = 0;
+
+	for (unsigned i = 0; r == 0 && i < STORE_FOLDERS; i++)
+		r = each_in_folder(s, i, fn, arg, err);
+	return r;
 }

@@ -6,9 +6,7 @@
  *
  * While the index itself is made anew, nothing says which packs images rely on: then no file is removed, one that cannot be read ends the start, and nodes
  * are taken in even if chunks are missing, which may come back or be sent again. */
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -61,49 +59,18 @@ static void recovery_done(struct recovery *v)
 
 /* ---- comparing */
 
-static int look_at_name(struct recovery *v, unsigned folder, const char *name, struct err *err)
+static int look_at_pack(void *arg, const struct id *id, struct err *err)
 {
+	struct recovery *v = arg;
 	struct pack_row row;
-	struct id id;
-	int r;
+	int r = objects_pack_by_id(v->s, id, &row, err);
 
-	if (!id_from_text(name, &id) || id.b[0] != folder)
-		return 0; /* not a pack of ours, and in nobody's way */
-	r = objects_pack_by_id(v->s, &id, &row, err);
 	if (r < 0)
 		return r;
 	if (row.num == 0)
-		return list_add(&v->unlisted, &id, err);
+		return list_add(&v->unlisted, id, err);
 	v->seen[row.num / 8] |= (uint8_t)(1u << (row.num % 8));
 	return 0;
-}
-
-static void close_folder(DIR **d)
-{
-	if (*d)
-		(void)closedir(*d);
-}
-
-static int look_at_folder(struct recovery *v, unsigned folder, struct err *err)
-{
-	CLEANUP(close_folder) DIR *d = NULL;
-	char path[STORE_FOLDER_SIZE];
-	struct dirent *e;
-	int fd, r = 0;
-
-	store_folder_path(path, folder);
-	fd = openat(v->s->files.fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	d = fd < 0 ? NULL : fdopendir(fd);
-	if (!d)
-		return err_set(err, -errno, "open folder '%s': %s", path, strerrordesc_np(errno));
-	errno = 0;
-	while (r == 0 && (e = readdir(d))) { /* NOLINT(concurrency-mt-unsafe): a DIR of our own */
-		r = look_at_name(v, folder, e->d_name, err);
-		errno = 0;
-	}
-	if (r == 0 && errno != 0)
-		return err_set(err, -errno, "read folder '%s': %s", path, strerrordesc_np(errno));
-	return r;
 }
 
 /* Packs that are in the index and not in the folder: take them out. */
@@ -137,10 +104,8 @@ static int drop_lost(struct recovery *v, struct db_reader *reader, struct err *e
 static int compare(struct recovery *v, struct err *err)
 {
 	struct db_reader *reader = NULL;
-	int r = 0;
+	int r = packs_each(v->s, look_at_pack, v, err);
 
-	for (unsigned i = 0; r == 0 && i < STORE_FOLDERS; i++)
-		r = look_at_folder(v, i, err);
 	if (r == 0)
 		r = db_reader_get(&v->s->db, &reader, err);
 	if (r < 0)

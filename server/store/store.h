@@ -151,6 +151,7 @@ typedef bool (*store_progress_fn)(void *arg, uint64_t done, uint64_t total);
 
 /* Read and hash again all that `root` names: index, nodes, chunks, each pack once.  What is damaged goes into
  * quarantine and is no longer said to be there (so that the next capture sends it again); nodes that lost a chunk likewise.
+ * -EUCLEAN: it is the object index that is damaged: store_open with `rebuild`.
  * `ret_damage`: heap, lines of text, one a damage, NULL when there is none; `ret_damaged` counts damaged or missing objects. */
 int store_verify(struct store *s, const struct id *root, store_progress_fn fn, void *arg,
 		 uint64_t *ret_damaged, char **ret_damage, struct err *err) MUST_CHECK;

@@ -2,7 +2,7 @@
  *
  * First the nodes, in disk order; each marks its chunks.  Then every pack with a marked chunk is read and hashed whole.  What
  * turns out damaged goes into quarantine at that moment.  If anything did, a second walk over the nodes tells which parts of the disk
- * are affected.  Packs and index come from the medium, past the page cache.  Nodes that lost a chunk stay in the index, but the store, suspicious now, does not say that
+ * are affected, and it is looked whether packs that the object index does not know have it.  Packs and index come from the medium, past the page cache.  Nodes that lost a chunk stay in the index, but the store, suspicious now, does not say that
  * they are there (objects_find_nodes). */
 #include <errno.h>
 #include <inttypes.h>
@@ -275,15 +275,65 @@ static int id_compare(const void *a, const void *b)
 	return memcmp(a, b, ID_SIZE);
 }
 
+static void sort_lost(struct verifying *v)
+{
+	if (v->lost_len > 0)
+		qsort(v->lost, v->lost_len, sizeof(*v->lost), id_compare);
+}
+
 static uint64_t count_lost(struct verifying *v)
 {
 	uint64_t n = 0;
 
-	if (v->lost_len > 0)
-		qsort(v->lost, v->lost_len, sizeof(*v->lost), id_compare);
+	sort_lost(v);
 	for (size_t i = 0; i < v->lost_len; i++)
 		n += i == 0 || !id_equal(&v->lost[i - 1], &v->lost[i]);
 	return n;
+}
+
+/* ---- is it the index that has lost it? */
+
+static bool has_lost(const struct verifying *v, const struct id *id, const void *data, size_t size)
+{
+	struct id got = id_of(data, size);
+	struct pack pack = {0};
+	struct err ignored;
+	bool found = false;
+
+	if (!id_equal(&got, id) || pack_decode(data, size, &pack, &ignored) < 0)
+		return false;
+	for (uint32_t i = 0; i < pack.count && !found; i++)
+		found = bsearch(&pack.entries[i].id, v->lost, v->lost_len, ID_SIZE, id_compare);
+	pack_done(&pack);
+	return found;
+}
+
+static int look_into_unlisted(void *arg, const struct id *id, struct err *err)
+{
+	struct verifying *v = arg;
+	pthread_mutex_t *folder_lock = &v->s->folder_locks[id->b[0]];
+	CLEANUP_FREE char *data = NULL;
+	char path[FILES_PATH_SIZE];
+	struct pack_row row;
+	struct err ignored;
+	size_t size;
+	int r = progress_add(&v->progress, 0, err);
+
+	if (r < 0)
+		return r;
+	(void)pthread_mutex_lock(folder_lock); /* not one that is just coming */
+	r = objects_pack_kept(v->s, 0, id, &row, err);
+	(void)pthread_mutex_unlock(folder_lock);
+	if (r < 0 || row.num != 0)
+		return r;
+	files_path_pack(path, id);
+	if (files_get(&v->s->files, path, PACK_SIZE_MAX, &data, &size, &ignored) < 0 ||
+	    !has_lost(v, id, data, size))
+		return 0;
+	return err_set(err, -EUCLEAN,
+		       "the object index is damaged: '%s', which is whole and has something that "
+		       "seems lost, is not in it; start with --rebuild-index",
+		       path);
 }
 
 /* ---- the whole */
@@ -302,6 +352,10 @@ static int walk(struct verifying *v, const struct id *root, struct err *err)
 		r = check_packs(v, err);
 	if (r == 0 && v->is_damaged)
 		r = upkeep_each_node(v->s, root, report_nodes, v, err);
+	if (r == 0 && v->lost_len > 0) {
+		sort_lost(v);
+		r = packs_each(v->s, look_into_unlisted, v, err);
+	}
 	return r;
 }
 

@@ -379,6 +379,30 @@ static void test_row(const struct sample *x, const char *sql, uint64_t lost)
 	store_close(s);
 }
 
+/* The row of a pack is gone, and the pack is not: the image is whole, and said to be so once the index is. */
+static void test_unlisted(const struct sample *x, const char *kind)
+{
+	struct store *s = open_with(x);
+	struct err err = {0};
+	uint64_t damaged = 0;
+	char *text = NULL, sql[200];
+
+	store_close(s);
+	(void)snprintf(sql, sizeof(sql),
+		       "DELETE FROM packs WHERE num=(SELECT min(num) FROM packs WHERE kind=%s)",
+		       kind);
+	run_sql(sql);
+	s = fixture_open(false);
+	ok(store_verify(s, &x->root, NULL, NULL, &damaged, &text, &err) == -EUCLEAN && !text &&
+		   strstr(err.msg, "packs/") && strstr(err.msg, "--rebuild-index"),
+	   "a pack that is there and not in the index: verify blames the index");
+	printf("# %s\n", err.msg);
+	store_close(s);
+	s = fixture_open(true);
+	ok(verify(s, x, &text) == 0 && !text, "and finds nothing once it was made anew");
+	store_close(s);
+}
+
 /* Rows are gone and their pack is not, as when the server was killed within gc: what is sent again and acknowledged is there, also when it is killed next. */
 static void test_row_anew(const struct sample *x, const char *table)
 {
@@ -430,6 +454,8 @@ static void test_rows(const struct sample *x)
 	}
 	test_row(x, "DELETE FROM chunks WHERE id=(SELECT id FROM chunks LIMIT 1)", 1);
 	test_row(x, RECENT_SLOT, 1);
+	test_unlisted(x, "1");
+	test_unlisted(x, "2");
 	test_row_anew(x, "chunks");
 	test_row_anew(x, "nodes");
 }
