@@ -127,7 +127,7 @@ start_server
 # ---- a bomb: little JSON that grows
 # brackets COUNT: a registration of so many empty arrays; each takes some 140 times its text
 brackets() { printf '{"token":"x","machine_id":"%032d","name":"n","agent_version":"1","inventory":{"disks":[' 0 && yes '[],' | head -n "$1" | tr -d '\n' && printf '[]]}}'; }
-# register_at_once FILE COUNT: from twelve addresses; their answers, each once
+# register_at_once FILE COUNT: from twelve addresses; their answers, each once.  On a slow machine some wait for memory too long: 503.
 register_at_once()
 {
 	local n pids=()
@@ -136,7 +136,7 @@ register_at_once()
 		pids+=($!)
 	done >"$TAP_TMP/bombs"
 	wait "${pids[@]}"
-	sort -u "$TAP_TMP/bombs"
+	sort -u "$TAP_TMP/bombs" | paste -sd ' '
 }
 # What the server takes at most, from now on (proc(5): clear_refs), in MiB.
 count_peak() { echo 5 >"/proc/$SERVER_PID/clear_refs"; }
@@ -144,16 +144,16 @@ peak() { awk '/^VmHWM/ { print int($2 / 1024) }' "/proc/$SERVER_PID/status"; }
 brackets 1300000 >"$TAP_TMP/bomb"
 brackets 262000 >"$TAP_TMP/most" # opening brackets and commas: 524,288 at most
 count_peak
-is "$(register_at_once "$TAP_TMP/bomb" 24)" 400 "two dozen of more values than there may be are refused"
+like "$(register_at_once "$TAP_TMP/bomb" 24)" '^400( 503)?$' "two dozen of more values than there may be are refused"
 ok "unread, so little is taken for them (at most $(peak) MiB)" test "$(peak)" -lt 220
 count_peak
-is "$(register_at_once "$TAP_TMP/most" 24)" 403 "as many of all that there may be are read"
-ok "some at a time (at most $(peak) MiB)" test "$(peak)" -lt 550
+like "$(register_at_once "$TAP_TMP/most" 24)" '^403( 503)?$' "as many of all that there may be are read"
+ok "some at a time (at most $(peak) MiB)" test "$(peak)" -lt 500
 stop_server
 start_server --memory 16G
 count_peak
 is "$(register_at_once "$TAP_TMP/most" 24)" 403 "where there is more memory for JSON"
-ok "all at one time, and that is seen (at most $(peak) MiB)" test "$(peak)" -gt 600
+ok "all at one time, and that is seen (at most $(peak) MiB)" test "$(peak)" -gt 500
 stop_server
 is "$SERVER_STATUS" 0 "nothing of this hurt it"
 
