@@ -36,6 +36,19 @@ int iso_area_check(const json_t *settings, struct err *err)
 	return r;
 }
 
+static int write_flushed(int fd, const uint8_t area[static MEDIUM_AREA_SIZE], uint64_t offset,
+			 struct err *err)
+{
+	int r = write_full(fd, area, MEDIUM_AREA_SIZE, offset);
+
+	if (r == 0 && fsync(fd) < 0)
+		r = -errno;
+	if (r == 0)
+		return 0;
+	errno = -r;
+	return err_set(err, r, "write the settings: %m");
+}
+
 int iso_area_write(int fd, uint64_t offset, const json_t *settings, struct err *err)
 {
 	CLEANUP_FREE uint8_t *area = malloc(MEDIUM_AREA_SIZE);
@@ -44,17 +57,10 @@ int iso_area_write(int fd, uint64_t offset, const json_t *settings, struct err *
 	if (!area)
 		return err_set(err, -ENOMEM, "out of memory");
 	r = encode(settings, area, err);
-	if (r < 0)
-		return r;
-	r = write_full(fd, area, MEDIUM_AREA_SIZE, offset);
+	if (r == 0)
+		r = write_flushed(fd, area, offset, err);
 	explicit_bzero(area, MEDIUM_AREA_SIZE);
-	if (r == 0 && fsync(fd) < 0)
-		r = -errno;
-	if (r < 0) {
-		errno = -r;
-		return err_set(err, r, "write the settings: %m");
-	}
-	return 0;
+	return r;
 }
 
 int iso_area_read(int fd, uint64_t offset, json_t *settings, struct err *err)

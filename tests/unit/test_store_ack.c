@@ -144,10 +144,11 @@ static int die(struct hook *h, enum file_op op, const char *path)
 	return 0;
 }
 
-/* False: gc was over before that. */
-static bool kill_within_gc(unsigned at)
+/* In a child, whose store has all packs and no root: false when gc was over before `fn` has killed it. */
+static bool dies_in_gc(int (*fn)(struct hook *h, enum file_op op, const char *path), unsigned at,
+		       struct told *t)
 {
-	struct hook h = {.at = at};
+	struct hook h = {.at = at, .told = t};
 	struct gc_result got;
 	struct err err;
 	int status = 0;
@@ -162,7 +163,7 @@ static bool kill_within_gc(unsigned at)
 	(void)open_hooked(&h);
 	if (!fixture_put_all(h.s, x) || store_checkpoint(h.s, &err) < 0)
 		_exit(1);
-	h.fn = die;
+	h.fn = fn;
 	(void)!store_gc(h.s, no_roots, NULL, NULL, &got, &err);
 	_exit(0);
 }
@@ -210,7 +211,7 @@ static void test_killed_in_gc(struct told *t)
 
 		tree_remove(fixture_data);
 		memset(t, 0, sizeof(*t));
-		if (!kill_within_gc(at))
+		if (!dies_in_gc(die, at, t))
 			break;
 		ask_and_die(t);
 		told += count_told(t) == x->chunks_len + x->windows;
@@ -260,28 +261,6 @@ static int let_in_and_die(struct hook *h, enum file_op op, const char *path)
 	return 0;
 }
 
-static bool let_in_during_gc(unsigned at, struct told *t)
-{
-	struct hook h = {.at = at, .told = t};
-	struct gc_result got;
-	struct err err;
-	int status = 0;
-	pid_t pid;
-
-	(void)fflush(stdout);
-	pid = fork();
-	if (pid < 0)
-		abort();
-	if (pid > 0)
-		return waitpid(pid, &status, 0) == pid && WIFSIGNALED(status);
-	(void)open_hooked(&h);
-	if (!fixture_put_all(h.s, x) || store_checkpoint(h.s, &err) < 0)
-		_exit(1);
-	h.fn = let_in_and_die;
-	(void)!store_gc(h.s, no_roots, NULL, NULL, &got, &err);
-	_exit(0);
-}
-
 static void test_sent_in_gc(struct told *t)
 {
 	unsigned at, good = 0, told = 0;
@@ -291,7 +270,7 @@ static void test_sent_in_gc(struct told *t)
 
 		tree_remove(fixture_data);
 		memset(t, 0, sizeof(*t));
-		if (!let_in_during_gc(at, t))
+		if (!dies_in_gc(let_in_and_die, at, t))
 			break;
 		told += count_told(t) > 0;
 		s = fixture_open(false);
