@@ -223,12 +223,12 @@ void disk_list_sort(struct disk_list *l)
 
 int disk_check_opened(const struct disk *d, const struct blk *b, struct err *err)
 {
-	if (d->seq != 0 && blk_disk_seq(b) != 0 && d->seq != blk_disk_seq(b))
+	if (d->seq != 0 && blk_disk_seq(b) != 0 && d->seq != blk_disk_seq(b)) {
 		return err_set(
 			err, -ESTALE,
-			"'%s' was %s, and another disk has just come up there: order the job "
-			"again",
+			"'%s' was %s, and another disk has just come up there: order the job again",
 			d->id, d->path);
+	}
 	if (blk_size(b) == d->size && blk_sector_size(b) == d->sector_size)
 		return 0;
 	return err_set(err, -ESTALE,
