@@ -175,12 +175,23 @@ static int recheck_batch(void *arg, uint64_t first, const struct id *ids, size_t
 	return r;
 }
 
+/* What is there now may have come only a moment ago.  It counts once a checkpoint has made it durable and nothing was dropped in between. */
 int store_index_check(struct store *s, const struct id *root, struct err *err)
 {
 	CLEANUP_FREE struct place *places = calloc(UPKEEP_BATCH, sizeof(*places));
 	struct rechecking x = {s, places};
-	int r = places ? store_checkpoint(s, err)
-		       : err_set(err, -ENOMEM, "look at an index: out of memory");
+	uint64_t durable, dropped, before;
+	int r = 0;
 
-	return r < 0 ? r : upkeep_each_node(s, root, recheck_batch, &x, err);
+	if (!places)
+		return err_set(err, -ENOMEM, "look at an index: out of memory");
+	store_count_checkpoints(s, &durable, &dropped);
+	do {
+		before = dropped;
+		r = upkeep_each_node(s, root, recheck_batch, &x, err);
+		if (r == 0)
+			r = store_checkpoint(s, err);
+		store_count_checkpoints(s, &durable, &dropped);
+	} while (r == 0 && dropped != before);
+	return r;
 }

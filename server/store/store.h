@@ -117,7 +117,7 @@ int partial_seal(struct partial *p, const struct index_info *info, const struct 
 /* -ENOENT, -EBADMSG */
 int store_index_info(struct store *s, const struct id *root, struct index_info *ret,
 		     struct err *err) MUST_CHECK;
-/* Checkpoint; then: are all nodes that it names there, and their chunks as far as any were lost?  -ENODATA: no; -ENOENT, -EBADMSG */
+/* Are all nodes that it names there, durably, and their chunks as far as any were lost?  -ENODATA: no; -ENOENT, -EBADMSG */
 int store_index_check(struct store *s, const struct id *root, struct err *err) MUST_CHECK;
 /* Node ids of windows first .. first + count - 1; -EINVAL outside. */
 int store_index_nodes(struct store *s, const struct id *root, uint64_t first, uint32_t count,

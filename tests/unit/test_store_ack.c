@@ -456,6 +456,46 @@ static void test_removed_between(void)
 	store_close(s);
 }
 
+/* ---- what an index lacks comes while it is looked at, and never becomes durable */
+
+static int come_and_go(struct hook *h, enum file_op op, const char *path)
+{
+	if (op == FILE_READ && strncmp(path, "indexes/", 8) == 0 && h->ops++ == 0) {
+		is_peer = true;
+		if (fixture_put(h->s, &x->packs[0]) < 0)
+			abort();
+		is_peer = false;
+	}
+	return h->ops > 0 && op == FILE_SYNC && strncmp(path, "packs/", 6) == 0 ? -EIO : 0;
+}
+
+static void test_checked(void)
+{
+	struct hook h = {0};
+	struct id manifest;
+	struct store *s;
+	struct err err;
+
+	tree_remove(fixture_data);
+	s = open_hooked(&h);
+	if (!fixture_put_all(s, x) || fixture_seal(s, x, "p") < 0)
+		abort();
+	cache_clear(s);
+	if (truncate(fixture_pack_path(&x->packs[0].id), 100) < 0 ||
+	    fixture_get(s, x, 0, x->packs[0].count, NULL) == 0 || store_checkpoint(s, &err) < 0)
+		abort();
+	ok(store_index_check(s, &x->root, &err) == -ENODATA, "an index that lacks something");
+	h.fn = come_and_go;
+	ok(store_index_check(s, &x->root, &err) == -EIO && h.ops > 0,
+	   "what comes while it is looked at, and cannot be made durable, does not count");
+	h.fn = NULL;
+	ok(store_index_check(s, &x->root, &err) == -ENODATA, "the next look says so");
+	ok(fixture_put_all(s, x) && store_index_check(s, &x->root, &err) == 0 &&
+		   store_put_manifest(s, "{}", 2, &manifest, &err) == 0,
+	   "until it is sent again");
+	store_close(s);
+}
+
 static void store_path(char ret[static 256], const char *name)
 {
 	(void)snprintf(ret, 256, "%s/store/%s", fixture_data, name);
@@ -646,6 +686,7 @@ int main(void)
 	test_power_cut();
 	test_unreadable();
 	test_removed_between();
+	test_checked();
 	test_sealed_in_gc(t);
 	test_sealed_in_quarantine(t);
 	test_not_removed();
