@@ -58,6 +58,7 @@ struct disk *disk_list_add(struct disk_list *l)
 void disk_list_skip(struct disk_list *l, const char *name, const char *reason, const char *fmt, ...)
 {
 	struct skipped *grown;
+	char text[sizeof(grown->text) * 2];
 	va_list ap;
 
 	if (l->skipped_len >= DISKS_MAX)
@@ -70,8 +71,9 @@ void disk_list_skip(struct disk_list *l, const char *name, const char *reason, c
 	*grown = (struct skipped){.reason = reason};
 	(void)text_clean(grown->name, sizeof(grown->name), name, strlen(name));
 	va_start(ap, fmt);
-	(void)vsnprintf(grown->text, sizeof(grown->text), fmt, ap);
+	(void)vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
+	(void)text_clean(grown->text, sizeof(grown->text), text, strlen(text));
 }
 
 void disk_list_remove(struct disk_list *l, size_t i, const char *reason, const char *text)

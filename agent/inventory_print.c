@@ -182,8 +182,11 @@ static void print_names(const char *what, const struct name_list *l, FILE *f)
 		return;
 	for (size_t i = 0; i < l->len; i++) {
 		size_t n = strlen(text);
+		char name[TEXT_SIZE];
 
-		(void)snprintf(text + n, sizeof(text) - n, " %s", l->names[i]);
+		/* as the kernel has it, which asks little of a name */
+		(void)text_clean(name, sizeof(name), l->names[i], strlen(l->names[i]));
+		(void)snprintf(text + n, sizeof(text) - n, " %s", name);
 	}
 	(void)fprintf(f, "    %s", what);
 	print_wrapped(f, text + 1, 4 + strlen(what));
