@@ -425,7 +425,9 @@ static int transport_error(const struct http *h, const struct http_request *q, C
 	case CURLE_COULDNT_CONNECT:
 		(void)curl_easy_getinfo(h->curl, CURLINFO_OS_ERRNO, &os);
 		errno = os ? (int)os : ECONNREFUSED;
-		return err_set(err, -errno, "no connection to the server at %s: %m", h->target.url);
+		/* a firewall (EACCES), a route, an interface that went: nothing that need last */
+		code = errno == ECONNREFUSED ? -ECONNREFUSED : -EHOSTUNREACH;
+		return err_set(err, code, "no connection to the server at %s: %m", h->target.url);
 	case CURLE_COULDNT_RESOLVE_HOST:
 		return err_set(err, -EHOSTUNREACH, "no connection to the server at %s: %s",
 			       h->target.url, reason);

@@ -366,6 +366,24 @@ static void test_trust(const struct https_server *s)
 	http_free(h);
 }
 
+/* What connect(2) says has many names: an address of the link whose interface went is EINVAL, what a firewall forbids EACCES. */
+static void test_no_way(void)
+{
+	struct http_target t = {.url = "https://[fe80::1%25gone9]:4647"};
+	struct http_answer a = {0};
+	struct err err = {0};
+	struct http *h;
+	int r;
+
+	memset(t.pin, 'a', PIN_TEXT_SIZE - 1);
+	h = http_new(&t);
+	r = get(h, "/v1/json", 100, &a, &err);
+	ok(r < 0 && http_may_retry(r, &a), "no way to the server: to be repeated, whatever it is");
+	ok(strncmp(err.msg, "no connection to the server at https://[fe80::1", 47) == 0,
+	   "and said");
+	http_free(h);
+}
+
 static void test_transport(struct http *h, const struct https_server *s)
 {
 	struct https_server *old = https_server_new(handle, true);
@@ -383,6 +401,7 @@ static void test_transport(struct http *h, const struct https_server *s)
 		       t.url);
 	ok(strcmp(err.msg, want) == 0 && http_may_retry(-ECONNREFUSED, &a), "with its reason");
 	http_free(h2);
+	test_no_way();
 	t = target_of(s);
 	/* NOLINTBEGIN(concurrency-mt-unsafe): nobody else looks at the environment meanwhile */
 	(void)unsetenv("no_proxy");
