@@ -29,6 +29,7 @@ struct session {
 	struct http_target target;  /* url "" while unknown; secret "" or the one last given */
 	unsigned generation;
 	bool failed;			  /* there, at target.url */
+	char home[URL_MAX];		  /* where to begin: never forgotten; or ""; fixed */
 	char places[PLACES_MAX][URL_MAX]; /* that were offered and are to be tried after it */
 	size_t places_len;
 	bool registered, registering; /* or renewing */
@@ -137,6 +138,7 @@ int session_new(const struct session_setup *setup, struct session **ret, struct 
 		session_free(s);
 		return r;
 	}
+	(void)snprintf(s->home, sizeof(s->home), "%s", s->target.url);
 	if (!setup->pairing) /* a kept one is another server's then */
 		load_secret(s);
 	*ret = s;
@@ -181,7 +183,10 @@ static void say_moved(struct session *s, const char *url)
 {
 	char line[URL_MAX + 40];
 
-	(void)snprintf(line, sizeof(line), "the server answers from %s", url);
+	(void)snprintf(line, sizeof(line), "%s %s",
+		       strcmp(url, s->home) == 0 ? "trying the server again at"
+						 : "the server answers from",
+		       url);
 	s->setup.say(s->setup.ctx, line);
 }
 
@@ -412,14 +417,18 @@ static bool is_worth_a_line(const struct session *s, bool was_up, const char *me
 	return age >= OTHER_MS && strcmp(s->trouble, message) != 0;
 }
 
-/* The present place does not answer: to the next one, if there is.  The lock is held. */
+/* The present place does not answer: to the next one, if there is, or back to where it began: what answers a broadcast need not be a place that can be
+ * connected to, and the one of the settings need not hear any.  The lock is held. */
 static bool move_on(struct session *s)
 {
+	const char *next = s->places_len > 0 ? s->places[0] : s->home;
+
 	s->failed = true;
-	if (s->places_len == 0)
+	if (!next[0] || strcmp(next, s->target.url) == 0)
 		return false;
-	move_to(s, s->places[0]);
-	memmove(s->places[0], s->places[1], --s->places_len * sizeof(s->places[0]));
+	move_to(s, next);
+	if (s->places_len > 0)
+		memmove(s->places[0], s->places[1], --s->places_len * sizeof(s->places[0]));
 	return true;
 }
 
@@ -457,6 +466,7 @@ void session_note(struct session *s, const char *url, int r, const char *message
 		s->setup.say(s->setup.ctx, line);
 	if (moved)
 		say_moved(s, to);
-	if (up != was_up || ready != was_ready)
+	/* each failure: a success of before may be told after the first of them, by another thread */
+	if (!up || !was_up || ready != was_ready)
 		s->setup.is_up(s->setup.ctx, up);
 }

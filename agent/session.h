@@ -21,7 +21,7 @@ struct session_setup {
 	const char *state_dir; /* or NULL: the secret is not kept */
 	/* Lines for the person; from any thread. */
 	void (*say)(void *ctx, const char *line);
-	/* The server answers, or no longer does; also when it takes the machine in at last. */
+	/* The server answers, or does not: each time that it does not; also when it takes the machine in at last. */
 	void (*is_up)(void *ctx, bool up);
 	/* The server knows neither this machine nor what it registers with.  May be NULL. */
 	void (*is_unknown)(void *ctx);

@@ -240,6 +240,17 @@ static void count_line(void *ctx, const char *line)
 	++*(unsigned *)ctx;
 }
 
+static void note_line(void *ctx, const char *line)
+{
+	(void)ctx;
+	(void)line;
+}
+
+static void count_down(void *ctx, bool up)
+{
+	*(unsigned *)ctx += !up;
+}
+
 static void note_nothing(void *ctx, bool up)
 {
 	(void)ctx;
@@ -288,6 +299,45 @@ static void test_places(void)
 	ok(session_is_at(s, at[0]), "where it has answered it is waited for");
 	session_offer(s, at[1]);
 	ok(session_is_at(s, at[1]), "as long as no other place answers");
+	session_free(s);
+}
+
+/* The place of the settings is tried again and again, whoever answers broadcasts meanwhile. */
+static void test_home(void)
+{
+	static const char home[] = "https://server.example:4647";
+	static const char other[] = "https://192.0.2.1:4647";
+	unsigned calls = 0;
+	char pin[65];
+	struct session_setup setup = {.url = home,
+				      .pin = pin,
+				      .machine_id = "00112233445566778899aabbccddeeff",
+				      .name = "m",
+				      .say = note_line,
+				      .is_up = count_down,
+				      .ctx = &calls};
+	struct session *s = NULL;
+	struct err err;
+
+	memset(pin, 'a', 64);
+	pin[64] = '\0';
+	if (!ok(session_new(&setup, &s, &err) == 0, "a session with a place to begin at"))
+		return;
+	session_note(s, home, 0, NULL);
+	session_note(s, home, -ECONNREFUSED, "refused");
+	ok(session_is_at(s, home) && calls == 1, "it is waited for there");
+	session_note(s, home, -ECONNREFUSED, "refused");
+	ok(calls == 2, "each failure is told: words of two threads may overtake each other");
+	session_offer(s, other);
+	ok(session_is_at(s, other), "another place answers: that is tried");
+	session_note(s, other, -ETIMEDOUT, "no answer");
+	ok(session_is_at(s, home), "if that fails, back to the first, which nobody has announced");
+	session_offer(s, other);
+	session_note(s, home, -ECONNREFUSED, "refused");
+	ok(session_is_at(s, other), "and so on");
+	session_note(s, other, 0, NULL);
+	session_note(s, other, -ETIMEDOUT, "no answer");
+	ok(session_is_at(s, home), "also after it has answered elsewhere");
 	session_free(s);
 }
 
@@ -618,6 +668,7 @@ int main(void)
 	test_wire();
 	test_pauses();
 	test_places();
+	test_home();
 	test_console();
 	test_lines();
 	test_spans();
