@@ -4,8 +4,8 @@
  * snapshot's origin has blocks that it calls free and the snapshot does not, and what pools, caches and mirrors consist of only has
  * meaning as a whole.  All other volumes that have extents of their own are in use whole.  Extents that belong to no volume are free.
  *
- * Everything that could lead astray makes the whole group raw: physical volumes that tell different stories or are there twice, extents that
- * are outside of a physical volume or belong to two logical volumes. */
+ * Everything that could lead astray makes the whole group raw: physical volumes that tell different stories, say that they are in another group or are
+ * there twice, extents that are outside of a physical volume or belong to two logical volumes. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -18,6 +18,17 @@ static void group_done(struct lvm_group *g)
 	free(g->members);
 	free(g->claims);
 	free(g->parts);
+}
+
+/* The identifier of the group that a text is about, or NULL. */
+static const struct lvm_node *group_id(const struct lvm_text *t)
+{
+	return lvm_get(t, lvm_group_section(t), "id", LVM_STRING);
+}
+
+static bool is_same_id(const struct lvm_node *a, const struct lvm_node *b)
+{
+	return a && b && a->text_len == b->text_len && memcmp(a->text, b->text, a->text_len) == 0;
 }
 
 /* Does the text's identifier, which has dashes, equal one without? */
@@ -84,6 +95,10 @@ static int read_member(struct lvm_group *g, struct lvm_member *m, struct err *er
 	if (!m->place)
 		return 0;
 	pv = lvm_pv_of(m->place);
+	/* it keeps its identifier when it leaves a group; who was away then does not know */
+	if (pv->text && !is_same_id(group_id(&pv->metadata), group_id(g->t)))
+		return doubt(err, "physical volume '%.*s' of group '%s' says that it is in another",
+			     (int)m->node->name_len, m->node->name, g->name);
 	if (__builtin_mul_overflow(m->extents, g->extent_size, &size) || m->start > pv->size ||
 	    size > pv->size - m->start)
 		return doubt(err, "physical volume '%.*s' is smaller than group '%s' says",
@@ -181,19 +196,13 @@ static int map_group(struct lvm_group *g, struct err *err)
 /* The physical volume with the latest of the texts about the group that `pv` is in. */
 static const struct lvm_pv *latest(const struct scan *s, const struct lvm_pv *pv, bool *ret_differ)
 {
-	const struct lvm_node *id =
-		lvm_get(&pv->metadata, lvm_group_section(&pv->metadata), "id", LVM_STRING);
+	const struct lvm_node *id = group_id(&pv->metadata);
 	const struct lvm_pv *best = pv;
 
 	for (size_t i = 0; id && i < s->places_len; i++) {
 		const struct lvm_pv *other = lvm_pv_of(s->places[i]);
-		const struct lvm_node *other_id =
-			other ? lvm_get(&other->metadata, lvm_group_section(&other->metadata), "id",
-					LVM_STRING)
-			      : NULL;
 
-		if (!other_id || other_id->text_len != id->text_len ||
-		    memcmp(other_id->text, id->text, id->text_len) != 0)
+		if (!other || !is_same_id(group_id(&other->metadata), id))
 			continue;
 		*ret_differ = *ret_differ || other->seqno != pv->seqno;
 		if (other->seqno > best->seqno)

@@ -226,6 +226,30 @@ truncate -s 100M "$A"
 map "$A" "$B"
 like "$(pv_why | head -n1)" 'raw the LVM physical volume is larger than' 'truncated'
 
+# --- a group that was broken up, and its disk put to use in another one, while a disk of it was away: that one still tells of it
+image "$A" 100M
+image "$B" 100M
+attach "$A" "$B"
+lv vgcreate -y former "${loops[@]}" >/dev/null
+create -n lv -L 8M former "${loops[1]}"
+detach
+attach "$B"
+lv vgreduce -y --removemissing former >/dev/null
+lv vgremove -y -f former >/dev/null
+lv vgcreate -y present "${loops[@]}" >/dev/null
+create -n lv -L 40M present
+layout >"$TAP_TMP/layout"
+detach
+ext4 40M
+put lv "$TAP_TMP/fs"
+map "$B"
+is "$(volumes)" 'present/lv ext4 map' 'a disk that was in another group before'
+map "$A" "$B"
+like "$(pv_why | sort -u)" "^raw physical volume 'pv1' of group 'former' says that it is in another$" '... with a disk that still tells of that one: raw'
+is "$(jq '[.[].copied] | add' "$MAP")" $((200 << 20)) '... whole'
+map "$B" "$A"
+is "$(jq '[.[].copied] | add' "$MAP")" $((200 << 20)) '... whichever comes first'
+
 # --- other kinds of volumes
 image "$A" 300M
 image "$B" 300M
