@@ -428,21 +428,34 @@ static struct job *next_job(struct fleet *f)
 	return NULL;
 }
 
+/* Nobody else ends it: what the state does not take now is tried again.  The lock is held, and let go meanwhile. */
+static int end_own(struct fleet *f, struct job *j, enum job_state state, enum api_code code,
+		   const char *message)
+{
+	struct err err;
+	int r;
+
+	while ((r = job_end(f, j, state, code, message, &err)) < 0 && !f->stopping) {
+		log_event(LOG_ERROR, "state_failed", "job=%s error=\"%s\"", j->row.id, err.msg);
+		(void)fleet_wait(f, &f->work, fleet_now_ms() + 10 * TICK_MS);
+	}
+	return r;
+}
+
 static void finish_job(struct fleet *f, struct job *j, int r, const struct err *why)
 {
-	struct err err = {0};
 	LOCK_FLEET(f);
 
 	if (f->stopping && r == -ECANCELED && !j->cancel)
 		r = 0; /* it stays, and begins anew at the next start */
 	else if (r == 0)
-		r = job_end(f, j, JOB_DONE, API_END, "", &err);
+		r = end_own(f, j, JOB_DONE, API_END, "");
 	else if (r == -ECANCELED && j->cancel)
-		r = job_end(f, j, JOB_CANCELLED, API_CANCELLED, "Cancelled by the operator.", &err);
+		r = end_own(f, j, JOB_CANCELLED, API_CANCELLED, "Cancelled by the operator.");
 	else
-		r = job_end(f, j, JOB_FAILED, api_code_of(why->code), why->msg, &err);
+		r = end_own(f, j, JOB_FAILED, api_code_of(why->code), why->msg);
 	if (r < 0)
-		log_event(LOG_ERROR, "state_failed", "job=%s error=\"%s\"", j->row.id, err.msg);
+		log_event(LOG_WARN, "job_begins_anew", "job=%s", j->row.id);
 	job_unref(f, j);
 }
 
