@@ -74,20 +74,22 @@ static bool check_stall(struct fleet *f, struct job *j, uint64_t now)
 	uint64_t quiet_s = (now - j->progress_ms) / 1000;
 	uint64_t silent_s = (now - j->heard_ms) / 1000;
 	const char *own = own_work(j);
-	bool is_held = !own && j->held[0] != '\0' && silent_s < f->config.away_s;
-	bool stalled = j->row.state == JOB_RUNNING && (is_held || quiet_s >= f->config.stall_s);
+	/* who is gone does not hold up what is the server's */
+	bool is_held =
+		j->held[0] != '\0' && (own || j->row.manifest || silent_s < f->config.away_s);
+	bool stalled = is_held || (j->row.state == JOB_RUNNING && quiet_s >= f->config.stall_s);
 
 	if (!stalled) {
 		if (j->stalled)
 			j->row.message[0] = '\0';
+	} else if (is_held) {
+		(void)snprintf(j->row.message, sizeof(j->row.message), "%s", j->held);
 	} else if (own) {
 		(void)snprintf(
 			j->row.message, sizeof(j->row.message),
 			"No progress for %llu s: the server %s, and its storage does not answer, "
 			"or is very slow. The job goes on by itself when it does.",
 			(unsigned long long)quiet_s, own);
-	} else if (is_held) {
-		(void)snprintf(j->row.message, sizeof(j->row.message), "%s", j->held);
 	} else if (silent_s >= f->config.away_s) {
 		(void)snprintf(j->row.message, sizeof(j->row.message),
 			       "No progress for %llu s: its agent has not been heard for %llu s. "

@@ -182,7 +182,14 @@ void job_begin_committing(struct job *j)
 	j->committing = true;
 	j->refs++;
 	j->progress_ms = fleet_now_ms();
-	j->held[0] = '\0';
+}
+
+/* And again its agent's, unless the job has ended. */
+static void end_step(struct job *j, int r, const struct err *err)
+{
+	j->committing = false;
+	j->progress_ms = fleet_now_ms();
+	job_note_step(j, r, err);
 }
 
 struct ending {
@@ -219,8 +226,7 @@ static int end_restore(struct fleet *f, struct job *j, const json_t *report, con
 	int r = end_with_roots(f, j, report, e, err);
 
 	LOCK_FLEET(f);
-	j->committing = false;
-	j->progress_ms = fleet_now_ms();
+	end_step(j, r, err);
 	job_unref(f, j);
 	return r;
 }
@@ -238,8 +244,7 @@ int job_carry_out(struct fleet *f, struct job *j, struct err *err)
 
 	r = job_commit(f, j, err);
 	LOCK_FLEET(f);
-	j->committing = false;
-	j->progress_ms = fleet_now_ms();
+	end_step(j, r, err);
 	if (j->row.manifest)
 		leave_pending(f, j);
 	job_unref(f, j);

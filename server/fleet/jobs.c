@@ -12,7 +12,8 @@
 #include "server/fleet/private.h"
 
 /* After a restart `seq` goes on above all that a client may have seen. */
-#define SEQ_LEAP (1u << 20)
+#define SEQ_LEAP  (1u << 20)
+#define ERRNO_END 4096 /* api_error.h */
 
 /* ---- objects */
 
@@ -128,6 +129,20 @@ void job_enlist(struct fleet *f, struct job *j, struct machine *m)
 	}
 }
 
+void job_note_step(struct job *j, int r, const struct err *err)
+{
+	int len = r < 0 ? (int)strnlen(err->msg, HELD_SIZE - 100) : 0;
+
+	if (r == API_BUSY)
+		return; /* it was said why */
+	j->held[0] = '\0';
+	if (r < 0 && r > -ERRNO_END) {
+		(void)snprintf(j->held, sizeof(j->held),
+			       "%.*s. See to the server's storage; the job goes on by itself.",
+			       len > 0 && err->msg[len - 1] == '.' ? len - 1 : len, err->msg);
+	}
+}
+
 int job_start(struct fleet *f, struct job *j, struct err *err)
 {
 	if (j->row.state != JOB_WAITING)
@@ -137,8 +152,10 @@ int job_start(struct fleet *f, struct job *j, struct err *err)
 	if (state_save_job(f->config.state, &j->row, err) < 0) {
 		j->row.state = JOB_WAITING;
 		j->row.started = 0;
+		job_note_step(j, err->code, err);
 		return err->code;
 	}
+	job_note_step(j, 0, NULL);
 	j->heard_ms = j->progress_ms = fleet_now_ms();
 	job_changed(j);
 	log_event(LOG_INFO, "job_started", "job=%s kind=%s machine=%s", j->row.id,
@@ -182,6 +199,7 @@ static int revive(struct fleet *f, struct job *j, struct err *err)
 	if (r < 0)
 		return r;
 	j->row.seq += SEQ_LEAP;
+	j->row.message[0] = '\0'; /* why it stalled then */
 	if (j->row.kind == JOB_VERIFY || j->row.kind == JOB_GC)
 		j->row.state = JOB_WAITING; /* it begins anew */
 	job_enlist(f, j, *j->row.machine ? machine_find(f, j->row.machine) : NULL);
@@ -575,6 +593,7 @@ int job_set_sealed(struct fleet *f, struct job *j, uint64_t n, const struct job_
 	r = state_save_job_disk(f->config.state, j->row.id, (uint32_t)n, &j->disks[n], err);
 	if (r < 0)
 		j->disks[n] = old;
+	job_note_step(j, r, err);
 	j->progress_ms = fleet_now_ms();
 	return r;
 }

@@ -366,13 +366,16 @@ static int order_of(struct fleet *f, struct job *j, json_t **ret, struct err *er
 	memcpy(rows, j->disks, j->disks_len * sizeof(*rows));
 	(void)pthread_mutex_unlock(&f->lock);
 	r = job_make_order(f, j, rows, ret, &order_err);
+	LOCK_FLEET(f);
+	if (j->row.kind == JOB_RESTORE) /* that of a capture needs nothing of the store */
+		job_note_step(j, r, &order_err);
 	if (r == 0)
 		return 0;
 	if (r != -ENOENT && r != -EBADMSG && r != API_TOO_LARGE) {
+		j->heard_ms = fleet_now_ms(); /* its agent asks for it */
 		*err = order_err;
 		return r;
 	}
-	LOCK_FLEET(f);
 	if (j->machine) {
 		(void)!job_end(f, j, JOB_FAILED,
 			       r == API_TOO_LARGE ? API_TOO_LARGE : API_STORE_DAMAGED,

@@ -159,6 +159,8 @@ void job_unref(struct fleet *f, struct job *j);
 /* Something about it changed: seq and whoever waits for it. */
 void job_changed(struct job *j);
 int job_start(struct fleet *f, struct job *j, struct err *err) MUST_CHECK;
+/* What came of a step that the server itself does for it.  One that the storage did not take is done again: until then the job is stalled, and says why. */
+void job_note_step(struct job *j, int r, const struct err *err);
 /* The present job of a machine, if that is `id`.  NULL with the error. */
 struct job *job_find_mine(struct fleet *f, const char *machine, const char *id,
 			  struct err *err) MUST_CHECK;

@@ -437,6 +437,7 @@ static int end_own(struct fleet *f, struct job *j, enum job_state state, enum ap
 
 	while ((r = job_end(f, j, state, code, message, &err)) < 0 && !f->stopping) {
 		log_event(LOG_ERROR, "state_failed", "job=%s error=\"%s\"", j->row.id, err.msg);
+		job_note_step(j, r, &err);
 		(void)fleet_wait(f, &f->work, fleet_now_ms() + 10 * TICK_MS);
 	}
 	return r;

@@ -94,6 +94,118 @@ static void test_own(bool is_stopped)
 	ok(ends_as(id, "done", 1), is_stopped ? "ends after a restart" : "ends when it is");
 }
 
+/* What operators see of it; `why`: a part of the reason, or NULL: it is not stalled. */
+static bool shows_why(const char *id, const char *want_state, const char *why)
+{
+	CLEANUP_JSON json_t *job = NULL;
+	const char *message;
+
+	fleet_tell_stalls(fixture_fleet);
+	if (fleet_show_job(fixture_fleet, id, 0, 0, &job, &fixture_err) < 0)
+		return false;
+	message = json_string_value(json_object_get(job, "message"));
+	printf("# %s: %s\n", json_string_value(json_object_get(job, "state")),
+	       message ? message : "-");
+	return strcmp(json_string_value(json_object_get(job, "state")), want_state) == 0 &&
+	       json_is_true(json_object_get(job, "stalled")) == !!why &&
+	       (why ? message && strstr(message, why) : !message);
+}
+
+static void set_away(unsigned s)
+{
+	(void)pthread_mutex_lock(&fixture_fleet->lock);
+	fixture_fleet->config.away_s = s;
+	(void)pthread_mutex_unlock(&fixture_fleet->lock);
+}
+
+/* The agent asks again and again, which is no progress; or it is gone, and the server alone tries again. */
+static void test_commit(void)
+{
+	const unsigned away_s = fixture_fleet->config.away_s;
+	char id[JOB_ID_SIZE];
+
+	fixture_order(MACHINE_A, id);
+	fixture_capture(MACHINE_A, id);
+	atomic_store(&refuses, true);
+	ok(fixture_says_done(MACHINE_A, id) < 0 && fixture_says_done(MACHINE_A, id) < 0 &&
+		   shows_why(id, "running", "disk I/O error"),
+	   "a capture whose version is not taken says so");
+	set_away(0);
+	ok(shows_why(id, "running", "disk I/O error"), "also when its agent is gone");
+	set_away(away_s);
+	atomic_store(&refuses, false);
+	ok(fixture_says_done(MACHINE_A, id) == 0 && fixture_shows(id, "done", 2),
+	   "and is done when it is");
+}
+
+static int no_index(void *arg, enum file_op op, const char *file)
+{
+	(void)arg;
+	return op == FILE_READ && strncmp(file, "indexes/", 8) == 0 ? -EIO : 0;
+}
+
+static json_t *restore_to(const char *machine)
+{
+	return json_pack("{s:s, s:s, s:s}", "kind", "restore", "machine", machine, "image", "web");
+}
+
+/* As if it had been ordered long ago. */
+static void set_silent(const char *id)
+{
+	(void)pthread_mutex_lock(&fixture_fleet->lock);
+	job_find(fixture_fleet, id)->heard_ms -= 1000ull * fixture_fleet->config.away_s;
+	(void)pthread_mutex_unlock(&fixture_fleet->lock);
+}
+
+/* The index of its image cannot be read just then. */
+static void test_restore(void)
+{
+	CLEANUP_JSON json_t *report =
+		fixture_say_root("target", "target_root", &fixture_sample->root);
+	CLEANUP_JSON json_t *none = NULL, *answer = NULL;
+	char id[JOB_ID_SIZE];
+
+	order(restore_to(MACHINE_B), id);
+	set_silent(id);
+	fixture_store->files.fault = no_index;
+	ok(fleet_poll(fixture_fleet, MACHINE_B, "x", NULL, &none, &fixture_err) < 0 &&
+		   shows_why(id, "waiting", "Input/output error"),
+	   "a restore whose order cannot be made says so");
+	fixture_store->files.fault = NULL;
+	ok(fleet_poll(fixture_fleet, MACHINE_B, "x", NULL, &answer, &fixture_err) == 0 &&
+		   json_is_object(json_object_get(answer, "order")) &&
+		   shows_why(id, "waiting", NULL),
+	   "until it can");
+	fixture_store->files.fault = no_index;
+	ok(fleet_job_done(fixture_fleet, MACHINE_B, id, report, &fixture_err) < 0 &&
+		   shows_why(id, "running", "Input/output error"),
+	   "one whose end cannot be looked at too");
+	fixture_store->files.fault = NULL;
+	ok(fleet_job_done(fixture_fleet, MACHINE_B, id, report, &fixture_err) == 0 &&
+		   fixture_shows(id, "done", 2),
+	   "and then it is done");
+}
+
+static void test_begin(void)
+{
+	CLEANUP_JSON json_t *cancelled = NULL;
+	char id[JOB_ID_SIZE];
+	struct job *j = NULL;
+
+	fixture_order(MACHINE_A, id);
+	fixture_fill_state(true);
+	ok(fleet_acquire(fixture_fleet, MACHINE_A, id, JOB_CAPTURE, &j, &fixture_err) < 0 &&
+		   shows_why(id, "waiting", "readonly"),
+	   "a job whose beginning is not taken says so");
+	fixture_fill_state(false);
+	ok(fleet_acquire(fixture_fleet, MACHINE_A, id, JOB_CAPTURE, &j, &fixture_err) == 0 &&
+		   shows_why(id, "running", NULL),
+	   "until it is");
+	fleet_release(fixture_fleet, j);
+	if (fleet_cancel_job(fixture_fleet, id, &cancelled, &fixture_err) < 0)
+		abort();
+}
+
 int main(void)
 {
 	fixture_begin_fleet();
@@ -101,6 +213,9 @@ int main(void)
 	test_first();
 	test_own(false);
 	test_own(true);
+	test_commit();
+	test_restore();
+	test_begin();
 	fixture_end_fleet();
 	return done();
 }
