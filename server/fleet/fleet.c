@@ -3,11 +3,13 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "common/cleanup.h"
 #include "common/cond.h"
 #include "common/log.h"
+#include "common/text.h"
 #include "server/fleet/private.h"
 
 uint64_t fleet_now_ms(void)
@@ -37,15 +39,16 @@ bool fleet_wait(struct fleet *f, pthread_cond_t *cond, uint64_t deadline_ms)
 void fleet_event(struct fleet *f, const char *event, const char *machine, const char *job,
 		 const char *fmt, ...)
 {
-	char text[MESSAGE_SIZE];
+	char raw[2 * MESSAGE_SIZE], text[MESSAGE_SIZE];
 	struct event_row e = {
 		.at = fleet_now(), .event = event, .machine = machine, .job = job, .text = text};
 	struct err err;
 	va_list ap;
 
 	va_start(ap, fmt);
-	(void)vsnprintf(text, sizeof(text), fmt, ap);
+	(void)vsnprintf(raw, sizeof(raw), fmt, ap);
 	va_end(ap);
+	(void)text_clean(text, sizeof(text), raw, strlen(raw)); /* half a character is no JSON */
 	log_event(LOG_INFO, event, "machine=%s job=%s text=\"%s\"", *machine ? machine : "-",
 		  *job ? job : "-", text);
 	if (state_add_event(f->config.state, &e, &err) < 0)

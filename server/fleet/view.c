@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "common/json.h"
+#include "common/text.h"
 #include "server/fleet/private.h"
 
 json_t *view_time(int64_t t)
@@ -116,11 +117,14 @@ static void put_progress(struct view *v, const struct job_row *row, const struct
 static void put_message(struct view *v, const struct fleet *f, const struct job_row *row,
 			const struct job *live)
 {
+	char clean[MESSAGE_SIZE];
+
+	(void)text_clean(clean, sizeof(clean), row->message, strlen(row->message));
 	if (!*row->message && live && live->machine && row->state == JOB_WAITING &&
 	    machine_is_away(f, live->machine))
 		put(v, "message", json_string("Waiting for the machine, which is away."));
 	else
-		put(v, "message", text_or_null(row->message));
+		put(v, "message", text_or_null(clean)); /* an error's may be cut anywhere */
 }
 
 json_t *view_job(const struct fleet *f, const struct job_row *row, const struct job *live)

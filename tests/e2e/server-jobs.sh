@@ -134,6 +134,8 @@ call "$m2" POST "/v1/agent/jobs/$job/failed" -d '{"code":"read_error","message":
 is "$STATUS" 200 "a reason of 513 bytes is taken"
 api GET "/v1/jobs/$job"
 is "$(field '[.state, .message] | join(",")')" "failed,x$(printf 'é%.0s' {1..255})" "and cut at a character"
+api GET /v1/events
+is "$STATUS $(field "[.events[] | select(.job == \"$job\" and .event == \"job_failed\")] | length")" "200 1" "also in its event"
 for text in '{"code":"Bad","message":"x"}' '{"code":"","message":"x"}' '{"code":"x"}'; do
 	call "$m2" POST "/v1/agent/jobs/$job/failed" -d "$text"
 	is "$STATUS $(error_code)" "400 bad_request" "refused: ${text:0:40}"

@@ -1,6 +1,8 @@
 /* What a job must show for itself: the roots of source, server and target, and that what was sealed is still there. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
@@ -176,6 +178,40 @@ static void test_two_targets(void)
 	}
 }
 
+static int check_text(void *arg, const struct event_row *e)
+{
+	CLEANUP_JSON json_t *text = json_string(e->text);
+
+	++*(size_t *)arg;
+	return text ? 0 : -EPROTO;
+}
+
+/* What stands before the reason of an event leaves less room for that than its job has. */
+static void test_long_reason(void)
+{
+	char id[JOB_ID_SIZE], reason[MESSAGE_SIZE];
+	bool is_good = true;
+	size_t n = 0;
+
+	for (unsigned at = 0; is_good && at < 2; at++) {
+		size_t len = at;
+
+		memset(reason, 'x', at);
+		while (len + 2 < sizeof(reason)) {
+			memcpy(reason + len, "\xc3\xa9", 2);
+			len += 2;
+		}
+		reason[len] = '\0';
+		fixture_order(MACHINE_A, id);
+		is_good = fleet_job_failed(fixture_fleet, MACHINE_A, id, "internal", reason, NULL,
+					   &fixture_err) == 0 &&
+			  fixture_shows(id, "failed", 0);
+	}
+	ok(is_good, "a job fails with as long a reason as there may be");
+	ok(state_each_event(fixture_state, 0, 10000, check_text, &n, &fixture_err) == 0 && n > 4,
+	   "which its event has as text, cut at a character");
+}
+
 int main(void)
 {
 	fixture_begin_fleet();
@@ -184,6 +220,7 @@ int main(void)
 	test_lost_pack(0);
 	test_lost_pack(fixture_sample->chunk_packs);
 	test_two_targets();
+	test_long_reason();
 	fixture_end_fleet();
 	return done();
 }
