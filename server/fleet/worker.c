@@ -106,6 +106,34 @@ static int list_roots(struct walk *w, const json_t *disks, struct err *err)
 	return report_roots(w->fleet, &w->job->row, rows, len, NULL, &w->roots, err);
 }
 
+/* The manifest, as it is intact, says what its version is made of.  The state's copy of that has no sum, and gc goes by it: a bit that turned there would
+ * make a version look lost that is all there. */
+static int mend_list(struct walk *w, struct version_row *v, const char *manifest, size_t size,
+		     struct err *err)
+{
+	CLEANUP_JSON json_t *m = json_loadb(manifest, size, 0, NULL);
+	CLEANUP_JSON json_t *listed = json_loads(v->disks, 0, NULL);
+	const json_t *disks = json_object_get(m, "disks");
+	CLEANUP_FREE char *text = NULL;
+	int r;
+
+	if (!json_is_array(disks) || json_equal(disks, listed))
+		return 0;
+	text = json_dumps(disks, JSON_COMPACT);
+	if (!text)
+		return err_set(err, -ENOMEM, "The server is out of memory.");
+	r = state_set_disks(w->fleet->config.state, v->image, v->version, text, err);
+	if (r < 0)
+		return r;
+	free(v->disks);
+	v->disks = TAKE_PTR(text);
+	fleet_event(w->fleet, "version_mended", "", w->job->row.id,
+		    "%s, version %" PRIu32 ": the list of its disks in 'state.db' was damaged, and "
+		    "is that of its manifest again; see to the server's storage",
+		    v->image, v->version);
+	return 0;
+}
+
 static int verify_version(struct walk *w, struct findings *found, struct err *err)
 {
 	CLEANUP(version_row_done) struct version_row v = {0};
@@ -119,11 +147,17 @@ static int verify_version(struct walk *w, struct findings *found, struct err *er
 	if (r < 0)
 		return r;
 	r = store_get_manifest(w->fleet->config.store, &v.manifest, &manifest, &size, err);
-	if (r == -ENOENT || r == -EBADMSG)
+	if (r == 0) {
+		r = mend_list(w, &v, manifest, size, err);
+	} else if (r == -ENOENT || r == -EBADMSG) {
 		add_findings(found, 1, err->msg);
-	else if (r < 0)
+		r = 0;
+	}
+	if (r < 0)
 		return r;
 	disks = json_loads(v.disks, 0, NULL);
+	if (!json_is_array(disks))
+		return err_set(err, API_STORE_DAMAGED, "The image's list of disks is damaged.");
 	json_array_foreach(disks, i, d)
 	{
 		r = verify_disk(w, d, found, err);

@@ -139,6 +139,15 @@ int state_set_damaged(struct state *s, const char *image, uint32_t version, bool
 		       (int64_t)damaged, image, (int64_t)version);
 }
 
+int state_set_disks(struct state *s, const char *image, uint32_t version, const char *disks,
+		    struct err *err)
+{
+	LOCK_STATE(s);
+
+	return sql_run(s, err, "UPDATE versions SET disks=? WHERE image=? AND version=?", "tti",
+		       disks, image, (int64_t)version);
+}
+
 int state_begin_removal(struct state *s, const char *image, uint32_t version, struct err *err)
 {
 	LOCK_STATE(s);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "server/state/sqlite.h"
 #include "tests/lib/fleet_fixture.h"
 #include "tests/unit/tap.h"
 
@@ -18,6 +19,39 @@ static void test_first(void)
 	fixture_order(MACHINE_A, id);
 	fixture_capture(MACHINE_A, id);
 	ok(fixture_says_done(MACHINE_A, id) == 0 && fixture_versions() == 1, "a version");
+}
+
+static bool verifies(unsigned version)
+{
+	CLEANUP_JSON json_t *body = json_pack("{s:s, s:s, s:i}", "kind", "verify", "image", "web",
+					      "version", (int)version);
+	CLEANUP_JSON json_t *job = NULL;
+	const char *id;
+
+	if (fleet_create_job(fixture_fleet, body, &job, &fixture_err) < 0)
+		abort();
+	id = json_string_value(json_object_get(job, "id"));
+	for (int i = 0; i < 300 && job_find(fixture_fleet, id); i++)
+		(void)usleep(20000);
+	return fixture_shows(id, "done", (int)version);
+}
+
+/* A bit of the state turns where it says what a version is made of.  Its manifest, which has a sum, says that too. */
+static void test_list(const char *with, const char *what)
+{
+	char root[ID_TEXT_SIZE], *sql = NULL;
+
+	id_to_text(&fixture_sample->root, root);
+	if (asprintf(&sql, "UPDATE versions SET disks=replace(disks, '%s', '%s') WHERE image='web'",
+		     root, with) < 0 ||
+	    sqlite3_exec(fixture_state->db, sql, NULL, NULL, NULL) != SQLITE_OK)
+		abort();
+	free(sql);
+	ok(!fixture_does("gc"), "gc does not know what a version needs");
+	printf("# %s\n", fixture_reason);
+	ok(verifies(1), what);
+	ok(fixture_does("gc") && fixture_lacks(fixture_store, fixture_sample) == 0 && verifies(1),
+	   "and then gc leaves all of it");
 }
 
 /* Only the job's row names the index of a disk that was sealed before the server started. */
@@ -311,8 +345,14 @@ static void test_not_recovered(enum trouble trouble, const char *what)
 
 int main(void)
 {
+	const struct id other = id_of("other", 5);
+	char text[ID_TEXT_SIZE];
+
 	fixture_begin_fleet();
 	test_first();
+	id_to_text(&other, text);
+	test_list(text, "a verify finds the list of its disks in the manifest");
+	test_list("\\", "also when the one of the state is no JSON");
 	test_sealed_before();
 	test_settled_before();
 	test_gc_without_index(true);
