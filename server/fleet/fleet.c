@@ -71,11 +71,17 @@ static const char *own_work(const struct job *j)
 		       : "looks at the image's index once more";
 }
 
+/* `now` may be of before the lock was had, and `ms` of after it. */
+static uint64_t seconds_since(uint64_t ms, uint64_t now)
+{
+	return now > ms ? (now - ms) / 1000 : 0;
+}
+
 /* Does a job stall?  True if that changed; the lock is held. */
 static bool check_stall(struct fleet *f, struct job *j, uint64_t now)
 {
-	uint64_t quiet_s = (now - j->progress_ms) / 1000;
-	uint64_t silent_s = (now - j->heard_ms) / 1000;
+	uint64_t quiet_s = seconds_since(j->progress_ms, now);
+	uint64_t silent_s = seconds_since(j->heard_ms, now);
 	const char *own = own_work(j);
 	/* who is gone does not hold up what is the server's */
 	bool is_held =

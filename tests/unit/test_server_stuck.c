@@ -206,6 +206,25 @@ static void test_begin(void)
 		abort();
 }
 
+/* What comes while the watchdog waits for the lock is later than the time that it goes by. */
+static void test_late(void)
+{
+	CLEANUP_JSON json_t *cancelled = NULL;
+	char id[JOB_ID_SIZE];
+	struct job *j = NULL;
+
+	fixture_order(MACHINE_A, id);
+	if (fleet_acquire(fixture_fleet, MACHINE_A, id, JOB_CAPTURE, &j, &fixture_err) < 0)
+		abort();
+	(void)pthread_mutex_lock(&fixture_fleet->lock);
+	j->heard_ms = j->progress_ms = fleet_now_ms() + 60000;
+	(void)pthread_mutex_unlock(&fixture_fleet->lock);
+	ok(shows_why(id, "running", NULL), "a job that was heard of just now does not stall");
+	fleet_release(fixture_fleet, j);
+	if (fleet_cancel_job(fixture_fleet, id, &cancelled, &fixture_err) < 0)
+		abort();
+}
+
 int main(void)
 {
 	fixture_begin_fleet();
@@ -216,6 +235,7 @@ int main(void)
 	test_commit();
 	test_restore();
 	test_begin();
+	test_late();
 	fixture_end_fleet();
 	return done();
 }
