@@ -380,10 +380,13 @@ static int list_one(void *arg, const struct job_row *row)
 {
 	struct listing *l = arg;
 	struct job *j = job_find(l->fleet, row->id);
-	json_t *v = j ? view_job(l->fleet, &j->row, j) : view_job(l->fleet, row, NULL);
+	struct job_row brief = j ? j->row : *row;
+	json_t *v;
 
-	/* of those that have ended the list has no log: 200 of them would be large */
-	if (v && !j)
+	/* 200 reports would be as large as agents like */
+	brief.report = brief.log = NULL;
+	v = view_job(l->fleet, &brief, j);
+	if (v && j)
 		(void)json_object_set_new(v, "log", json_array());
 	return json_array_append_new(l->array, v) < 0 ? -ENOMEM : 0;
 }

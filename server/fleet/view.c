@@ -148,6 +148,67 @@ static json_t *object_or_null(const json_t *o, const char *key)
 	return json_is_object(v) ? json_incref(v) : json_null();
 }
 
+/* ---- the list of machines: what one says of itself is not to be in the way of what is said of the others */
+
+#define DISKS_MAX 256u /* docs/inventory.md */
+
+static bool is_brief(const json_t *v)
+{
+	return v && !json_is_array(v) && !json_is_object(v) &&
+	       (!json_is_string(v) || json_string_length(v) < TEXT_SIZE);
+}
+
+/* Of an object the members `keys`, of which the last is NULL. */
+static json_t *brief_or_null(const json_t *from, const char *const *keys)
+{
+	json_t *o = json_is_object(from) ? json_object() : json_null();
+
+	for (; json_is_object(o) && *keys; keys++) {
+		json_t *v = json_object_get(from, *keys);
+
+		if (is_brief(v) && json_object_set(o, *keys, v) < 0) {
+			json_decref(o);
+			return NULL;
+		}
+	}
+	return o;
+}
+
+static json_t *brief_disks(const json_t *disks)
+{
+	static const char *const keys[] = {"id", "path", "size", "model", "serial", "empty", NULL};
+	json_t *list = json_array();
+
+	for (size_t i = 0; list && i < json_array_size(disks) && i < DISKS_MAX; i++) {
+		if (json_array_append_new(list, brief_or_null(json_array_get(disks, i), keys)) <
+		    0) {
+			json_decref(list);
+			list = NULL;
+		}
+	}
+	return list;
+}
+
+static void put_brief(struct view *v, const json_t *inventory)
+{
+	static const char *const firmware[] = {"kind", "bits", "secure_boot", NULL};
+	static const char *const hypervisor[] = {"kind", "guest", "version", NULL};
+
+	put(v, "firmware", brief_or_null(json_object_get(inventory, "firmware"), firmware));
+	put(v, "hypervisor", brief_or_null(json_object_get(inventory, "hypervisor"), hypervisor));
+	put(v, "disks", brief_disks(json_object_get(inventory, "disks")));
+}
+
+static void put_inventory(struct view *v, json_t *inventory)
+{
+	json_t *disks = json_object_get(inventory, "disks");
+
+	put(v, "firmware", object_or_null(inventory, "firmware"));
+	put(v, "hypervisor", object_or_null(inventory, "hypervisor"));
+	put(v, "disks", json_is_array(disks) ? json_incref(disks) : json_array());
+	put(v, "inventory", json_incref(inventory));
+}
+
 static const char *machine_state(const struct fleet *f, const struct machine *m)
 {
 	if (machine_is_away(f, m))
@@ -158,7 +219,6 @@ static const char *machine_state(const struct fleet *f, const struct machine *m)
 json_t *view_machine(const struct fleet *f, const struct machine *m, bool with_inventory)
 {
 	json_t *memory = json_object_get(m->inventory, "memory");
-	json_t *disks = json_object_get(m->inventory, "disks");
 	struct view v = {.o = json_object()};
 
 	put(&v, "id", json_string(m->row.id));
@@ -169,12 +229,11 @@ json_t *view_machine(const struct fleet *f, const struct machine *m, bool with_i
 	put(&v, "last_seen", view_time(m->row.last_seen));
 	put(&v, "agent_version", json_string(m->row.agent_version));
 	put(&v, "job", m->job ? json_string(m->job->row.id) : json_null());
-	put(&v, "firmware", object_or_null(m->inventory, "firmware"));
 	put(&v, "memory", json_is_integer(memory) ? json_incref(memory) : json_null());
-	put(&v, "hypervisor", object_or_null(m->inventory, "hypervisor"));
-	put(&v, "disks", json_is_array(disks) ? json_incref(disks) : json_array());
 	if (with_inventory)
-		put(&v, "inventory", json_incref(m->inventory));
+		put_inventory(&v, m->inventory);
+	else
+		put_brief(&v, m->inventory);
 	return view_done(&v);
 }
 

@@ -5,8 +5,11 @@
 #include <string.h>
 
 #include "common/cleanup.h"
+#include "common/limits.h"
 #include "tests/lib/fleet_fixture.h"
 #include "tests/unit/tap.h"
+
+#define ANSWER_MAX (8u << 20) /* common/http.c */
 
 static void test_removed_machine(void)
 {
@@ -183,6 +186,83 @@ static void test_taken_dropped(void)
 	sample_free(other);
 }
 
+/* As the command line reads it. */
+static bool can_be_read(json_t *take_list)
+{
+	CLEANUP_FREE char *text = take_list ? json_dumps(take_list, JSON_COMPACT) : NULL;
+	CLEANUP_JSON json_t *list = take_list, *again = NULL;
+
+	if (!text || json_parse(text, strlen(text), ANSWER_MAX, &again, &fixture_err) < 0) {
+		printf("# %s\n", fixture_err.msg);
+		return false;
+	}
+	return true;
+}
+
+/* Each of two reports may be as long as that; and what the list leaves out is there where one job is asked for. */
+static void test_list_of_jobs(void)
+{
+	CLEANUP_JSON json_t *numbers = json_array(), *report = json_pack("{s:O}", "n", numbers);
+	CLEANUP_JSON json_t *job = NULL;
+	json_t *list = NULL;
+	char id[JOB_ID_SIZE];
+
+	for (unsigned i = 0; i < JSON_VALUES_MAX - 10; i++)
+		(void)json_array_append_new(numbers, json_integer(1));
+	for (unsigned i = 0; i < 2; i++) {
+		fixture_order(MACHINE_A, id);
+		if (fleet_job_failed(fixture_fleet, MACHINE_A, id, "internal", "x", report,
+				     &fixture_err) < 0)
+			abort();
+	}
+	ok(fleet_list_jobs(fixture_fleet, NULL, NULL, &list, &fixture_err) == 0 &&
+		   can_be_read(list),
+	   "the list of jobs can be read, whatever they report");
+	ok(fleet_show_job(fixture_fleet, id, 0, 0, &job, &fixture_err) == 0 &&
+		   json_array_size(json_object_get(json_object_get(job, "report"), "n")) ==
+			   json_array_size(numbers),
+	   "which is shown with each");
+}
+
+static void test_list_of_machines(void)
+{
+	const char *token = "of the list";
+	struct token_row t = {.uses = 2, .uses_left = 2, .id = "list"};
+	struct id hash = id_of(token, strlen(token));
+	CLEANUP_JSON json_t *deep = json_array(), *many = json_array();
+	char secret[SECRET_TEXT_SIZE];
+	unsigned retry_s = 0;
+	json_t *list = NULL;
+
+	for (unsigned depth = 1; depth < 30; depth++) {
+		json_t *around = json_array();
+
+		(void)json_array_append_new(around, deep);
+		deep = around;
+	}
+	for (unsigned i = 0; i < JSON_VALUES_MAX - 10; i++)
+		(void)json_array_append_new(many, json_object());
+	if (state_add_token(fixture_state, &t, &hash, &fixture_err) < 0)
+		abort();
+	for (unsigned i = 0; i < 2; i++) {
+		CLEANUP_JSON json_t *inventory = json_pack("{s:O}", "disks", i ? many : deep);
+		struct registration reg = {.token = token,
+					   .machine = i ? "0000000000000000000000000000001a"
+							: "0000000000000000000000000000001b",
+					   .name = "m",
+					   .agent_version = "1",
+					   .address = "x",
+					   .inventory = inventory};
+
+		if (fleet_register(fixture_fleet, &reg, secret, &retry_s, &fixture_err) < 0)
+			abort();
+		ok(fleet_list_machines(fixture_fleet, &list, &fixture_err) == 0 &&
+			   can_be_read(list),
+		   i ? "also when it is of many things"
+		     : "the list of machines can be read, whatever one says that it has");
+	}
+}
+
 int main(void)
 {
 	fixture_begin_fleet();
@@ -191,6 +271,8 @@ int main(void)
 	test_own_jobs();
 	test_taken();
 	test_taken_dropped();
+	test_list_of_jobs();
+	test_list_of_machines();
 	fixture_end_fleet();
 	return done();
 }
