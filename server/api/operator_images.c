@@ -76,6 +76,11 @@ void api_remove_image(struct call *c)
 	struct err err;
 	int r = call_query(c, "version", text, &err);
 
+	if (r >= 0 && call_query_count(c) != r) {
+		r = err_set(&err, API_BAD_REQUEST,
+			    "The query is 'version=N', or there is none and the whole image is "
+			    "removed; nothing was removed.");
+	}
 	if (r > 0)
 		r = read_version(text, &version, &err);
 	if (version > 0)

@@ -23,6 +23,11 @@ int call_query(struct call *c, const char *key, char ret[static CALL_QUERY_MAX_S
 	return 1;
 }
 
+int call_query_count(const struct call *c)
+{
+	return MHD_get_connection_values(c->connection, MHD_GET_ARGUMENT_KIND, NULL, NULL);
+}
+
 int call_query_u64(struct call *c, const char *key, uint64_t min, uint64_t max, uint64_t *ret,
 		   struct err *err)
 {

@@ -85,6 +85,8 @@ int call_query(struct call *c, const char *key, char ret[static CALL_QUERY_MAX_S
 /* The same as a decimal number within min..max; `*ret` stays as it is when it is not there. */
 int call_query_u64(struct call *c, const char *key, uint64_t min, uint64_t max, uint64_t *ret,
 		   struct err *err) MUST_CHECK;
+/* How many parameters there are. */
+int call_query_count(const struct call *c);
 
 /* Answer JSON; takes `json`, NULL (out of memory) answers 503. */
 void call_answer(struct call *c, unsigned status, json_t *take_json);

@@ -150,6 +150,10 @@ order file:b
 is "$STATUS $(error_code)" "409 conflict" "one job at a time"
 api POST "/v1/jobs/$job/cancel"
 is "$STATUS $(field .state)" "200 cancelled" "cancelled"
+for query in versions=1 version version= 'version=1&version=2' 'version=1&all'; do
+	api DELETE "/v1/images/web1?$query"
+	like "$STATUS" '^40[04]$' "nothing is removed by ?$query"
+done
 api DELETE '/v1/images/web1?version=1'
 is "$STATUS" 204 "a version can be removed"
 order file:b ',"end":"poweroff"'
