@@ -280,13 +280,14 @@ void jobs_remove_leftovers(struct fleet *f)
 	struct err err = {0};
 	int r = state_each_leftover(f->config.state, note_leftover, &l, &err);
 
-	for (size_t i = 0; r == 0 && i < l.len; i++) {
+	for (size_t i = 0; i < l.len; i++) {
 		char key[32];
 
 		partial_key(l.items[i].job, l.items[i].n, key);
 		partial_remove(f->config.store, key);
-		r = state_clear_partial(f->config.state, l.items[i].job, l.items[i].n, &err);
 	}
+	if (r == 0 && l.len > 0)
+		r = state_clear_leftovers(f->config.state, &err);
 	if (r < 0) /* they only take room: again at the next start */
 		log_event(LOG_WARN, "state_failed", "error=\"%s\"", err.msg);
 	free(l.items);

@@ -298,10 +298,12 @@ int state_each_leftover(struct state *s, state_partial_fn fn, void *arg, struct 
 	return r;
 }
 
-int state_clear_partial(struct state *s, const char *job, uint32_t n, struct err *err)
+int state_clear_leftovers(struct state *s, struct err *err)
 {
 	LOCK_STATE(s);
 
-	return sql_run(s, err, "UPDATE job_disks SET partial=0 WHERE job=? AND n=?", "ti", job,
-		       (int64_t)n);
+	return sql_run(s, err,
+		       "UPDATE job_disks SET partial=0 WHERE partial AND job IN"
+		       " (SELECT id FROM jobs WHERE state NOT IN ('waiting', 'running'))",
+		       "");
 }

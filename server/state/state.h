@@ -306,8 +306,8 @@ int state_each_job(struct state *s, const struct job_filter *f, state_job_fn fn,
 typedef int (*state_partial_fn)(void *arg, const char *job, uint32_t n);
 int state_each_leftover(struct state *s, state_partial_fn fn, void *arg,
 			struct err *err) MUST_CHECK;
-/* It was removed. */
-int state_clear_partial(struct state *s, const char *job, uint32_t n, struct err *err) MUST_CHECK;
+/* They were removed, all of them. */
+int state_clear_leftovers(struct state *s, struct err *err) MUST_CHECK;
 
 /* ---- events */
 

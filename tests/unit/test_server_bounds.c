@@ -6,6 +6,7 @@
 
 #include "common/cleanup.h"
 #include "common/limits.h"
+#include "server/state/sqlite.h"
 #include "tests/lib/fleet_fixture.h"
 #include "tests/unit/tap.h"
 
@@ -263,6 +264,35 @@ static void test_list_of_machines(void)
 	}
 }
 
+static int count_commit(void *arg)
+{
+	++*(unsigned *)arg;
+	return 0;
+}
+
+/* A server that has run for months has as many as jobs are kept. */
+static void test_leftovers(void)
+{
+	unsigned commits = 0;
+	char id[JOB_ID_SIZE];
+
+	if (!fixture_put_all(fixture_store, fixture_sample))
+		abort();
+	for (unsigned i = 0; i < 3; i++) {
+		CLEANUP_JSON json_t *job = NULL;
+
+		fixture_order(MACHINE_A, id);
+		fixture_capture(MACHINE_A, id);
+		if (fleet_cancel_job(fixture_fleet, id, &job, &fixture_err) < 0)
+			abort();
+	}
+	(void)sqlite3_commit_hook(fixture_state->db, count_commit, &commits);
+	jobs_remove_leftovers(fixture_fleet);
+	(void)sqlite3_commit_hook(fixture_state->db, NULL, NULL);
+	ok(commits == 1, "what ended jobs may have left is forgotten at once, not one by one");
+	printf("# %u\n", commits);
+}
+
 int main(void)
 {
 	fixture_begin_fleet();
@@ -273,6 +303,7 @@ int main(void)
 	test_taken_dropped();
 	test_list_of_jobs();
 	test_list_of_machines();
+	test_leftovers();
 	fixture_end_fleet();
 	return done();
 }

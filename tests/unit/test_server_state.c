@@ -583,6 +583,25 @@ static void check_lists(struct state *s)
 	   "lists");
 }
 
+/* The second disk of j1, which has ended; j2 lives. */
+static void check_leftovers(struct state *s, const struct job_disk_row *disk)
+{
+	struct job_disk_row with = *disk, *rows = NULL;
+	char left[64] = "";
+	size_t len = 0;
+
+	with.partial = true;
+	ok(state_each_leftover(s, note_leftover, left, &err) == 0 && strcmp(left, "j1.1") == 0,
+	   "what it may have left");
+	ok(state_save_job_disk(s, "j2", 0, &with, &err) == 0 && state_clear_leftovers(s, &err) == 0,
+	   "is cleared");
+	*left = '\0';
+	ok(state_each_leftover(s, note_leftover, left, &err) == 0 && !*left, "and gone");
+	ok(state_get_job_disks(s, "j2", &rows, &len, &err) == 0 && len == 1 && rows[0].partial,
+	   "but that of a job that lives");
+	free(rows);
+}
+
 static void test_jobs(void)
 {
 	struct job_row j = {.id = "j1",
@@ -654,11 +673,7 @@ static void test_jobs(void)
 	   "with all that is said of it");
 	job_row_done(&got);
 	check_lists(s);
-	ok(state_each_leftover(s, note_leftover, left, &err) == 0 && strcmp(left, "j1.1") == 0,
-	   "what it may have left");
-	ok(state_clear_partial(s, "j1", 1, &err) == 0, "is cleared");
-	*left = '\0';
-	ok(state_each_leftover(s, note_leftover, left, &err) == 0 && !*left, "and gone");
+	check_leftovers(s, &disks[0]);
 	ok(state_get_job(s, "j3", &got, &err) == -ENOENT, "a job that is not there");
 	state_close(s);
 }
