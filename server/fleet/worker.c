@@ -227,6 +227,7 @@ static int do_verify(struct walk *w, struct err *err)
 struct roots {
 	struct gc_root *items;
 	size_t len, room;
+	char unclear[sizeof(((struct gc_root *)0)->of)]; /* what needs nobody knows what */
 };
 
 static int add_root(struct roots *roots, const struct gc_root *root)
@@ -253,13 +254,15 @@ static int add_disks(struct roots *roots, struct gc_root *root, const json_t *di
 	int r = 0;
 
 	if (!json_is_array(disks))
-		return -EBADMSG; /* whatever it needs must not be thrown away */
+		r = -EBADMSG; /* whatever it needs must not be thrown away */
 	json_array_foreach((json_t *)disks, i, d)
 	{
 		r = json_get_id(d, "root", &root->id, &err) < 0 ? -EBADMSG : add_root(roots, root);
 		if (r < 0)
 			break;
 	}
+	if (r == -EBADMSG)
+		memcpy(roots->unclear, root->of, sizeof(roots->unclear));
 	return r;
 }
 
@@ -371,8 +374,12 @@ static int collect_known(struct fleet *f, struct roots *roots, struct err *err)
 
 	if (r == 0)
 		r = state_each_version(f->config.state, NULL, add_version, roots, err);
-	if (r == -EBADMSG)
-		return err_set(err, API_STORE_DAMAGED, "A version's list of disks is damaged.");
+	if (r == -EBADMSG) {
+		return err_set(err, API_STORE_DAMAGED,
+			       "nothing was removed: in 'state.db' the list of the disks of %s is "
+			       "damaged; verify it, which mends that",
+			       roots->unclear);
+	}
 	return r == -ENOMEM ? err_set(err, r, "The server is out of memory.") : r;
 }
 

@@ -47,7 +47,9 @@ static void test_list(const char *with, const char *what)
 	    sqlite3_exec(fixture_state->db, sql, NULL, NULL, NULL) != SQLITE_OK)
 		abort();
 	free(sql);
-	ok(!fixture_does("gc"), "gc does not know what a version needs");
+	ok(!fixture_does("gc") && strstr(fixture_reason, "image 'web', version 1") &&
+		   strstr(fixture_reason, "verify it"),
+	   "gc does not know what a version needs, and says what to do");
 	printf("# %s\n", fixture_reason);
 	ok(verifies(1), what);
 	ok(fixture_does("gc") && fixture_lacks(fixture_store, fixture_sample) == 0 && verifies(1),
