@@ -103,6 +103,7 @@ static int read_super(struct xfs *x, struct err *err)
 	x->ag_block_log = view_u8(&s, 124);
 	memcpy(x->uuid, super + (x->is_v5 && (view_be32(&s, 216) & INCOMPAT_META_UUID) ? 248 : 32),
 	       sizeof(x->uuid));
+	memcpy(x->log_uuid, super + 32, sizeof(x->log_uuid));
 	r = check_geometry(x, err);
 	return r < 0 ? r : check_features(x, &s, err);
 }

@@ -8,8 +8,9 @@ struct xfs {
 	uint32_t block_size, sector_size, ag_blocks, ag_count, log_blocks;
 	uint8_t ag_block_log;
 	uint64_t blocks;
-	uint64_t log_start; /* as a filesystem block number: group, and block in it */
-	uint8_t uuid[16];   /* as metadata carries it */
+	uint64_t log_start;   /* as a filesystem block number: group, and block in it */
+	uint8_t uuid[16];     /* as metadata carries it */
+	uint8_t log_uuid[16]; /* as the log does: the superblock's own */
 	bool is_v5;
 	bool is_past_log; /* nothing has to add up */
 };

@@ -176,7 +176,7 @@ int xfs_check_log(const struct xfs *x, struct err *err)
 	r = find_last(&l, header, &at, err);
 	if (r < 0)
 		return r;
-	if (memcmp(header + 304, x->uuid, sizeof(x->uuid)) != 0)
+	if (memcmp(header + 304, x->log_uuid, sizeof(x->log_uuid)) != 0)
 		return doubt(err, "its log is that of another filesystem");
 	r = read_sector(&l, at + header_sectors(&h), data, err);
 	if (r < 0)

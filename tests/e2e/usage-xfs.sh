@@ -150,6 +150,32 @@ END
 peer xfs "$IMG"
 like_peer 'v4 by partclone'
 
+# Another UUID, as a clone gets one: that of the superblock and of the log, while all other metadata keep the first.
+rm -f "$IMG"
+truncate -s 320M "$IMG"
+mkfs.xfs -q -f -p "$TAP_TMP/proto" "$IMG"
+ok 'new UUID: given' xfs_admin -U 11111111-2222-3333-4444-555555555555 "$IMG"
+map "$IMG"
+is_map xfs 'new UUID: mapped'
+is "$(get '.partitions[0].uuid')" 11111111-2222-3333-4444-555555555555 'new UUID: shown'
+if [ -n "$can_mount" ]; then
+	mount -o loop "$IMG" "$MNT"
+	cp -r "$SRC" "$MNT/more"
+	sync -f "$MNT"
+	cp --sparse=always "$IMG" "$TAP_TMP/torn.img"
+	umount "$MNT"
+	map "$IMG"
+	is_map xfs 'new UUID: mapped when it was used'
+	map "$TAP_TMP/torn.img"
+	is_raw 'not unmounted cleanly: its log has to be replayed' 'new UUID, torn off'
+else
+	skip 2 'cannot mount XFS'
+fi
+xfs_db_used "$IMG" >"$PEER"
+map "$IMG"
+like_peer 'new UUID'
+check_kept 'new UUID'
+
 # --- doubt means raw
 poke() { printf '%b' "$2" | dd of="$IMG" bs=1 seek="$1" conv=notrunc status=none; }
 again() { cp --sparse=always "$TAP_TMP/good.img" "$IMG"; }
