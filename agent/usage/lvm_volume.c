@@ -303,6 +303,7 @@ int lvm_add_volume(struct lvm_group *g, const struct lvm_node *lv, struct err *e
 	if (!p)
 		return err->code;
 	p->depth = g->depth + 1;
+	p->is_logical = true;
 	(void)snprintf(p->part.name, sizeof(p->part.name), "%s", name);
 	if (why)
 		(void)snprintf(p->raw_why, sizeof(p->raw_why), "%s", why);

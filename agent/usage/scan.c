@@ -198,6 +198,8 @@ static void look_table(struct scan *s, struct place *p, const struct table *t)
 	int r = 0;
 
 	p->table = t->name;
+	if (p->is_logical && !p->volume->guest)
+		p->volume->guest = p->volume;
 	p->part.content = t->name;
 	p->part.how = USAGE_MAP;
 	part_set_why(&p->part, "partition table%s%s", t->is_sane ? "" : ": ", t->why);
@@ -270,6 +272,10 @@ void scan_settle_doubts(struct scan *s)
 		} else if (asleep && !is_container) {
 			place_set_raw(p, "a Linux is hibernated on these disks, and goes on with "
 					 "what it has of them in memory");
+		} else if (p->volume->guest && p->volume->guest->is_unclean && !is_container) {
+			place_set_raw(p, "it is on the disk of a virtual machine that was not shut "
+					 "down, and that goes on with what it has of it in memory "
+					 "if it was saved");
 		}
 	}
 }
@@ -321,6 +327,13 @@ static void look_content(struct scan *s, struct place *p, const struct format *f
 	}
 	p->part.how = USAGE_MAP;
 	r = format->map(s, p, &err);
+	if (r == DOUBT_LOG && p->volume->guest) {
+		p->volume->guest->is_unclean = true;
+		place_set_raw(p,
+			      "%.200s, which tells too little of a virtual machine that was saved",
+			      err.msg);
+		return;
+	}
 	if (r == DOUBT_LOG && s->options->replay)
 		r = look_replayed(s, p, &err);
 	if (r < 0)

@@ -21,6 +21,7 @@ struct place {
 	struct place *
 		parent; /* the place whose table names it; NULL for disks, arrays and logical volumes */
 	unsigned depth;
+	bool is_logical;   /* a logical volume of LVM */
 	bool is_boot;	   /* boot code, by its type in the table: not looked into */
 	char raw_why[128]; /* not looked into, and why; empty otherwise */
 	struct usage_part part;
@@ -65,7 +66,7 @@ void place_set_raw(struct place *p, const char *fmt, ...) __attribute__((format(
 /* Look into every place that has not been looked into, and those found thereby. */
 void scan_look(struct scan *s);
 /* After all has been looked into: what makes places raw that were mapped.  A mirror was found torn in the midst of it, by a reader that went on; it was seen
- * torn at a glance, in a place that is in use as it turned out; or there is the image of a system that sleeps, which will go on with what it had in memory of its filesystems, and with what is on each swap. */
+ * torn at a glance, in a place that is in use as it turned out; or there is the image of a system that sleeps, or the disk of a virtual machine that may, which will go on with what it had in memory of its filesystems, and with what is on each swap. */
 void scan_settle_doubts(struct scan *s);
 /* After that: is unpartitioned space free?  A table without checksum (MBR) that was damaged would have partitions in the wrong place; so it
  * is believed about the space between them only when all of them were understood. */

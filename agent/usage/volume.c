@@ -151,6 +151,14 @@ int volume_new_disk(struct blk *disk, struct cache *cache, size_t runs_max, stru
 	return 0;
 }
 
+static void inherit_guest(struct volume *v, const struct segment *s)
+{
+	for (size_t i = 0; i < (size_t)s->stripes * s->mirrors; i++) {
+		if (s->areas[i].on && s->areas[i].on->guest)
+			v->guest = s->areas[i].on->guest;
+	}
+}
+
 int volume_new_composed(const char *name, uint32_t sector_size, struct segment *take_segments,
 			size_t len, struct volume **ret, struct err *err)
 {
@@ -166,6 +174,7 @@ int volume_new_composed(const char *name, uint32_t sector_size, struct segment *
 	for (size_t i = 0; i < len; i++) {
 		assert(take_segments[i].at == v->blk.size && take_segments[i].length > 0);
 		v->blk.size += take_segments[i].length;
+		inherit_guest(v, &take_segments[i]);
 	}
 	v->blk.sector_size = sector_size;
 	v->blk.physical_sector_size = sector_size;

@@ -41,6 +41,9 @@ struct volume {
 	struct glance *glance; /* not owned; NULL: it is never glanced at */
 	struct runs torn;      /* where its copies differed at a glance */
 	bool is_on_torn;       /* they did, or those of what it lies on: volume_see_torn */
+	/* The logical volume with a partition table of its own that it is, or lies on: as a rule the disk of a virtual machine.  NULL: none. */
+	struct volume *guest;
+	bool is_unclean; /* of such a one: there is a log on it that has to be replayed */
 };
 
 /* While somebody only looks what is there (content.c), the copies of mirrors may differ.  One for all mirrors of a scan. */

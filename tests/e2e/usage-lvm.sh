@@ -370,6 +370,48 @@ host/guest/1 ext4 map
 host/guest/2 swap header' 'a table in a logical volume'
 ok '... and little is copied' test "$(get .copied)" -lt $((60 << 20))
 
+# --- two of them, one not shut down: it may have been saved with its memory, and then needs what it swapped out, and more than its log tells
+image "$A" 400M
+attach "$A"
+lv vgcreate -y host "${loops[0]}" >/dev/null
+create -n off -L 100M host
+create -n saved -L 100M host
+create -n nested -L 120M host
+layout >"$TAP_TMP/layout"
+detach
+put off "$TAP_TMP/disk"
+debugfs -w -R 'feature needs_recovery' "$TAP_TMP/fs" >/dev/null 2>&1
+dd if="$TAP_TMP/fs" of="$TAP_TMP/disk" bs=1M seek=1 conv=notrunc status=none
+put saved "$TAP_TMP/disk"
+# that one's filesystem and swap in a group of its own
+image "$TAP_TMP/inner" 98M
+attach "$TAP_TMP/inner"
+lv vgcreate -y guest "${loops[0]}" >/dev/null
+create -n root -L 40M guest
+create -n swap -L 16M guest
+layout >"$TAP_TMP/layout.inner"
+detach
+"$TOP/tests/lib/lv-io" put "$TAP_TMP/layout.inner" root "$TAP_TMP/fs"
+"$TOP/tests/lib/lv-io" put "$TAP_TMP/layout.inner" swap "$TAP_TMP/swap"
+image "$TAP_TMP/disk" 120M
+sfdisk -q "$TAP_TMP/disk" <<<'label: gpt
+start=1MiB, size=98MiB'
+dd if="$TAP_TMP/inner" of="$TAP_TMP/disk" bs=1M seek=1 conv=notrunc status=none
+put nested "$TAP_TMP/disk"
+map "$A"
+is "$(volumes)" 'guest/root ext4 raw
+guest/swap swap raw
+host/nested gpt map
+host/nested/1 LVM2_member map
+host/off gpt map
+host/off/1 ext4 map
+host/off/2 swap header
+host/saved gpt map
+host/saved/1 ext4 raw
+host/saved/2 swap raw' 'the disk of a virtual machine that was not shut down'
+like "$(why host/saved/1)" 'journal has to be replayed, which tells too little of a virtual machine' '... and why'
+like "$(why guest/swap)" 'a virtual machine that was not shut down' '... and of its swap'
+
 # --- on a mirror, whose halves differ in what was swapped out and in what a filesystem does not use
 image "$TAP_TMP/half" 99M
 attach "$TAP_TMP/half"
