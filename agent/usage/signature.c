@@ -11,12 +11,14 @@ struct signature {
 	int64_t at;	  /* bytes from the start; negative: from the end */
 	const char *bytes;
 	uint8_t size;
+	uint16_t unit; /* the end that is meant is that of the last whole unit of so many bytes */
 };
 
-#define SIGNATURE(name, at, text)                      \
-	{                                              \
-		(name), (at), (text), sizeof(text) - 1 \
+#define SIGNATURE_OF_UNITS(name, at, text, unit)               \
+	{                                                      \
+		(name), (at), (text), sizeof(text) - 1, (unit) \
 	}
+#define SIGNATURE(name, at, text) SIGNATURE_OF_UNITS(name, at, text, 1)
 
 static const struct signature signatures[] = {
 	SIGNATURE("crypto_LUKS", 0, "LUKS\xba\xbe"),
@@ -103,6 +105,11 @@ static const struct signature signatures[] = {
 	SIGNATURE("hpt37x_raid_member", 4608 + 32, "\xfd\x16\x78\x5a"),
 	SIGNATURE("adaptec_raid_member", FROM_END(512), "\x37\xff\xff\x90"),
 	SIGNATURE("promise_fasttrack_raid_member", FROM_END(63 * 512), "Promise Technology, Inc."),
+	/* The filesystem on it has a map, but may be mounted at the other end: that has written blocks here of which no log tells yet, and will send again
+	 * only what changed since.  Versions 8.3, 8.4 and 9. */
+	SIGNATURE_OF_UNITS("drbd", FROM_END(4096 - 60), "\x83\x74\x02\x6b", 4096),
+	SIGNATURE_OF_UNITS("drbd", FROM_END(4096 - 60), "\x83\x74\x02\x6c", 4096),
+	SIGNATURE_OF_UNITS("drbd", FROM_END(4096 - 60), "\x83\x74\x02\x6d", 4096),
 };
 
 /* Intel's and others' metadata is in terms of sectors that libblkid takes for 512 bytes; so do we. */
@@ -114,9 +121,11 @@ static int matches(struct volume *v, const struct signature *s, struct err *err)
 	int r;
 
 	if (s->at < 0) {
-		if (back > volume_size(v))
+		uint64_t end = volume_size(v) / s->unit * s->unit;
+
+		if (back > end)
 			return 0;
-		at = volume_size(v) - back;
+		at = end - back;
 	}
 	if (at > volume_size(v) || s->size > volume_size(v) - at)
 		return 0;

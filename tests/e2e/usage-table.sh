@@ -325,6 +325,8 @@ done <<-'END'
 	ddf_raid_member 4194304 -512 \xde\x11\xde\x11
 	ddf_raid_member 4194304 -131584 \xde\x11\xde\x11
 	LDM 4194304 -512 PRIVHEAD
+	drbd 4194304 -4036 \x83\x74\x02\x6b
+	drbd 4197888 4190268 \x83\x74\x02\x6d
 END
 
 if command -v cryptsetup >/dev/null; then
@@ -353,6 +355,7 @@ done <<-'END'
 	LVM2_member 512 LABELONE\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x20\x00\x00\x00LVM2\x20001
 	xfs 0 XFSB
 	isw_raid_member 67107840 Intel\x20Raid\x20ISM\x20Cfg\x20Sig.\x20
+	drbd 67104828 \x83\x74\x02\x6c
 END
 
 # --- a partition whose content is a disk of its own, and what was there before
