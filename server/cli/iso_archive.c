@@ -33,7 +33,7 @@ static void archive_done(struct archive **a)
 
 enum fate { TAKEN, LEFT_OUT, REFUSED };
 
-/* Not "..", nor names that say nothing or too much, or that a list cannot show as they are. */
+/* Of what is no folder: not "..", nor names that say nothing or too much, or that a list cannot show as they are. */
 static bool is_sound(const char *path)
 {
 	size_t len = strlen(path);
@@ -47,7 +47,7 @@ static bool is_sound(const char *path)
 			return false;
 	}
 	(void)text_clean(copy, sizeof(copy), path, len);
-	if (strcmp(copy, path) != 0 || strstr(path, "//"))
+	if (strcmp(copy, path) != 0 || strstr(path, "//") || path[len - 1] == '/')
 		return false;
 	for (char *p = strtok_r(copy, "/", &save); p; p = strtok_r(NULL, "/", &save)) {
 		if (strcmp(p, "..") == 0 || strcmp(p, ".") == 0 || strlen(p) > NAME_MAX)
