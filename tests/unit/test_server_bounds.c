@@ -190,8 +190,8 @@ static void test_taken_dropped(void)
 /* As the command line reads it. */
 static bool can_be_read(json_t *take_list)
 {
-	CLEANUP_FREE char *text = take_list ? json_dumps(take_list, JSON_COMPACT) : NULL;
 	CLEANUP_JSON json_t *list = take_list, *again = NULL;
+	CLEANUP_FREE char *text = list ? json_dumps(list, JSON_COMPACT) : NULL;
 
 	if (!text || json_parse(text, strlen(text), ANSWER_MAX, &again, &fixture_err) < 0) {
 		printf("# %s\n", fixture_err.msg);
