@@ -110,8 +110,11 @@ static int read_source(const json_t *source, struct job_disk_row *d, struct err 
 		r = json_opt_u64(source, "data_bytes", 0, DISK_SIZE_MAX, &data, err);
 	if (r == 0)
 		r = json_opt_u64(source, "unreadable_bytes", 0, DISK_SIZE_MAX, &unreadable, err);
-	if (r < 0)
-		return err_set(err, API_STORE_DAMAGED, "The image's list of disks is damaged.");
+	if (r < 0) {
+		return err_set(
+			err, API_STORE_DAMAGED,
+			"The image's list of disks is damaged; verify the image, which mends that.");
+	}
 	(void)snprintf(d->source_disk, sizeof(d->source_disk), "%s", id);
 	d->geometry = (struct geometry){size, (uint32_t)sector, (uint32_t)physical};
 	d->data_bytes = data;

@@ -156,8 +156,13 @@ static int verify_version(struct walk *w, struct findings *found, struct err *er
 	if (r < 0)
 		return r;
 	disks = json_loads(v.disks, 0, NULL);
-	if (!json_is_array(disks))
-		return err_set(err, API_STORE_DAMAGED, "The image's list of disks is damaged.");
+	if (!json_is_array(disks)) {
+		return err_set(err, API_STORE_DAMAGED,
+			       "in 'state.db' the list of the disks of image '%s', version %" PRIu32
+			       " is damaged, and its manifest, which would mend it, too: put them "
+			       "back from a backup, or capture the machine again",
+			       v.image, v.version);
+	}
 	json_array_foreach(disks, i, d)
 	{
 		r = verify_disk(w, d, found, err);
@@ -227,7 +232,7 @@ static int do_verify(struct walk *w, struct err *err)
 struct roots {
 	struct gc_root *items;
 	size_t len, room;
-	char unclear[sizeof(((struct gc_root *)0)->of)]; /* what needs nobody knows what */
+	char unclear[sizeof(((struct gc_root *)0)->of)]; /* whose list of disks is damaged */
 };
 
 static int add_root(struct roots *roots, const struct gc_root *root)

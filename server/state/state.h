@@ -219,6 +219,7 @@ int state_reserve_version(struct state *s, const char *image, uint32_t version, 
 			  struct err *err) MUST_CHECK;
 int state_set_damaged(struct state *s, const char *image, uint32_t version, bool damaged,
 		      struct err *err) MUST_CHECK;
+/* `disks`: those of its manifest, as JSON text. */
 int state_set_disks(struct state *s, const char *image, uint32_t version, const char *disks,
 		    struct err *err) MUST_CHECK;
 /* `version` 0: all of the image.  Marks them; state_remove_version ends it once the manifest is gone. */
