@@ -121,10 +121,15 @@ run 'iscsistart: Login authentication failed with target iqn.2026-11.test:boot' 
 says "do not agree about the password" "a target that does not prove who it is"
 run 'iscsistart: connection1:0 login rejected: target error (03/01)'
 says 'login status 03/01\); look at its log' "a target with an error of its own"
-run 'iscsistart: Kernel reported iSCSI connection 1:0 error (1022 - ISCSI_ERR_NOP_TIMEDOUT: A NOP has timed out) state (3)' \
+run 'iscsistart: Connection1:0 to [target: iqn.2026-11.test:boot, portal: 10.0.0.9,3260] through [iface: default] is operational now' \
+	'iscsistart: Kernel reported iSCSI connection 1:0 error (1022 - ISCSI_ERR_NOP_TIMEDOUT: A NOP has timed out) state (3)' \
 	'iscsistart: connection1:0 is operational after recovery (2 attempts)'
 says 'the connection is broken; the disk waits for ten minutes' "a broken connection"
 says 'iSCSI disk iqn\.2026-11\.test:boot: logged in again' "that is there again"
+run 'iscsistart: Kernel reported iSCSI connection 1:0 error (1020 - ISCSI_ERR_TCP_CONN_CLOSE: TCP connection closed) state (1)' \
+	'iscsistart: session 1 login rejected: Initiator failed authentication with target' 'iscsistart: initiator reported error (24 - iSCSI login failed due to authorization failure)'
+says 'the target refuses the name or the password' "a target that ends the connection with its refusal"
+nok "had none that could break" grep -q 'connection is broken' "$console"
 
 for bad in 'x y' $'iqn.1\x1b[2J' "$(printf '%300s' x | tr ' ' x)" ''; do
 	put target0 target-name "$bad"
