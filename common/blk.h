@@ -174,4 +174,15 @@ static inline bool blk_sector_size_is_valid(uint32_t n)
 {
 	return n >= BLK_SECTOR_SIZE_MIN && n <= BLK_SECTOR_SIZE_MAX && (n & (n - 1)) == 0;
 }
+
+/* What a device says of its physical sectors, as one that formats have.  Volumes of a storage server say how large the pieces are in which that writes
+ * (the volblocksize of ZFS, a RAID's stripe): up to 1 MiB, or no power of two.  It is only a hint: the largest that is valid and not above it. */
+static inline uint32_t blk_as_physical_sector_size(uint32_t said, uint32_t sector_size)
+{
+	uint32_t n = sector_size;
+
+	while (n < BLK_SECTOR_SIZE_MAX && n <= said / 2)
+		n *= 2;
+	return n;
+}
 #endif

@@ -365,7 +365,7 @@ static int init_device(struct blk_file *f, const struct stat *st, unsigned flags
 		return err_set(err, -ENOTSUP, "open '%s': sectors of %d bytes are not supported",
 			       f->blk.name, sector_size);
 	}
-	f->blk.physical_sector_size = physical < f->blk.sector_size ? f->blk.sector_size : physical;
+	f->blk.physical_sector_size = blk_as_physical_sector_size(physical, f->blk.sector_size);
 	return set_lock(f, flags, err);
 }
 

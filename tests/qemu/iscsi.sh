@@ -33,6 +33,8 @@ cleanup_fn lan_stop tgtd
 ok "a target" wait_for 20 tgt --op show --mode sys
 ok "of a name" tgt --op new --mode target --tid 1 -T $iqn
 ok "with a disk" tgt --op new --mode logicalunit --tid 1 --lun 1 -b "$TAP_TMP/boot.img"
+# A volume of a storage server says that it writes in large pieces: 128 KiB.
+ok "of large physical sectors" tgt --op update --mode logicalunit --tid 1 --lun 1 --params lbppbe=8
 ok "for everybody" tgt --op bind --mode target --tid 1 -I ALL
 ok "who has the password" password $right
 

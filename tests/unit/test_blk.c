@@ -302,6 +302,37 @@ static void test_holes(void)
 	blk_free(b);
 }
 
+static void test_physical_sectors(void)
+{
+	static const struct {
+		unsigned said;
+		uint32_t sector_size, want;
+	} rows[] = {
+		{512, 512, 512},
+		{4096, 512, 4096},
+		{4096, 4096, 4096},
+		{65536, 512, 65536},
+		{0, 512, 512},
+		{512, 4096, 4096},
+		{131072, 512, 65536},
+		{98304, 512, 65536},
+		{24576, 512, 16384},
+		{513, 512, 512},
+		{5000, 4096, 4096},
+		{1U << 31, 4096, 65536},
+		{UINT32_MAX, 65536, 65536},
+	};
+	char name[96];
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		(void)snprintf(name, sizeof(name),
+			       "physical sectors said to be of %u bytes, logical ones of %u",
+			       rows[i].said, rows[i].sector_size);
+		ok(blk_as_physical_sector_size(rows[i].said, rows[i].sector_size) == rows[i].want,
+		   name);
+	}
+}
+
 int main(void)
 {
 	if (!mkdtemp(dir))
@@ -314,6 +345,7 @@ int main(void)
 	test_file_zero_gives_space_back();
 	test_file_errors();
 	test_holes();
+	test_physical_sectors();
 	test_counters();
 	test_fault();
 	test_threads();
