@@ -65,6 +65,8 @@ void api_fail_transfer(struct call *c, struct job *j, struct err *err)
 			       "%.220s. See to the server's storage; the job goes on by itself.",
 			       err->msg);
 		fleet_note_refusal(call_server(c)->fleet, j, why);
+	} else if (j && err->code == API_BUSY) {
+		fleet_note_busy(call_server(c)->fleet, j);
 	}
 	call_fail_err(c, err);
 }

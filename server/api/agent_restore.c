@@ -93,8 +93,9 @@ static int get_nodes(struct call *c, const struct job_disk_row *d, struct err *e
 		return err_set(err, API_BAD_REQUEST, "The disk has no more than %llu windows.",
 			       (unsigned long long)windows);
 	most = count < NODES_GET_MAX ? count : NODES_GET_MAX;
-	if (!call_reserve(c, most * (8 + NODE_SIZE_MAX)))
-		return 0; /* answered */
+	r = call_reserve(c, most * (8 + NODE_SIZE_MAX), err);
+	if (r < 0)
+		return r;
 	ids = calloc(count, sizeof(*ids));
 	if (!ids)
 		return out_of_memory(err);
@@ -198,7 +199,7 @@ static int check_wanted(struct call *c, const struct job_disk_row *d, const stru
 			       "%llu bytes of chunks are more than %u in one request.",
 			       (unsigned long long)total, CHUNKS_PLAIN_MAX);
 	}
-	return call_reserve(c, total) ? 0 : 1;
+	return call_reserve(c, total, err);
 }
 
 static int read_wanted(struct call *c, struct wanted *ret, size_t len, struct err *err)
@@ -262,8 +263,8 @@ static int get_chunks(struct call *c, const struct job_disk_row *d, struct err *
 		return r;
 	qsort(w, len, sizeof(*w), by_window);
 	r = check_wanted(c, d, w, len, err);
-	if (r != 0)
-		return r < 0 ? r : 0; /* 1: answered */
+	if (r < 0)
+		return r;
 	len = unique_ids(w, len, ids);
 	return as_damage(store_get_chunks(call_server(c)->store, ids, len, emit, c, err), err);
 }

@@ -104,6 +104,12 @@ static bool check_stall(struct fleet *f, struct job *j, uint64_t now)
 			       "No progress for %llu s: its agent has not been heard for %llu s. "
 			       "The job goes on when it comes back.",
 			       (unsigned long long)quiet_s, (unsigned long long)silent_s);
+	} else if (j->is_starved) {
+		(void)snprintf(j->row.message, sizeof(j->row.message),
+			       "No progress for %llu s: the server has no memory left for what its "
+			       "agent asks for, because too much else is going on. The job goes on "
+			       "by itself.",
+			       (unsigned long long)quiet_s);
 	} else {
 		(void)snprintf(
 			j->row.message, sizeof(j->row.message),

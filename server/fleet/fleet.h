@@ -130,6 +130,8 @@ void fleet_note_taken(struct fleet *f, struct job *j, uint64_t bytes);
 #define HELD_SIZE 320u
 /* Nothing more of it could be taken in, for the reason `why` (a sentence): it is stalled until something is. */
 void fleet_note_refusal(struct fleet *f, struct job *j, const char *why);
+/* There was no memory for what its agent asked for.  Others' requests pass, so it is stalled only if that goes on. */
+void fleet_note_busy(struct fleet *f, struct job *j);
 /* Both may be repeated.  `report` an object or NULL. */
 int fleet_job_done(struct fleet *f, const char *machine, const char *id, const json_t *report,
 		   struct err *err) MUST_CHECK;

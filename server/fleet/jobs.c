@@ -348,6 +348,7 @@ void fleet_note_transfer(struct fleet *f, struct job *j)
 
 	j->heard_ms = j->progress_ms = fleet_now_ms();
 	j->held[0] = '\0';
+	j->is_starved = false;
 }
 
 /* What the store could not make durable is asked for again, and was not sent for nothing.  Before the lock is taken: the store has one of its own. */
@@ -417,6 +418,14 @@ void fleet_note_taken(struct fleet *f, struct job *j, uint64_t bytes)
 		j->taken = UINT64_MAX;
 	j->heard_ms = j->progress_ms = fleet_now_ms();
 	j->held[0] = '\0';
+}
+
+void fleet_note_busy(struct fleet *f, struct job *j)
+{
+	LOCK_FLEET(f);
+
+	j->heard_ms = fleet_now_ms();
+	j->is_starved = true;
 }
 
 void fleet_note_refusal(struct fleet *f, struct job *j, const char *why)

@@ -71,6 +71,7 @@ struct job {
 	uint64_t progress_ms; /* last change of a number, or bytes moved */
 	bool stalled;
 	char held[HELD_SIZE]; /* why nothing more of it can be taken in, or empty */
+	bool is_starved;      /* what was last asked for there was no memory for */
 	uint64_t taken;	      /* plain bytes of packs, since the server's start */
 	uint64_t fresh
 		[2]; /* of these, what the store may drop yet: since its last checkpoint, and before */

@@ -94,12 +94,11 @@ void call_release(struct call *c)
 		(void)malloc_trim(0);
 }
 
-bool call_reserve(struct call *c, uint64_t bytes)
+int call_reserve(struct call *c, uint64_t bytes, struct err *err)
 {
 	if (memory_take(c->http->memory, &c->share, MEMORY_BODIES, bytes, RESERVE_WAIT_S))
-		return true;
-	call_fail(c, API_BUSY, "The server has no memory left for this answer; ask again.");
-	return false;
+		return 0;
+	return err_set(err, API_BUSY, "The server has no memory left for this answer; ask again.");
 }
 
 static void count_request(struct http_server *s, int change)

@@ -41,9 +41,8 @@ int http_server_start(const struct http_config *config, const int *take_fds, siz
 /* Ends all connections and waits for their threads; handlers that wait must have been woken. */
 void http_server_stop(struct http_server *s);
 
-/* Set `bytes` aside for an answer; waits a while for others to finish.  False: 503 is the answer.  Given back when the answer has
- * been sent. */
-bool call_reserve(struct call *c, uint64_t bytes) MUST_CHECK;
+/* Set `bytes` aside for an answer; waits a while for others to finish.  API_BUSY: there is no room.  Given back when the answer has been sent. */
+int call_reserve(struct call *c, uint64_t bytes, struct err *err) MUST_CHECK;
 /* Give it back.  For those who call handlers themselves; here a request does it when it ends. */
 void call_release(struct call *c);
 #endif
