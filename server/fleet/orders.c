@@ -100,6 +100,14 @@ static int plan_from_image(struct fleet *f, const struct machine *m, const struc
 	j->row.version = v.version;
 	if (!m)
 		return 0;
+	if (v.damaged) { /* its end is known, and the target's content would be lost for it */
+		return err_set(
+			err, API_STORE_DAMAGED,
+			"Version %u of image '%s' is damaged, as a verify found, and its restore "
+			"would fail: restore another version; or capture the machine again, "
+			"which brings back what is the same, and verify this one anew.",
+			v.version, w->image);
+	}
 	sources = json_loads(v.disks, 0, NULL);
 	if (!sources) {
 		return err_set(

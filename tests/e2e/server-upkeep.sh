@@ -81,6 +81,9 @@ api GET /v1/images
 is "$(field '[.images[] | .name, .damaged] | map(tostring) | join(",")')" "one,true,two,false" "the image is marked, the other one is not"
 api GET /v1/images/one
 is "$(field '.versions[0].damaged')" true "and its version"
+api POST /v1/jobs -d '{"kind":"restore","machine":"m1","image":"one"}'
+is "$STATUS $(error_code)" "500 store_damaged" "no restore of it is begun, which could not end well"
+like "$(field .error.message)" "Version 1 of image 'one' is damaged" "and why is said"
 ok "a new capture sends what is gone" capture one "$TAP_TMP/cut1"
 upkeep '{"kind":"verify","image":"one"}'
 is "$(field '[.state, .version] | map(tostring) | join(",")')" "done,2" "and is whole"
@@ -88,6 +91,9 @@ upkeep '{"kind":"verify","image":"one","version":1}'
 is "$(field .state)" "done" "the old version is, too, since it is the same content"
 api GET /v1/images/one
 is "$(field '.damaged')" false "and no longer marked"
+api POST /v1/jobs -d '{"kind":"restore","machine":"m1","image":"one","version":1}'
+is "$STATUS" 201 "it can be restored again"
+api POST "/v1/jobs/$(field .id)/cancel"
 
 # ---- gc
 api DELETE /v1/images/two
