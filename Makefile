@@ -409,6 +409,7 @@ SERVER_SRC := \
 	server/http/connections.c \
 	server/http/http.c \
 	server/http/memory.c \
+	server/http/request.c \
 	server/http/route.c \
 	server/listen.c \
 	server/man.c \
