@@ -47,7 +47,7 @@ static bool pause_ms(struct heartbeat *h, unsigned ms)
 	return !stop;
 }
 
-/* Lines that are waiting; taken, whatever becomes of the message. */
+/* Lines that are waiting. */
 static json_t *take_lines(struct job *job)
 {
 	json_t *lines = json_array();
@@ -62,6 +62,16 @@ static json_t *take_lines(struct job *job)
 		(void)json_array_append_new(lines, json_string(clean));
 	}
 	return lines;
+}
+
+static void untake_lines(struct job *job, const json_t *lines)
+{
+	for (size_t i = json_array_size(lines); i > 0; i--) {
+		const char *line = json_string_value(json_array_get(lines, i - 1));
+
+		if (line)
+			job_untake_line(job, line);
+	}
 }
 
 bool heartbeat_is_over(const struct http_answer *a)
@@ -90,6 +100,8 @@ int heartbeat_send(struct link *l, struct job *job, struct err *err)
 		r = 0;
 	} else if (r == 0) {
 		r = json_opt_bool(answer, "cancel", &cancel, err);
+	} else if (r != -EREMOTEIO) { /* that was an answer, and would be the same again */
+		untake_lines(job, json_object_get(body, "log"));
 	}
 	if (cancel)
 		job_stop(job, JOB_CANCELLED);

@@ -10,6 +10,7 @@
 
 #include "agent/clock.h"
 #include "agent/peer.h"
+#include "common/cleanup.h"
 
 const char *job_phase_name(enum job_phase p)
 {
@@ -148,6 +149,22 @@ char *job_take_line(struct job *j)
 	}
 	(void)pthread_mutex_unlock(&j->lock);
 	return line;
+}
+
+void job_untake_line(struct job *j, const char *line)
+{
+	char *copy = strdup(line);
+
+	(void)pthread_mutex_lock(&j->lock);
+	if (copy && j->lines_len < JOB_LINES_MAX) {
+		j->lines_first = (j->lines_first + JOB_LINES_MAX - 1) % JOB_LINES_MAX;
+		j->lines[j->lines_first] = TAKE_PTR(copy);
+		j->lines_len++;
+	} else {
+		j->lines_dropped++;
+	}
+	(void)pthread_mutex_unlock(&j->lock);
+	free(copy);
 }
 
 /* What there is of the present phase goes into its span.  The lock is held. */

@@ -103,6 +103,8 @@ void job_get_code(struct job *j, char ret[static JOB_CODE_SIZE]);
 void job_say(struct job *j, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* The oldest line not yet sent, heap, or NULL. */
 char *job_take_line(struct job *j);
+/* It could not be sent after all, and is the oldest again.  With several, the last one taken first. */
+void job_untake_line(struct job *j, const char *line);
 
 void job_start_phase(struct job *j, enum job_phase phase, uint64_t total);
 /* Of all phases, the present one as far as it is. */

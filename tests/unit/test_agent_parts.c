@@ -15,6 +15,7 @@
 #include "agent/extents.h"
 #include "agent/fingerprint.h"
 #include "agent/flight.h"
+#include "agent/heartbeat.h"
 #include "agent/idset.h"
 #include "agent/link.h"
 #include "agent/session.h"
@@ -338,6 +339,51 @@ static void test_home(void)
 	session_note(s, other, 0, NULL);
 	session_note(s, other, -ETIMEDOUT, "no answer");
 	ok(session_is_at(s, home), "also after it has answered elsewhere");
+	session_free(s);
+}
+
+/* A job that ends while the server is away: what its lines said is told by the next message. */
+static void test_lines_not_told(void)
+{
+	static const char *const want[] = {"first", "second", "third"};
+	char pin[65];
+	unsigned lines = 0;
+	struct session_setup setup = {.pin = pin,
+				      .machine_id = "00112233445566778899aabbccddeeff",
+				      .name = "m",
+				      .say = count_line,
+				      .is_up = note_nothing,
+				      .ctx = &lines};
+	CLEANUP(link_freep) struct link *l = NULL;
+	CLEANUP_FREE char *first = NULL;
+	struct session *s = NULL;
+	struct job job;
+	struct err err;
+	bool same = true;
+	unsigned n = 0;
+
+	memset(pin, 'a', 64);
+	pin[64] = '\0';
+	if (!ok(session_new(&setup, &s, &err) == 0 && (l = link_new(s)), "a link"))
+		return;
+	job_init(&job, "0123456789abcdef");
+	job_say(&job, "first");
+	job_say(&job, "second");
+	link_interrupt(l);
+	ok(heartbeat_send(l, &job, &err) == -ECANCELED, "a message that is interrupted");
+	job_say(&job, "third");
+	for (char *line; (line = job_take_line(&job)); n++) {
+		same = same && n < 3 && strcmp(line, want[n]) == 0;
+		free(line);
+	}
+	ok(n == 3 && same, "loses no lines, and keeps their order");
+	for (unsigned i = 0; i < JOB_LINES_MAX; i++)
+		job_say(&job, "line %u", i);
+	job_untake_line(&job, "an older one");
+	first = job_take_line(&job);
+	ok(first && strstr(first, "1 lines were dropped"),
+	   "if there is no room for one, that is said");
+	job_done(&job);
 	session_free(s);
 }
 
@@ -669,6 +715,7 @@ int main(void)
 	test_pauses();
 	test_places();
 	test_home();
+	test_lines_not_told();
 	test_console();
 	test_lines();
 	test_spans();
