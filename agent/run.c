@@ -416,19 +416,36 @@ static void close_session(struct agent *a)
 	a->session = NULL;
 }
 
+/* Pairing waits for a person, for days if need be, and what was seen before is old then.  If it fails, that stays. */
+static void look_anew(struct agent *a, struct inventory **i)
+{
+	struct inventory *now = NULL;
+	struct err err;
+
+	if (look_around(&a->config, a->console, &now, &a->devices_seen, &err) < 0) {
+		console_say(a->console, "%s", err.msg);
+		return;
+	}
+	inventory_freep(i);
+	*i = now;
+}
+
 /* Serve one server, until told to end or until it knows this machine no more. */
-static int serve_one(struct agent *a, const struct inventory *i, int *ret_status, struct err *err)
+static int serve_one(struct agent *a, struct inventory **i, int *ret_status, struct err *err)
 {
 	struct pair_result paired = {.ticket = ""};
 	int r = 0;
 
 	a->is_paired = false;
 	forget_other_pairing(a);
-	if (needs_pairing(a))
+	if (needs_pairing(a)) {
 		r = find_paired(a, &paired, err);
+		if (r == 0)
+			look_anew(a, i);
+	}
 	atomic_store(&a->is_unknown, false);
 	if (r == 0)
-		r = open_session(a, i, &paired, err);
+		r = open_session(a, *i, &paired, err);
 	explicit_bzero(paired.ticket, sizeof(paired.ticket));
 	if (r == 0)
 		r = orders_serve(a->orders, ret_status, err);
@@ -452,7 +469,7 @@ static int run(struct agent *a, int *ret_status, struct err *err)
 		return r;
 	memcpy(a->pin, t.pin, sizeof(a->pin));
 	do {
-		r = serve_one(a, i, ret_status, err);
+		r = serve_one(a, &i, ret_status, err);
 		if (r == 0 && atomic_load(&a->is_unknown))
 			console_say(a->console, "the server does not know this machine any more");
 	} while (r == 0 && atomic_load(&a->is_unknown) && !atomic_load(&a->quit));

@@ -35,6 +35,17 @@ is "$STATUS_CLI" 2 "but is called wrong usage"
 # shellcheck disable=SC2046
 ok "the new one, in four words" cli pair web1 $(code_of web1)
 ok "lets it in" wait_for 30 machine_is_idle web1
+# ---- forgotten, and let in anew
+disk_size() { api GET /v1/machines/web1 && field '.inventory.disks[0].size'; }
+is "$(disk_size)" $((1 << 20)) "its disk"
+truncate -s 2M a.img
+ok "it is forgotten" cli machine forget web1
+ok "and shows a code once more" wait_for 60 has_codes web1 3
+# shellcheck disable=SC2046
+ok "by which it is let in" cli pair web1 $(code_of web1)
+wait_for 30 machine_is_idle web1
+is "$(disk_size)" $((2 << 20)) "with the disk as it is now"
+truncate -s 1M a.img
 stop_agent web1
 
 # ---- somebody who has not seen the screen: he may have the code from the server's list, or be a server that only says so
