@@ -148,7 +148,8 @@ static int finish(struct config *c, struct err *err)
 		r = config_parse_level(c->level_text, &c->level, err);
 	c->may_replay = c->replay ? strcmp(c->replay, "yes") == 0 : c->image;
 	choose_memory(c);
-	if (r == 0 && c->server && !c->pin && c->token) {
+	/* A medium may say so, and nobody is there to put it right: the token is kept back then, and the machine is paired. */
+	if (r == 0 && c->server && !c->pin && c->token && !c->image) {
 		r = err_set(
 			err, -EINVAL,
 			"--server with --token needs --pin, the fingerprint of that server's key "

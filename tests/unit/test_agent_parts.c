@@ -613,8 +613,9 @@ static void test_config(void)
 	char text[] = "quiet hoist.name=k hoist.level=7 hoist.nonsense=1 hoist.memory=1G";
 	char cmdline[] = "--cmdline", level[] = "--level=3", server[] = "--server=localhost",
 	     token[] = "--token=x", steep[] = "--level=20", odd[] = "--level=3x",
-	     automatic[] = "--level=auto";
-	char *line[] = {cmdline, text, level, pin}, *no_pin[] = {server, token}, *wrong[] = {steep};
+	     automatic[] = "--level=auto", image[] = "--image";
+	char *line[] = {cmdline, text, level, pin}, *no_pin[] = {server, token, image},
+	     *wrong[] = {steep};
 	char *odder[] = {odd}, *by_itself[] = {automatic};
 	struct config c;
 	struct sysinfo info;
@@ -637,6 +638,9 @@ static void test_config(void)
 	config_done(&c);
 	ok(config_load(&c, 2, no_pin, warn, NULL, &err) == -EINVAL && strstr(err.msg, "--pin"),
 	   "no token for an address without a key");
+	config_done(&c);
+	ok(config_load(&c, 3, no_pin, warn, NULL, &err) == 0 && c.server && !c.pin,
+	   "but the live image comes up with that, to be paired");
 	config_done(&c);
 	ok(config_load(&c, 1, no_pin, warn, NULL, &err) == 0, "an address alone is paired with");
 	config_done(&c);
