@@ -14,6 +14,7 @@
 #include "agent/fingerprint.h"
 #include "agent/marker.h"
 #include "common/blk.h"
+#include "common/bytes.h"
 
 /* libblkid.h: probes are handles */
 static void free_probe(blkid_probe *pr)
@@ -168,14 +169,22 @@ static void probe_partitions(int fd, const struct disk *d, struct contents *ret)
 	}
 }
 
-/* ECMA-119 8.4: the primary volume descriptor in sector 16; the volume identifier in its bytes 41 to 72 */
+/* ECMA-119 8.4: the primary volume descriptor in sector 16; the volume identifier in its bytes 41 to 72, the volume's sectors in 81 to 84.  Most programs
+ * that partition a disk, and what is installed then, leave that where it was: a disk that was once our medium is one no more when the MBR does not
+ * describe the ISO any longer, as its first partition. */
 static bool is_own_iso(struct blk *b)
 {
-	unsigned char pvd[64];
+	unsigned char mbr[512], pvd[96];
+	struct reader first, volume;
 	struct err ignored;
 
-	return blk_size(b) >= 34816 && blk_read(b, pvd, sizeof(pvd), 32768, &ignored) == 0 &&
-	       memcmp(pvd, "\1CD001", 6) == 0 && memcmp(pvd + 40, "HOIST", 5) == 0;
+	if (blk_size(b) < 34816 || blk_read(b, mbr, sizeof(mbr), 0, &ignored) < 0 ||
+	    blk_read(b, pvd, sizeof(pvd), 32768, &ignored) < 0)
+		return false;
+	reader_init(&first, mbr + 446 + 8, 8);
+	reader_init(&volume, pvd + 80, 4);
+	return memcmp(pvd, "\1CD001", 6) == 0 && memcmp(pvd + 40, "HOIST", 5) == 0 &&
+	       reader_u32(&first) == 0 && reader_u32(&first) / 4 == reader_u32(&volume);
 }
 
 /* What Hoist left there itself.  It says more than what libblkid sees behind the first sector, which comes last: the image's own content (a whole disk that is a member

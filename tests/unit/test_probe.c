@@ -109,11 +109,15 @@ static void test_table(void)
 static void test_boot_medium(void)
 {
 	static const char pvd[] = "\1CD001\1\0                                HOIST_0_1_0     ";
-	struct disk d = make_disk(1 << 20);
+	static const unsigned char entry[] = {0x80, 0, 1, 0, 0, 0, 32, 0, 0, 0, 0, 0, 0, 8, 0, 0};
+	static const unsigned char sectors[] = {0, 2, 0, 0, 0, 0, 2, 0}, other[] = {1, 0, 0, 0};
+	struct disk d = make_disk(3 << 20);
 	struct contents c = {0};
 	struct err err = {0};
 
+	put(446, entry, sizeof(entry));
 	put(32768, pvd, sizeof(pvd) - 1);
+	put(32768 + 80, sectors, sizeof(sectors));
 	ok(probe_disk(&d, &c, &err) == 0 && c.is_boot_medium,
 	   "our own ISO is known by its volume id");
 	contents_done(&c);
@@ -123,6 +127,14 @@ static void test_boot_medium(void)
 	put(32768 + 40, "HOIST", 5);
 	put(32769, "X", 1);
 	ok(probe_disk(&d, &c, &err) == 0 && !c.is_boot_medium, "nor is what is no ISO");
+	contents_done(&c);
+	put(32769, "C", 1);
+	put(446 + 8, other, sizeof(other));
+	ok(probe_disk(&d, &c, &err) == 0 && !c.is_boot_medium,
+	   "nor a disk that was one, and was partitioned since (a GPT)");
+	contents_done(&c);
+	put_mbr();
+	ok(probe_disk(&d, &c, &err) == 0 && !c.is_boot_medium, "(an MBR)");
 	contents_done(&c);
 }
 
