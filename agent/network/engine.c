@@ -2,6 +2,7 @@
  * Cards and links that come late, drivers that restart, an engine that is started again: all are the same case. */
 #include "agent/network/engine.h"
 
+#include <fcntl.h>
 #include <linux/if_arp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -399,6 +400,25 @@ int engine_wait_ms(const struct engine *e)
 	return left < INT_MAX ? (int)left : INT_MAX;
 }
 
+/* What has lost its link keeps its addresses and routes, and the kernel goes on sending there, though another card stands by: unless it is told not to.
+ * "default" is for the cards that are there too, and for those to come. */
+static void pass_over_lost_links(void)
+{
+	static const char *const paths[] = {
+		"/proc/sys/net/ipv4/conf/default/ignore_routes_with_linkdown",
+		"/proc/sys/net/ipv4/conf/all/ignore_routes_with_linkdown",
+		"/proc/sys/net/ipv6/conf/default/ignore_routes_with_linkdown",
+		"/proc/sys/net/ipv6/conf/all/ignore_routes_with_linkdown",
+	};
+
+	for (size_t i = 0; i < sizeof(paths) / sizeof(*paths); i++) {
+		CLEANUP_CLOSE int fd = open(paths[i], O_WRONLY | O_CLOEXEC);
+
+		if (fd >= 0) /* no IPv6 here is no fault */
+			(void)!write(fd, "1", 1);
+	}
+}
+
 int engine_open(struct engine *e, const char *state, const char *script, struct err *err)
 {
 	static const struct netconf none;
@@ -407,6 +427,7 @@ int engine_open(struct engine *e, const char *state, const char *script, struct 
 	(void)snprintf(e->state, sizeof(e->state), "%s", state);
 	(void)snprintf(e->script, sizeof(e->script), "%s", script);
 	engine_kill_strays(e);
+	pass_over_lost_links();
 	return rtnl_open(&e->rtnl, err);
 }
 

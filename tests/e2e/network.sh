@@ -85,6 +85,14 @@ ok "a link that goes" wait_for 20 more_links_lost "$count"
 count=$(said '^hoist: e1: link up')
 ip -n "$(lan_ns lan)" link set far-e1 up
 ok "and comes" wait_for 20 more_links_up "$count"
+reaches() { inside busybox nc -w 3 10.77.1.1 53 </dev/null; }
+goes_by() { [[ $(inside ip route get 10.77.1.1) == *" dev $1 "* ]]; }
+ok "the first card's route is the one" goes_by e0
+ip -n "$(lan_ns lan)" link set far-e0 down
+ok "when it loses its link, the other card stands in" wait_for 20 goes_by e1
+ok "and reaches the server" wait_for 20 reaches
+ip -n "$(lan_ns lan)" link set far-e0 up
+ok "until it is back" wait_for 20 goes_by e0
 ip -n "$(lan_ns lan)" link del far-e0
 ok "an interface that goes" log '^hoist: e0: gone$'
 cable e0

@@ -13,7 +13,7 @@ case $* in
 esac
 END
 chmod +x "$TAP_TMP/bin/ip"
-sed -e "s|^\. .*|. '$TOP/initramfs/rootfs/lib/hoist/functions'; CONSOLE_LOG=$console|; s|/etc/resolv.conf|$TAP_TMP/resolv.conf|g; s|/sys/class/iscsi_connection|$sys|" \
+sed -e "s|^\. .*|. '$TOP/initramfs/rootfs/lib/hoist/functions'; CONSOLE_LOG=$console|; s|/etc/resolv.conf|$TAP_TMP/resolv.conf|g; s|/sys/class/iscsi_connection|$sys|; s|/sys/class/net|$TAP_TMP/net|" \
 	"$TOP/initramfs/rootfs/lib/hoist/udhcpc" >"$TAP_TMP/script"
 export TAP_TMP HOIST_NET_STATE=$state
 
@@ -36,6 +36,15 @@ asked '' 'a disk over the interface: it stays'
 like "$(cat "$console")" '^hoist: eth0: the address stays without a lease: ' '... which is said'
 run deconfig eth1 10.0.0.9
 asked '-4 addr flush dev eth1' 'a disk over another one: it goes'
+mkdir -p "$TAP_TMP/net/eth1"
+echo 0 >"$TAP_TMP/net/eth1/carrier"
+run deconfig eth1 10.0.0.9
+asked '' 'another one, which has no link, may be the one of the disk: it stays'
+run deconfig eth1
+asked '-4 addr flush dev eth1' 'unless there is no disk'
+echo 1 >"$TAP_TMP/net/eth1/carrier"
+run deconfig eth1 10.0.0.9
+asked '-4 addr flush dev eth1' 'with a link it is known'
 for what in deconfig6 EXPIRE6 STOP6 RELEASE6; do
 	run $what eth0
 	asked '-6 addr del fd00::5/128 dev eth0' "IPv6, $what, no disk: the address goes with the lease"
