@@ -56,4 +56,34 @@ for what in deconfig6 EXPIRE6 STOP6 RELEASE6; do
 	asked '-6 addr del fd00::5/128 dev eth1' "IPv6, $what, a disk over another one: it goes"
 	nok 'what is known of the lease goes in any case' test -e "$state/eth1.address6"
 done
+
+# ---- name servers: two clients learn theirs at the same time
+rm -f "$state"/*
+AWK=$(command -v awk)
+export AWK
+cat >"$TAP_TMP/bin/awk" <<'END'
+#!/bin/sh
+# The first reader of eth1's is held up when it has read.
+text=$("$AWK" "$@"; echo x)
+case $* in
+*eth1.dns)
+	if mkdir "$TAP_TMP/held" 2>/dev/null; then
+		while [ ! -e "$TAP_TMP/go" ]; do sleep 0.05; done
+	fi
+	;;
+esac
+printf %s "${text%x}"
+END
+chmod +x "$TAP_TMP/bin/awk"
+learn() { PATH=$TAP_TMP/bin:$PATH interface=$1 ip=$2.5 mask=24 dns=$2.1 sh "$TAP_TMP/script" bound; }
+mkdir -p "$TAP_TMP/net/eth0"
+echo 2 >"$TAP_TMP/net/eth0/ifindex"
+echo 3 >"$TAP_TMP/net/eth1/ifindex"
+learn eth1 10.0.1 &
+ok 'one client is at it' wait_for 20 test -d "$TAP_TMP/held"
+ok 'another one comes' learn eth0 10.0.0
+touch "$TAP_TMP/go"
+wait
+is "$(cat "$TAP_TMP/resolv.conf")" 'nameserver 10.0.0.1
+nameserver 10.0.1.1' 'both name servers are known'
 done_testing
