@@ -60,6 +60,7 @@ struct ctx {
 	struct http_target target; /* filled by target_find() */
 	bool target_guessed; /* its address is that of a data folder, not one that a person gave */
 	bool no_token;	     /* the next connection is made without */
+	bool token_withheld; /* the one that was found is another server's */
 	bool logged_in;	     /* by `hoist login`: the token is the one that was kept then */
 	struct http *http;
 	struct api_error error; /* of the last refusal by the server */

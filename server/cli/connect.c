@@ -21,6 +21,7 @@
 struct found {
 	struct http_target target;
 	char token_path[TOKEN_PATH_SIZE]; /* "" = none */
+	char token_pin[PIN_TEXT_SIZE];	  /* of the server that it is for; "" = not said */
 	bool token_named;		  /* by an option or its like, not by a data folder */
 	bool guessed;
 };
@@ -104,6 +105,7 @@ static int read_data_folder(const char *dir, struct found *f, struct err *err)
 	if (r < 0)
 		return err_prefix(err, "read '%s'", path);
 	(void)snprintf(f->token_path, sizeof(f->token_path), "%s/operator.token", dir);
+	memcpy(f->token_pin, f->target.pin, sizeof(f->token_pin));
 	f->guessed = true;
 	return 0;
 }
@@ -121,6 +123,8 @@ static int apply(const struct options *o, struct found *f, struct err *err)
 		r = http_target_set_pin(&f->target, o->pin, err);
 	if (r == 0 && o->token_file) {
 		(void)snprintf(f->token_path, sizeof(f->token_path), "%s", o->token_file);
+		(void)snprintf(f->token_pin, sizeof(f->token_pin), "%s",
+			       o->data || o->pin ? f->target.pin : "");
 		f->token_named = true;
 	}
 	return r;
@@ -224,6 +228,16 @@ int login_forget(struct ctx *c, struct err *err)
 	return 0;
 }
 
+/* What a weaker place has said of a token is not for another server, which a stronger one names by its key. */
+static void withhold_token(struct ctx *c, struct found *f)
+{
+	if (!f->token_pin[0] || strcmp(f->token_pin, f->target.pin) == 0)
+		return;
+	f->token_path[0] = '\0';
+	f->token_named = false;
+	c->token_withheld = true;
+}
+
 /* Unless a file was named, the token of `hoist login`, if there is one for that server. */
 static void prefer_login(struct ctx *c, struct found *f)
 {
@@ -259,6 +273,7 @@ int target_find(struct ctx *c, struct err *err)
 			"give --data DIR, elsewhere --server, --pin and --token-file (or "
 			"write them into ~/.config/hoist/config; 'hoist login' makes a token)");
 	}
+	withhold_token(c, &f);
 	prefer_login(c, &f);
 	if (!c->o.token_file) {
 		free(c->o.token_file);
@@ -279,6 +294,13 @@ static int read_token(struct ctx *c, struct err *err)
 	size_t size = 0, n;
 	int r;
 
+	if (!*path && c->token_withheld) {
+		return err_set(
+			err, -EINVAL,
+			"no token for the server with this key: the one that a data folder or the "
+			"configuration names is another server's, and is not shown to this one. "
+			"Log in with 'hoist login NAME', or give --token-file FILE");
+	}
 	if (!*path) {
 		return err_set(
 			err, -EINVAL,

@@ -119,7 +119,8 @@ static const struct man_part after[] = {
 	 NULL},
 	{"FILES",
 	 "~/.config/hoist/config: lines key=value for server, pin, token-file and data, so that they need not "
-	 "be given.\n"
+	 "be given. A token that it names beside pin or data, or that of a data folder, is not shown to a server "
+	 "of another key that --pin or HOIST_PIN names.\n"
 	 "~/.config/hoist/tokens: what 'hoist login' keeps, a file for each server's key. Stronger than a data "
 	 "folder, weaker than --token-file.\n"
 	 "/var/lib/hoist: the data folder of the service, taken when nothing else is given and it can be read.",

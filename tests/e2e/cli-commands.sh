@@ -57,7 +57,10 @@ printf '# mine\nserver = %s\npin=%s\ntoken-file=%s\n' "$URL" "$FINGERPRINT" "$TA
 HOIST_DATA='' cli machines
 is "$STATUS_CLI" 0 "by the configuration file"
 HOIST_DATA='' HOIST_PIN=$(tr 0-9a-f 1-9a-f0 <<<"$FINGERPRINT") cli machines
-is "$STATUS_CLI" 1 "the environment is stronger than the file"
+is "$STATUS_CLI" 2 "the environment is stronger than the file"
+like "$ERR" "no token for the server with this key" "and the file's token is not for another server"
+HOIST_DATA='' HOIST_PIN=$(tr 0-9a-f 1-9a-f0 <<<"$FINGERPRINT") HOIST_TOKEN_FILE=$TAP_TMP/token cli machines
+is "$STATUS_CLI" 1 "a server that has not this key"
 like "$ERR" "does not have the key with the fingerprint .* nothing was sent to it" "another key: a clear sentence"
 HOIST_PIN=$(tr 0-9a-f 1-9a-f0 <<<"$FINGERPRINT") cli machines --pin "$FINGERPRINT"
 is "$STATUS_CLI" 0 "options are the strongest"
