@@ -112,7 +112,7 @@ bool pairing_admits(struct pairings *p, const char *ticket, const char *machine)
 
 	x = pairing_by_ticket(p, ticket);
 	return x && (x->state == PAIRING_CONFIRMED || x->state == PAIRING_REGISTERED) &&
-	       strcmp(x->machine, machine) == 0;
+	       x->registrations < PAIRING_REGISTRATIONS_MAX && strcmp(x->machine, machine) == 0;
 }
 
 void pairing_registered(struct pairings *p, const char *ticket)
@@ -121,6 +121,8 @@ void pairing_registered(struct pairings *p, const char *ticket)
 	LOCK(p);
 
 	x = pairing_by_ticket(p, ticket);
+	if (x)
+		x->registrations++;
 	if (x && x->state == PAIRING_CONFIRMED)
 		pairing_set_state(p, x, PAIRING_REGISTERED);
 }

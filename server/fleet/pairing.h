@@ -21,6 +21,8 @@
 
 #define PAIRING_TICKET_SIZE 65	   /* 64 hex digits and NUL */
 #define PAIRING_QUIET_MS    60000u /* without a word of its agent a pairing ends */
+#define PAIRING_REGISTRATIONS_MAX \
+	30u /* by one ticket: answers are lost, but an agent waits longer after each */
 
 struct pairings;
 
@@ -73,7 +75,7 @@ int pairing_wait(struct pairings *p, const char *ticket, struct pairing_status *
 		 struct err *err) MUST_CHECK;
 /* May `machine` register with this ticket? */
 bool pairing_admits(struct pairings *p, const char *ticket, const char *machine);
-/* It has.  (Its ticket goes on being good: the answer may have been lost.) */
+/* It has.  (Its ticket goes on being good, a bounded number of times: the answer may have been lost.) */
 void pairing_registered(struct pairings *p, const char *ticket);
 
 /* The machine was forgotten: its tickets are worth nothing any more. */

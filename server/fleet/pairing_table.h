@@ -41,6 +41,7 @@ struct pairing {
 	uint64_t heard_ms;
 	int64_t begun;	 /* seconds since 1970 */
 	uint64_t waiter; /* number of the last call that waits */
+	unsigned registrations;
 };
 
 struct pairings {

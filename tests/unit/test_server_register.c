@@ -165,7 +165,14 @@ static void test_reclaim(void)
 	ok(come_with(second, third) == 0 && work(third) == 0, "the present one is good");
 }
 
-static int come_by_pairing(char ret_secret[static SECRET_TEXT_SIZE])
+static int come_by_ticket(const char *ticket, char ret_secret[static SECRET_TEXT_SIZE])
+{
+	const struct registration reg = {.pairing = ticket};
+
+	return come(&reg, ret_secret);
+}
+
+static void pair(char ret_ticket[static PAIRING_TICKET_SIZE])
 {
 	struct pairing_begin b = {
 		.machine = MACHINE, .name = "m", .agent_version = "1", .address = HERE};
@@ -178,7 +185,6 @@ static int come_by_pairing(char ret_secret[static SECRET_TEXT_SIZE])
 	uint8_t machine[16];
 	unsigned retry_s;
 	const char *code = "";
-	struct registration reg = {.pairing = begun.ticket};
 
 	if (!hex_decode(MACHINE, machine, sizeof(machine)))
 		abort();
@@ -192,13 +198,14 @@ static int come_by_pairing(char ret_secret[static SECRET_TEXT_SIZE])
 		printf("# %s\n", err.msg);
 		abort();
 	}
-	return come(&reg, ret_secret);
+	memcpy(ret_ticket, begun.ticket, sizeof(begun.ticket));
 }
 
 /* Whoever has the place registers as often as he can. */
 static void test_spared(void)
 {
 	char mine[SECRET_TEXT_SIZE], theirs[SECRET_TEXT_SIZE], next[SECRET_TEXT_SIZE];
+	char ticket[PAIRING_TICKET_SIZE];
 	unsigned n = 0;
 	int r = 0;
 
@@ -213,7 +220,14 @@ static void test_spared(void)
 	}
 	ok(r == API_RATE_LIMITED, "who has a machine's place uses up its registrations");
 	printf("# after %u\n", n);
-	ok(come_by_pairing(next) == 0, "which keeps out nobody whom the operator lets in");
+	pair(ticket);
+	ok(come_by_ticket(ticket, next) == 0, "which keeps out nobody whom the operator lets in");
+	for (n = 1; n < 100 && (r = come_by_ticket(ticket, next)) == 0; n++)
+		;
+	ok(r == API_FORBIDDEN && n == PAIRING_REGISTRATIONS_MAX && work(next) == 0,
+	   "nor without end by the one ticket");
+	pair(ticket);
+	ok(come_by_ticket(ticket, next) == 0, "but when the operator lets it in once more");
 }
 
 static void test_spared_reclaim(void)
