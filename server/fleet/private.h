@@ -20,6 +20,8 @@
 #define INVENTORY_SMALL	 (64u << 10) /* of a known machine, is taken beyond that */
 #define REGISTRATIONS	 30u	     /* at once, and so many in 1,000 s */
 #define REGISTRATIONS_KS 500u
+#define RENEWALS	 30u /* the same of a session's secret: --renew is a second at least */
+#define RENEWALS_KS	 1000u
 #define OWN_JOBS_MAX	 256u
 #define TAKEN_SPARE	 (256ull << 20)
 #define STALE_KEPT	 4u
@@ -43,7 +45,7 @@ struct machine {
 	bool is_unused;		     /* its secret, since then */
 	uint64_t claimed_ms;	     /* when a token was last shown that would have its place */
 	uint64_t contest_told_ms;
-	struct bucket registrations;
+	struct bucket registrations, renewals;
 	size_t inventory_size; /* of its JSON */
 	uint64_t touched_ms;   /* when last_seen was last made durable */
 	uint64_t session;      /* changes with each registration: what is of a former one ends */

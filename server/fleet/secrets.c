@@ -218,6 +218,11 @@ static int renew_locked(struct fleet *f, const struct session_proof *proof, cons
 	/* else who has a copy of the former one could take the session over */
 	if (!may_renew(m, &proof->shown))
 		return err_set(err, API_CONFLICT, "This secret has been replaced already.");
+	/* each is written with the lock held */
+	if (!bucket_take(&m->renewals, RENEWALS, RENEWALS_KS, fleet_now_ms())) {
+		return err_set(err, API_RATE_LIMITED,
+			       "This machine renews its secret too often; ask again later.");
+	}
 	r = state_put_secrets(f->config.state, m->row.id, &hash, &proof->shown, err);
 	if (r < 0)
 		return r;

@@ -250,6 +250,28 @@ static void test_spared_reclaim(void)
 	ok(come_with(mine, next) == 0, "but not for the session that the job was ordered for");
 }
 
+/* ---- renewing */
+
+static void test_renewals(void)
+{
+	char secret[SECRET_TEXT_SIZE], next[SECRET_TEXT_SIZE];
+	struct session_proof proof;
+	unsigned n = 0;
+
+	if (come_by_token(HERE, secret) < 0)
+		abort();
+	while (n < 100 && fleet_authorize(fleet, secret, HERE, &proof, &err) == 0 &&
+	       fleet_renew(fleet, &proof, next, &err) == 0) {
+		memcpy(secret, next, sizeof(secret));
+		n++;
+	}
+	ok(n >= RENEWALS && n < RENEWALS + 20 && err.code == API_RATE_LIMITED,
+	   "a secret is renewed so often at once, and then slowly");
+	printf("# after %u\n", n);
+	ok(work(secret) == 0, "the present one is good all the same");
+	ok(come_with(secret, next) == 0, "for registering, too");
+}
+
 /* ---- inventories */
 
 static int bring(const char *machine, size_t size)
@@ -336,6 +358,9 @@ int main(void)
 	close_all();
 	open_all();
 	test_spared();
+	close_all();
+	open_all();
+	test_renewals();
 	close_all();
 	open_all();
 	test_spared_reclaim();
