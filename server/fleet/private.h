@@ -22,6 +22,8 @@
 #define REGISTRATIONS_KS 500u
 #define RENEWALS	 30u /* the same of a session's secret: --renew is a second at least */
 #define RENEWALS_KS	 1000u
+#define REFUSALS	 30u /* of registrations that the log tells of at once, and so many in 1,000 s */
+#define REFUSALS_KS	 100u
 #define OWN_JOBS_MAX	 256u
 #define TAKEN_SPARE	 (256ull << 20)
 #define STALE_KEPT	 4u
@@ -90,9 +92,11 @@ struct fleet {
 	pthread_mutex_t
 		lock; /* all below, and all of machines and jobs but what is fixed when they are made */
 	bool stopping;
-	uint64_t sessions; /* counts registrations */
-	uint64_t hears_ms; /* since when without a break */
-	uint64_t tick_ms;  /* the watchdog's last round */
+	uint64_t sessions;	/* counts registrations */
+	uint64_t hears_ms;	/* since when without a break */
+	uint64_t tick_ms;	/* the watchdog's last round */
+	struct bucket refusals; /* of registrations, in the log */
+	unsigned refused;	/* since the last one there */
 	struct machine *machines;
 	struct job *jobs;    /* waiting and running; newest first */
 	pthread_cond_t work; /* a verify or gc job, or stopping */

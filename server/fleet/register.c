@@ -102,6 +102,18 @@ static int refuse_replacing(struct fleet *f, struct machine *m, const char *addr
 
 /* ---- letting in */
 
+/* Anybody can have himself refused: that is not to push the rest out of the service's journal, where the audit log's lines are too. */
+static void log_refusal(struct fleet *f, const struct registration *reg, const struct err *why)
+{
+	if (!bucket_take(&f->refusals, REFUSALS, REFUSALS_KS, fleet_now_ms())) {
+		f->refused++;
+		return;
+	}
+	log_event(LOG_WARN, "register_refused", "machine=%s peer=%s left_out=%u reason=\"%s\"",
+		  reg->machine, reg->address, f->refused, why->msg);
+	f->refused = 0;
+}
+
 static int admit_by_token(struct fleet *f, struct machine *m, const struct registration *reg,
 			  enum admission *ret, unsigned *ret_retry_s, struct err *err)
 {
@@ -116,8 +128,7 @@ static int admit_by_token(struct fleet *f, struct machine *m, const struct regis
 		may |= TOKEN_MAY_ENROL;
 	r = state_use_token(f->config.state, &hash, reg->machine, may, fleet_now(), &why);
 	if (r == -EACCES) {
-		log_event(LOG_WARN, "register_refused", "machine=%s peer=%s reason=\"%s\"",
-			  reg->machine, reg->address, why.msg);
+		log_refusal(f, reg, &why);
 		return err_set(err, API_FORBIDDEN,
 			       "The enrolment token is unknown, expired, revoked or used up.");
 	}

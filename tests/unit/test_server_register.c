@@ -1,6 +1,9 @@
 /* Who is let in again and again: a reclaim whose answer is lost, those whom nobody's registrations keep out, inventories at their bound; and that the
  * ticker says it lives between two writes, since nobody is silent for a server that is busy writing. */
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/cleanup.h"
 #include "common/json.h"
@@ -272,6 +275,44 @@ static void test_renewals(void)
 	ok(come_with(secret, next) == 0, "for registering, too");
 }
 
+/* ---- refusals in the log */
+
+/* How many lines it has when strangers knock `times` times. */
+static unsigned log_refusals(unsigned times)
+{
+	const struct registration reg = {.token = "no token"};
+	char line[400], ignored[SECRET_TEXT_SIZE];
+	FILE *f = tmpfile();
+	int before = dup(STDERR_FILENO);
+	unsigned n = 0;
+
+	if (!f || before < 0 || dup2(fileno(f), STDERR_FILENO) < 0)
+		abort();
+	log_set_level(LOG_WARN);
+	while (times-- > 0) {
+		if (come(&reg, ignored) != API_FORBIDDEN)
+			abort();
+	}
+	log_set_level(LOG_ERROR);
+	(void)dup2(before, STDERR_FILENO);
+	(void)close(before);
+	rewind(f);
+	while (fgets(line, sizeof(line), f))
+		n += strstr(line, "register_refused") != NULL;
+	(void)fclose(f);
+	return n;
+}
+
+static void test_refusals(void)
+{
+	unsigned n;
+
+	ok(log_refusals(3) == 3, "who is refused stands in the log");
+	n = log_refusals(1000);
+	ok(n >= REFUSALS - 3 && n < REFUSALS + 20, "but he does not fill it");
+	printf("# %u lines\n", n);
+}
+
 /* ---- inventories */
 
 static int bring(const char *machine, size_t size)
@@ -361,6 +402,7 @@ int main(void)
 	close_all();
 	open_all();
 	test_renewals();
+	test_refusals();
 	close_all();
 	open_all();
 	test_spared_reclaim();
