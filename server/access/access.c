@@ -7,6 +7,9 @@
  * Right ones are counted apart, 30 of one account, then one in 10 s: who has one password is not to keep all processors busy with it, nor
  * to fill the audit log.  Tokens are counted too: 60 of one account, then one in 10 s.
  *
+ * What operators order, which the audit log is to hold, is counted, 5,000 of one account, then one in 2 s: else who orders and cancels, or
+ * revokes one token, again and again pushes out in minutes what he did before.
+ *
  * Names that are nobody's are counted apart (their table is bounded, and a new name may push an old one out): with many of them nobody
  * gets at the count of an account.  There is room for all accounts, so that none of theirs is pushed out. */
 #include "server/access/access.h"
@@ -36,6 +39,7 @@
 static const struct rate_limits account_limits = {10, 33, PLENTY, PLENTY_KS};
 static const struct rate_limits right_limits = {30, 100, PLENTY, PLENTY_KS};
 static const struct rate_limits token_limits = {60, 100, PLENTY, PLENTY_KS};
+static const struct rate_limits action_limits = {5000, 500, PLENTY, PLENTY_KS};
 static const struct rate_limits address_limits = {20, 100, PLENTY, PLENTY_KS};
 
 _Static_assert(OPERATORS_MAX < RATE_SOURCES, "each account has a place");
@@ -44,7 +48,7 @@ struct access {
 	struct access_config config;
 	struct passwords *passwords;
 	pthread_mutex_t lock; /* what follows */
-	struct rate accounts, strangers, addresses, right, tokens;
+	struct rate accounts, strangers, addresses, right, tokens, actions;
 };
 
 static uint64_t now_ms(void)
@@ -68,6 +72,7 @@ int access_open(const struct access_config *config, struct access **ret, struct 
 	rate_init(&a->addresses, &address_limits, now_ms());
 	rate_init(&a->right, &right_limits, now_ms());
 	rate_init(&a->tokens, &token_limits, now_ms());
+	rate_init(&a->actions, &action_limits, now_ms());
 	a->passwords = passwords_new(&config->cost);
 	if (!a->passwords) {
 		access_close(a);
@@ -312,18 +317,34 @@ int access_change_password(struct access *a, const struct caller *who, const cha
 	return r;
 }
 
-int access_add_token(struct access *a, const struct credential_row *row, int64_t expires_s,
-		     struct access_grant *ret, struct err *err)
+/* One more, of those that `rate` counts, by the operator `name`? */
+static bool allow(struct access *a, struct rate *rate, const char *name)
 {
 	uint8_t key[KEY_SIZE];
 	bool yes;
 
-	*ret = (struct access_grant){.row = *row};
-	name_key(row->operator, key);
+	name_key(name, key);
 	(void)pthread_mutex_lock(&a->lock);
-	yes = rate_allow(&a->tokens, key, now_ms());
+	yes = rate_allow(rate, key, now_ms());
 	(void)pthread_mutex_unlock(&a->lock);
-	if (!yes) {
+	return yes;
+}
+
+int access_count_action(struct access *a, const struct caller *who, struct err *err)
+{
+	/* who has the file has the folder, and the log in it */
+	if (who->kind == CALLER_FILE || allow(a, &a->actions, who->name))
+		return 0;
+	return err_set(err, API_RATE_LIMITED,
+		       "'%s' does more than the audit log can hold; try again in some seconds.",
+		       who->name);
+}
+
+int access_add_token(struct access *a, const struct credential_row *row, int64_t expires_s,
+		     struct access_grant *ret, struct err *err)
+{
+	*ret = (struct access_grant){.row = *row};
+	if (!allow(a, &a->tokens, row->operator)) {
 		return err_set(err, API_RATE_LIMITED,
 			       "Too many tokens are made for '%s'; try again in ten seconds.",
 			       row->operator);

@@ -44,6 +44,9 @@ int access_change_password(struct access *a, const struct caller *who, const cha
 int access_add_token(struct access *a, const struct credential_row *row, int64_t expires_s,
 		     struct access_grant *ret, struct err *err) MUST_CHECK;
 
+/* May he order one more thing?  The audit log, which is to hold it, keeps so many only.  API_RATE_LIMITED */
+int access_count_action(struct access *a, const struct caller *who, struct err *err) MUST_CHECK;
+
 int access_add_operator(struct access *a, const char *name, enum role role, const char *password,
 			struct err *err) MUST_CHECK;
 /* ROLE_NONE, NULL: as it is. */
