@@ -290,15 +290,44 @@ int access_login(struct access *a, const char *name, const char *password, const
 	return r;
 }
 
+struct lookup {
+	const struct caller *who;
+	bool found;
+};
+
+static int look_for(void *arg, const struct credential_row *c)
+{
+	struct lookup *l = arg;
+
+	l->found = l->found || (strcmp(c->id, l->who->credential) == 0 && c->role >= l->who->role);
+	return 0;
+}
+
+/* A hash takes its time, and others may be before it: what was ended or lowered meanwhile orders nothing more. */
+static int check_still(struct access *a, const struct caller *who, struct err *err)
+{
+	struct lookup l = {who, false};
+	int r;
+
+	if (!who || who->kind == CALLER_FILE)
+		return 0;
+	r = state_each_credential(a->config.state, who->name, look_for, &l, err);
+	if (r < 0)
+		return r;
+	return l.found ? 0 : unknown(err);
+}
+
 /* `old`: the hash of the password that it is to replace, NULL: any. */
-static int change(struct access *a, const char *name, enum role role, const char *password,
-		  const char *old, struct err *err)
+static int change(struct access *a, const struct caller *who, const char *name, enum role role,
+		  const char *password, const char *old, struct err *err)
 {
 	char hash[PASSWORD_HASH_SIZE];
 	struct operator_change c = {
 		.role = role, .password = password ? hash : NULL, .old_password = old};
 	int r = password ? password_hash(a->passwords, password, hash, err) : 0;
 
+	if (r == 0)
+		r = check_still(a, who, err);
 	c.at = time(NULL);
 	return r < 0 ? r : state_change_operator(a->config.state, name, &c, err);
 }
@@ -312,7 +341,7 @@ int access_change_password(struct access *a, const struct caller *who, const cha
 	if (r == 0)
 		r = check_password(a, who->name, old, address, &o, err);
 	if (r == 0)
-		r = change(a, who->name, ROLE_NONE, password, o.password, err);
+		r = change(a, NULL, who->name, ROLE_NONE, password, o.password, err);
 	explicit_bzero(o.password, sizeof(o.password));
 	return r;
 }
@@ -356,14 +385,16 @@ int access_add_token(struct access *a, const struct credential_row *row, int64_t
 
 /* ---- operators */
 
-int access_add_operator(struct access *a, const char *name, enum role role, const char *password,
-			struct err *err)
+int access_add_operator(struct access *a, const struct caller *who, const char *name,
+			enum role role, const char *password, struct err *err)
 {
 	struct operator_row o = {.role = role, .created = time(NULL)};
 	int r = password_check(name, password, err);
 
 	if (r == 0)
 		r = password_hash(a->passwords, password, o.password, err);
+	if (r == 0)
+		r = check_still(a, who, err);
 	if (r < 0)
 		return r;
 	o.changed = o.created;
@@ -373,10 +404,10 @@ int access_add_operator(struct access *a, const char *name, enum role role, cons
 	return r;
 }
 
-int access_change_operator(struct access *a, const char *name, enum role role, const char *password,
-			   struct err *err)
+int access_change_operator(struct access *a, const struct caller *who, const char *name,
+			   enum role role, const char *password, struct err *err)
 {
 	int r = password ? password_check(name, password, err) : 0;
 
-	return r < 0 ? r : change(a, name, role, password, NULL, err);
+	return r < 0 ? r : change(a, who, name, role, password, NULL, err);
 }

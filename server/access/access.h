@@ -47,9 +47,10 @@ int access_add_token(struct access *a, const struct credential_row *row, int64_t
 /* May he order one more thing?  The audit log, which is to hold it, keeps so many only.  API_RATE_LIMITED */
 int access_count_action(struct access *a, const struct caller *who, struct err *err) MUST_CHECK;
 
-int access_add_operator(struct access *a, const char *name, enum role role, const char *password,
-			struct err *err) MUST_CHECK;
+/* `who` asks for it (NULL: nobody in particular), and must be who he was when the password's hash has been made: API_UNAUTHORIZED */
+int access_add_operator(struct access *a, const struct caller *who, const char *name,
+			enum role role, const char *password, struct err *err) MUST_CHECK;
 /* ROLE_NONE, NULL: as it is. */
-int access_change_operator(struct access *a, const char *name, enum role role, const char *password,
-			   struct err *err) MUST_CHECK;
+int access_change_operator(struct access *a, const struct caller *who, const char *name,
+			   enum role role, const char *password, struct err *err) MUST_CHECK;
 #endif

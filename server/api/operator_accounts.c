@@ -87,7 +87,8 @@ void api_create_operator(struct call *c)
 		r = err_set(&err, API_BAD_REQUEST, "an operator needs 'role' and 'password'");
 	(void)snprintf(c->object, sizeof(c->object), "%s, %s", name, role_name(role));
 	if (r == 0)
-		r = access_add_operator(call_server(c)->access, name, role, password, &err);
+		r = access_add_operator(call_server(c)->access, &c->caller, name, role, password,
+					&err);
 	if (r < 0)
 		call_fail_err(c, &err);
 	else
@@ -110,7 +111,8 @@ void api_change_operator(struct call *c)
 		       role != ROLE_NONE ? ", " : "", role != ROLE_NONE ? role_name(role) : "",
 		       password ? ", password" : "");
 	if (r == 0)
-		r = access_change_operator(call_server(c)->access, name, role, password, &err);
+		r = access_change_operator(call_server(c)->access, &c->caller, name, role, password,
+					   &err);
 	if (r < 0)
 		call_fail_err(c, &err);
 	else

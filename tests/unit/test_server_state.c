@@ -376,7 +376,8 @@ static void test_busy(void)
 
 	config.state = open_state();
 	ok(access_open(&config, &a, &err) == 0 &&
-		   access_add_operator(a, "alice", ROLE_VIEWER, "alice's password", &err) == 0,
+		   access_add_operator(a, NULL, "alice", ROLE_VIEWER, "alice's password", &err) ==
+			   0,
 	   "an operator, with a cheap hash");
 	while (right < 100 && access_login(a, "alice", "alice's password", "::1", &g, &err) == 0)
 		right++;
@@ -396,6 +397,51 @@ static void test_busy(void)
 	ok(busy == 50, "and who was told to come again in none");
 	access_close(a);
 	ok(state_remove_operator(config.state, "alice", &err) == 0, "for the next test");
+	state_close(config.state);
+}
+
+static int add(struct access *a, const struct caller *who)
+{
+	return access_add_operator(a, who, "carol", ROLE_ADMIN, "carol's password", &err);
+}
+
+static int give(struct access *a, const struct caller *who)
+{
+	return access_change_operator(a, who, "bob", ROLE_ADMIN, "another password", &err);
+}
+
+/* An admin who is none any more when the hash of the password has been made. */
+static void test_ended_meanwhile(void)
+{
+	struct access_config config = {
+		.cost = {8192, 1}, .session_idle_s = 99, .session_life_s = 99};
+	struct operator_change lower = {.role = ROLE_OPERATOR};
+	struct access_grant g = {.secret = ""};
+	struct access *a = NULL;
+	struct caller who;
+
+	config.state = open_state();
+	if (access_open(&config, &a, &err) < 0 ||
+	    access_add_operator(a, NULL, "alice", ROLE_ADMIN, "alice's password", &err) < 0 ||
+	    access_add_operator(a, NULL, "bob", ROLE_VIEWER, "bob's password", &err) < 0 ||
+	    access_login(a, "alice", "alice's password", "::1", &g, &err) < 0 ||
+	    access_authorize(a, g.secret, &who, &err) < 0)
+		abort();
+	ok(add(a, &who) == 0 && give(a, &who) == 0, "an admin's session changes operators");
+	ok(state_remove_operator(config.state, "carol", &err) == 0 &&
+		   state_change_operator(config.state, "alice", &lower, &err) == 0,
+	   "her role is lowered");
+	ok(add(a, &who) == API_UNAUTHORIZED && give(a, &who) == API_UNAUTHORIZED,
+	   "what she asked for before is not done after that");
+	ok(state_remove_operator(config.state, "alice", &err) == 0 &&
+		   add(a, &who) == API_UNAUTHORIZED,
+	   "nor when she was removed");
+	who = (struct caller){.kind = CALLER_FILE, .role = ROLE_ADMIN, .name = CALLER_FILE_NAME};
+	ok(add(a, &who) == 0, "the file is always good");
+	ok(state_remove_operator(config.state, "bob", &err) == 0 &&
+		   state_remove_operator(config.state, "carol", &err) == 0,
+	   "for the next test");
+	access_close(a);
 	state_close(config.state);
 }
 
@@ -809,6 +855,7 @@ int main(void)
 	test_tokens();
 	test_changed_meanwhile();
 	test_busy();
+	test_ended_meanwhile();
 	test_operators();
 	test_audit();
 	test_versions();
