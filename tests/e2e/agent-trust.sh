@@ -30,6 +30,7 @@ good=$TOKEN
 TOKEN=${good//[0-9]/1}
 start_agent newcomer --disk a.img
 ok "a machine with a token that nobody made is refused" wait_line 30 newcomer.log 'token'
+ok "(which the server heard, and would have told of above)" grep -q 'path=/v1/agent/register' server.log
 api GET /v1/machines
 is "$(field '.machines | length')" 0 "and does not appear"
 stop_agent newcomer
