@@ -27,7 +27,9 @@ static const struct man_part parts[] = {
 	 "server.json: address and fingerprint, for hoist --data.\n"
 	 "key.pem, cert.pem: the server's identity. Who loses key.pem has to tell all machines and operators "
 	 "the new fingerprint; whoever else has it can pass for the server.\n"
-	 "state.db: machines, tokens, jobs, operators, the audit log. If it is lost, or put back from a backup, images are found again from the store.\n"
+	 "state.db: machines, tokens, jobs, operators, the audit log. If it is lost, or put back from a backup, images are found again from the store. "
+	 "After a backup was put back, what was revoked, removed or lowered since it was made is good again (enrolment tokens, operators, their passwords and tokens): "
+	 "revoke, remove and change it once more.\n"
 	 "store: packs, indexes and manifests, each named by its own hash. store/objects.db is a cache that "
 	 "--rebuild-index makes anew.",
 	 NULL},
