@@ -1,4 +1,6 @@
 /* Operators: machines that pair. */
+#include <stdio.h>
+
 #include "common/json.h"
 #include "server/api/api.h"
 
@@ -35,6 +37,8 @@ void api_confirm_pairing(struct call *c)
 		r = read_digits(c->json, "proof", &typed.proof, &err);
 	if (r == 0)
 		r = json_opt_bool(c->json, "replace", &replace, &err);
+	if (replace)
+		(void)snprintf(c->object, sizeof(c->object), "%.128s, replace", c->match.params[0]);
 	if (r == 0)
 		r = fleet_confirm_pairing(call_server(c)->fleet, c->match.params[0], &typed,
 					  replace, &answer, &err);

@@ -82,7 +82,7 @@ void api_create_token(struct call *c)
 	hex_encode(id_bytes, sizeof(id_bytes), t.id);
 	hash = id_of(token, strlen(token));
 	r = state_add_token(s->state, &t, &hash, &err);
-	(void)snprintf(c->object, sizeof(c->object), "%s", t.id);
+	(void)snprintf(c->object, sizeof(c->object), "%s%s%s", t.id, t.job[0] ? ", " : "", t.job);
 	if (r == 0)
 		fleet_event(s->fleet, "token_created", "", "", "%s, %u uses", t.id, t.uses);
 	api_answer(c, r, 201, r < 0 ? NULL : token_json(&t, token), &err);

@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 # shellcheck disable=SC2153
-# An operator does not push what he did out of the audit log by doing something again and again, by whichever session or token.
+# What the audit log says of what an operator lets others do; and that he does not push out of it what he did by doing something again and again,
+# by whichever session or token.
 . "$(dirname "$0")/../lib/tap.sh"
 . "$(dirname "$0")/../lib/server.sh"
 requires curl jq sqlite3
@@ -22,7 +23,13 @@ alice=$TOKEN
 make_operator bob operator
 bob=$TOKEN
 log_in alice
+objects() { sqlite3 "$DATA/state.db" "SELECT object FROM audit WHERE who='alice' AND action='$1' ORDER BY id DESC LIMIT 1"; }
+call "$alice" POST /v1/tokens -d '{"uses":1,"job":"restore=web1@3"}'
+is "$STATUS $(objects token.create)" "201 $(field .id), restore=web1@3" "a token's job is what it lets others do: the log has it"
+call "$alice" POST /v1/pairings/nobody/confirm -d '{"code":"482913","proof":"207551","replace":true}'
+is "$STATUS $(objects pairing.confirm)" "404 nobody, replace" "and that a machine was to be replaced with its job"
 call "$alice" POST /v1/tokens -d '{"uses":1}'
+is "$(objects token.create)" "$(field .id)" "nothing beside the id of a token without"
 id=$(field .id)
 is "$(revoke "$alice" "$id" 20)" "204:20 " "a token may be revoked again and again"
 is "$(sqlite3 "$DATA/state.db" "SELECT count(*) FROM audit WHERE NOT refused AND who='alice' AND action='token.revoke'")" 20 "and each time is a row"
