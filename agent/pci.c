@@ -225,3 +225,12 @@ size_t pci_read(const struct sysroot *r, struct unclaimed ret[static UNCLAIMED_M
 		len += look_at(r, slots.names[i], &names, &ret[len], w);
 	return len;
 }
+
+void unsettled_read(const struct sysroot *r, struct warnings *w)
+{
+	char text[WARNING_SIZE];
+
+	if (!sysroot_exists(r, "run/hoist/settled") &&
+	    sysroot_text(r, text, sizeof(text), "run/hoist/unsettled"))
+		warnings_add(w, "%s", text);
+}

@@ -118,6 +118,23 @@ static void test_warnings(const struct sysroot *r)
 	like(warned(r, true), "is broken", "nor a session with another target");
 }
 
+/* Not iBFT's: but the live image tells of it in the same way. */
+static void test_unsettled(const struct sysroot *r)
+{
+	struct warnings w = {0};
+
+	unsettled_read(r, &w);
+	ok(w.len == 0, "hardware is being looked for");
+	put("run/hoist/unsettled", "drivers have been busy");
+	unsettled_read(r, &w);
+	ok(w.len == 1 && strcmp(w.texts[0], "drivers have been busy") == 0,
+	   "it takes too long, which is a warning");
+	put("run/hoist/settled", "");
+	unsettled_read(r, &w);
+	ok(w.len == 1, "until it is over");
+	warnings_done(&w);
+}
+
 /* ---- the network */
 
 static char bad_lines[512];
@@ -207,6 +224,7 @@ int main(void)
 	if (sysroot_open(dir, &r, &err) < 0)
 		abort();
 	test_warnings(&r);
+	test_unsettled(&r);
 	test_network();
 	tree_remove(dir);
 	return done();
