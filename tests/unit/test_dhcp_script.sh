@@ -57,6 +57,16 @@ for what in deconfig6 EXPIRE6 STOP6 RELEASE6; do
 	nok 'what is known of the lease goes in any case' test -e "$state/eth1.address6"
 done
 
+# ---- a lease without a netmask
+rm -f "$state"/* "$TAP_TMP/asked"
+mkdir -p "$TAP_TMP/net/eth0"
+echo 2 >"$TAP_TMP/net/eth0/ifindex"
+for pair in 10.1.2.3/8 127.1.2.3/8 128.1.2.3/16 172.16.2.3/16 191.1.2.3/16 192.168.2.3/24; do
+	rm -f "$state"/* "$TAP_TMP/asked"
+	PATH=$TAP_TMP/bin:$PATH interface=eth0 ip=${pair%/*} mask='' sh "$TAP_TMP/script" bound
+	is "$(grep '^addr add' "$TAP_TMP/asked")" "addr add $pair broadcast + dev eth0" "${pair%/*} has that of its class"
+done
+
 # ---- name servers: two clients learn theirs at the same time
 rm -f "$state"/*
 AWK=$(command -v awk)
@@ -76,8 +86,6 @@ printf %s "${text%x}"
 END
 chmod +x "$TAP_TMP/bin/awk"
 learn() { PATH=$TAP_TMP/bin:$PATH interface=$1 ip=$2.5 mask=24 dns=$2.1 sh "$TAP_TMP/script" bound; }
-mkdir -p "$TAP_TMP/net/eth0"
-echo 2 >"$TAP_TMP/net/eth0/ifindex"
 echo 3 >"$TAP_TMP/net/eth1/ifindex"
 learn eth1 10.0.1 &
 ok 'one client is at it' wait_for 20 test -d "$TAP_TMP/held"
