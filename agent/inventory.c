@@ -28,7 +28,7 @@ static void read_machine(const struct sysroot *r, const char *id, struct invento
 	hypervisor_read(r, &ret->smbios, &ret->hypervisor);
 	nics_read(r, &ret->nics);
 	ret->unclaimed_len = pci_read(r, ret->unclaimed, &ret->warnings);
-	unsettled_read(r, &ret->warnings);
+	ret->is_unsettled = unsettled_read(r, &ret->warnings);
 	if (r->is_live)
 		kmsg_read(r, &ret->warnings);
 	ret->machine_id_source = machine_id_find(&ret->smbios, &ret->nics, id, ret->machine_id);

@@ -31,6 +31,7 @@ struct inventory {
 	struct disk_list disks;
 	struct unclaimed unclaimed[UNCLAIMED_MAX];
 	size_t unclaimed_len;
+	bool is_unsettled; /* drivers are still busy: disks may be missing */
 	struct warnings warnings;
 };
 

@@ -293,6 +293,7 @@ json_t *inventory_to_json(const struct inventory *i)
 	put_array(&o, "disks", i->disks.len, make_disk, &i->disks);
 	put_array(&o, "skipped", i->disks.skipped_len, make_skipped, &i->disks);
 	put_array(&o, "unclaimed", i->unclaimed_len, make_unclaimed, i->unclaimed);
+	put(&o, "unsettled", json_boolean(i->is_unsettled));
 	put_array(&o, "warnings", i->warnings.len, make_warning, &i->warnings);
 	return end(&o);
 }

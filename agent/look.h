@@ -12,6 +12,7 @@
  * before. */
 int look_around(const struct config *c, struct console *console, struct inventory **ret,
 		uint64_t *ret_devices, struct err *err) MUST_CHECK;
-/* The names of all block devices but those that we make ourselves, as a number: it differs when one has come or gone. */
+/* The names of all block devices but those that we make ourselves, as a number: it differs when one has come or gone, or when the live
+ * image's drivers have done with the hardware. */
 uint64_t look_for_devices(void);
 #endif

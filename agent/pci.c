@@ -226,11 +226,13 @@ size_t pci_read(const struct sysroot *r, struct unclaimed ret[static UNCLAIMED_M
 	return len;
 }
 
-void unsettled_read(const struct sysroot *r, struct warnings *w)
+bool unsettled_read(const struct sysroot *r, struct warnings *w)
 {
 	char text[WARNING_SIZE];
 
-	if (!sysroot_exists(r, "run/hoist/settled") &&
-	    sysroot_text(r, text, sizeof(text), "run/hoist/unsettled"))
-		warnings_add(w, "%s", text);
+	if (sysroot_exists(r, "run/hoist/settled") ||
+	    !sysroot_text(r, text, sizeof(text), "run/hoist/unsettled"))
+		return false;
+	warnings_add(w, "%s", text);
+	return true;
 }

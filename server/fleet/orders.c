@@ -262,7 +262,7 @@ static int order_by_rule(struct fleet *f, const char *machine, const char *name,
 	return r < 0 ? r : fleet_create_job(f, body, &answer, err);
 }
 
-void order_what_is_owed(struct fleet *f, const char *machine, const char *name)
+void order_what_is_owed(struct fleet *f, const char *machine, const char *name, bool is_unsettled)
 {
 	char job[TOKEN_JOB_SIZE];
 	struct err err;
@@ -270,6 +270,15 @@ void order_what_is_owed(struct fleet *f, const char *machine, const char *name)
 
 	if (r == 0 && job[0] == '\0')
 		return;
+	if (r == 0 && is_unsettled) { /* of all its disks, which nobody has looked over */
+		fleet_event(
+			f, "job_held", machine, "",
+			"%s: '%s', the job of its enrolment token, waits: drivers of the machine "
+			"are still busy with its hardware, and disks may be missing; order it "
+			"yourself if none is",
+			name, job);
+		return;
+	}
 	if (r == 0)
 		r = order_by_rule(f, machine, name, job, &err);
 	if (r < 0) {

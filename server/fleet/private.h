@@ -179,9 +179,10 @@ void job_add_log(struct job *j, const char *text);
 int jobs_load(struct fleet *f, struct err *err) MUST_CHECK;
 void jobs_free(struct fleet *f);
 void jobs_remove_leftovers(struct fleet *f);
+/* The job of the token that has enrolled this machine, once; that it cannot be is an event, and that it waits, because not all disks may be there
+ * (`is_unsettled`).  The lock is not held. */
+void order_what_is_owed(struct fleet *f, const char *machine, const char *name, bool is_unsettled);
 /* Put a new job on the list and on its machine. */
-/* The job of the token that has enrolled this machine, once; that it cannot be is an event.  The lock is not held. */
-void order_what_is_owed(struct fleet *f, const char *machine, const char *name);
 void job_enlist(struct fleet *f, struct job *j, struct machine *m);
 /* (job_order.c) The order for its agent; `rows` are its disks as they are now.  With or without the lock.
  * -ENOENT, -EBADMSG: an index is damaged; API_TOO_LARGE. */

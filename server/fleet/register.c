@@ -343,7 +343,8 @@ int fleet_register(struct fleet *f, const struct registration *reg,
 		if (reg->pairing)
 			pairing_registered(f->pairings, reg->pairing);
 		tell(f, reg, &a);
-		order_what_is_owed(f, reg->machine, reg->name);
+		order_what_is_owed(f, reg->machine, reg->name,
+				   json_is_true(json_object_get(reg->inventory, "unsettled")));
 	}
 	explicit_bzero(secret, sizeof(secret));
 	return r;

@@ -173,6 +173,14 @@ is "$STATUS $(jobs_of 7)" "200 capture web-1-x-00000000 cancelled" "once: not wh
 sqlite3 "$DATA/state.db" "UPDATE token_machines SET owed=1 WHERE machine='$(printf '%032x' 7)'" # as by a server that was killed before it ordered
 register 7 "$disk,\"token\":\"$TOKEN\",\"name\":\"web 1/x\"}"
 is "$STATUS $(jobs_of 7)" "200 capture web-1-x-00000000 waiting,capture web-1-x-00000000 cancelled" "a server that is killed between the two orders it then"
+# Drivers that hang: disks may be missing from the list, and a capture of all of them would be without those.
+token '{"uses":1,"job":"capture"}'
+register 12 "{\"inventory\":{\"unsettled\":true,\"disks\":[$(disk_json file:a 1048576)]},\"token\":\"$TOKEN\",\"name\":\"slow\"}"
+is "$STATUS $(jobs_of 12)" "200 " "a machine whose hardware is not all there yet has no job from its token"
+api GET /v1/events
+like "$(field '.events[] | select(.event == "job_held") | .text')" "^slow: 'capture', the job of its enrolment token, waits: drivers" "which an event says"
+register 12 "$disk,\"token\":\"$TOKEN\",\"name\":\"slow\"}"
+is "$STATUS $(jobs_of 12)" "200 capture slow-00000000 waiting" "until it says that it is"
 token '{"uses":1,"job":"restore=none@3"}'
 register 8 "$disk,\"token\":\"$TOKEN\"}"
 is "$STATUS $(jobs_of 8)" "200 " "a job that cannot be: it is enrolled all the same"
