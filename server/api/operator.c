@@ -126,15 +126,19 @@ void api_remove_machine(struct call *c)
 
 /* ---- jobs */
 
-/* For the audit log. */
+/* For the audit log.  A `verify` and a `gc` have no machine, and a `gc` no image: these are null then. */
 static void name_job(struct call *c, const json_t *job)
 {
-	const char *id = NULL, *kind = NULL, *machine = NULL, *image = NULL;
+	const char *id = json_string_value(json_object_get(job, "id"));
+	const char *kind = json_string_value(json_object_get(job, "kind"));
+	const char *image = json_string_value(json_object_get(job, "image"));
+	const char *machine = json_string_value(json_object_get(job, "machine_name"));
 
-	if (json_unpack((json_t *)job, "{s:s, s:s, s?s, s?s}", "id", &id, "kind", &kind,
-			"machine_name", &machine, "image", &image) == 0)
-		(void)snprintf(c->object, sizeof(c->object), "%s: %s %s %s", id, kind,
-			       image ? image : "", machine ? machine : "");
+	if (id && kind) {
+		(void)snprintf(c->object, sizeof(c->object), "%s: %s%s%s%s%s", id, kind,
+			       image ? " " : "", image ? image : "", machine ? " " : "",
+			       machine ? machine : "");
+	}
 }
 
 void api_create_job(struct call *c)

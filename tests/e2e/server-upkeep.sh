@@ -55,6 +55,11 @@ is "$(field '.report | .rates.read > 0, (.server.version | type), (.server.ended
 upkeep '{"kind":"gc"}'
 is "$(field '[.state, .report.packs_removed, .machine] | map(tostring) | join(",")') $(packs)" "done,0,null $all" "there is nothing to be cleared away"
 is "$(field '.report | (.rates.read | type), (.server.version | type)')" $'number\nstring' "rate and version are in its report"
+gc=$job
+upkeep '{"kind":"verify","image":"two"}'
+api GET /v1/audit
+is "$(field '[.audit[] | select(.action == "job.create") | .object] | .[0, -2, -1] | sub("^[0-9a-f]{16}"; "ID")')" $'ID: capture one m1\nID: gc\nID: verify two' "the audit log tells what was ordered, without a machine as well"
+is "$(field '[.audit[].object] | .[-2, -1] | .[:16]')" "$gc"$'\n'"$job" "and which job it is"
 api POST /v1/jobs -d '{"kind":"verify","image":"none"}'
 is "$STATUS $(error_code)" "404 not_found" "an image that is not there"
 api POST /v1/jobs -d '{"kind":"verify","image":"one","version":2}'
