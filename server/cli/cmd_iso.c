@@ -271,7 +271,7 @@ static const struct setting iso_options[] = {
 	 ARGV,
 	 AT(new_token),
 	 .help = "Let the server make an enrolment token for the medium"},
-	TOKEN_OPTIONS("100", "30d"),
+	TOKEN_OPTIONS(ISO_USES, ISO_EXPIRES),
 	{.key = "show",
 	 .type = SETTING_TEXT,
 	 ARGV,

@@ -90,6 +90,13 @@ static int read_stdin_token(char **token, struct err *err)
 	return 0;
 }
 
+/* Whoever limits the token of the medium is not to find that it has no limit. */
+static bool token_is_described(const struct ctx *c)
+{
+	return c->o.note || c->o.uses != strtoul(ISO_USES, NULL, 10) ||
+	       strcmp(c->o.expires, ISO_EXPIRES) != 0;
+}
+
 /* A token that is yet to be made stands there as one of its length: what else is wrong shows before it exists. */
 static int add_token(struct ctx *c, json_t *settings, struct err *err)
 {
@@ -103,6 +110,11 @@ static int add_token(struct ctx *c, json_t *settings, struct err *err)
 		return err_set(err, -EINVAL,
 			       "--job is what the server orders by a token that it makes for the "
 			       "medium: add --new-token");
+	}
+	if (c->o.token && token_is_described(c)) {
+		return err_set(err, -EINVAL,
+			       "--uses, --expires and --note are of a token that the server makes "
+			       "for the medium: --new-token in the place of --token");
 	}
 	if (c->o.new_token) {
 		memset(likeness, '0', sizeof(likeness) - 1);

@@ -7,6 +7,10 @@
 #include "common/json.h"
 #include "server/cli/cli.h"
 
+/* What a token is that the server makes for a medium when nothing else is said. */
+#define ISO_USES    "100"
+#define ISO_EXPIRES "30d"
+
 /* Is there anything to be told?  The medium keeps its settings when something is added and nothing else is said. */
 bool iso_settings_are_given(const struct ctx *c);
 /* All of it, added to the object `settings`; the more explicit word counts.  A token that is yet to be made stands there as zeros.  -EINVAL. */

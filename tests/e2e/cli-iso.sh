@@ -152,6 +152,10 @@ refused 2 "does not begin with the type" --in base.iso --out bad.iso --set ssh-k
 refused 2 "nothing to write" --in base.iso --out bad.iso
 refused 2 "exclude each other" --in base.iso --out bad.iso --token a --new-token --server x --pin "$(printf 'ab%.0s' {1..32})"
 refused 2 "add --new-token" --in base.iso --out bad.iso --server x --pin "$(printf 'ab%.0s' {1..32})" --job capture
+for limit in "--uses 5" "--expires 2d" "--note hall"; do
+	# shellcheck disable=SC2086 # words
+	refused 2 "are of a token that the server makes" --in base.iso --out bad.iso --server x --pin "$(printf 'ab%.0s' {1..32})" --token a $limit
+done
 refused 2 "one of these" --in base.iso --show my.iso
 refused 2 "it is not known where the server is" --in base.iso --out bad.iso --new-token
 for i in {1..20}; do big+=(--set "console=$i$(head -c 4000 /dev/zero | tr '\0' x)"); done
