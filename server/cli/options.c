@@ -34,6 +34,16 @@ bool expires_parse(const char *text, uint64_t *ret)
 	return span_from_text(text, ret) && *ret > 0 && *ret <= UINT64_C(3660) * 86400;
 }
 
+int check_life(const char *text, struct err *err)
+{
+	uint64_t n;
+
+	if (expires_parse(text, &n) && n > 0 && n <= UINT64_C(366) * 86400)
+		return 0;
+	return err_set(err, -EINVAL, "'%.32s' is not a time like 90s, 30m, 12h, 7d (at most 366d)",
+		       text);
+}
+
 int check_expires(const char *text, struct err *err)
 {
 	uint64_t n;

@@ -23,6 +23,8 @@ int check_role(const char *text, struct err *err);
 /* "90s", "30m", "12h", "7d", "never" (0) in seconds; false for anything else. */
 bool expires_parse(const char *text, uint64_t *ret);
 int check_expires(const char *text, struct err *err);
+/* Of an access token: none is good for ever. */
+int check_life(const char *text, struct err *err);
 
 /* ---- options */
 
@@ -72,7 +74,7 @@ int check_expires(const char *text, struct err *err);
 #define LIFE_OPTION(preset_text)                                                      \
 	{                                                                             \
 		.key = "expires", .type = SETTING_TEXT, ARGV, AT(expires),            \
-		.preset = (preset_text), .value = "TIME", .check = check_expires,     \
+		.preset = (preset_text), .value = "TIME", .check = check_life,        \
 		.help = "How long the token is good: 90s, 30m, 12h, 7d; at most 366d" \
 	}
 #endif

@@ -42,6 +42,8 @@ is "$STATUS_CLI $ERR $(home_files)" "1 hoist: The name or the password is wrong.
 pw "password of alice"
 remote login alice --password-file "$TAP_TMP/pw" --expires never
 is "$STATUS_CLI" 2 "no token lives for ever"
+remote login alice --password-file "$TAP_TMP/pw" --expires 367d
+like "$STATUS_CLI $ERR" "^2 hoist: --expires: '367d' is not .*at most 366d" "nor longer than the server makes them"
 remote login alice --password-file "$TAP_TMP/pw"
 like "$STATUS_CLI $OUT" "^0 logged in as alice \(operator\) until 20" "logged in"
 is "$(home_files)" "600 .config/hoist/tokens/$FINGERPRINT" "the token is in a file of hers alone, named by the server's key"

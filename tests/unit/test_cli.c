@@ -320,6 +320,18 @@ static void test_expires(void)
 		ok(check_expires(bad[i], &err) == -EINVAL, bad[i]);
 }
 
+static void test_life(void)
+{
+	static const char *const good[] = {"1s", "90m", "12h", "7d", "366d", "8784h"};
+	static const char *const bad[] = {"", "0s", "7", "7w", "367d", "8785h", "never"};
+	struct err err = {0};
+
+	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
+		ok(check_life(good[i], &err) == 0, good[i]);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		ok(check_life(bad[i], &err) == -EINVAL && !strstr(err.msg, "nor 'never'"), bad[i]);
+}
+
 static char *page_of(const char *job_text, bool html)
 {
 	CLEANUP_JSON json_t *job = json_loads(job_text, 0, NULL);
@@ -402,6 +414,7 @@ int main(void)
 	test_progress();
 	test_commands();
 	test_expires();
+	test_life();
 	test_report();
 	return done();
 }
