@@ -131,8 +131,10 @@ static int run_operator_role(struct ctx *c, struct err *err)
 	CLEANUP_JSON json_t *body = json_pack("{s:s}", "role", c->operands[1]), *answer = NULL;
 	char path[PATH_SIZE];
 	bool begun = false;
-	int r = body ? own_session_begin(c, &begun, err) : OUT_OF_MEMORY(err);
+	int r = body ? check_role(c->operands[1], err) : OUT_OF_MEMORY(err);
 
+	if (r == 0)
+		r = own_session_begin(c, &begun, err);
 	path_make(path, "/v1/operators/%s", c->operands[0]);
 	if (r == 0)
 		r = api(c, "POST", path, body, &answer, err);

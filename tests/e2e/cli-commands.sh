@@ -24,7 +24,7 @@ helps >"$TAP_TMP/helps" 2>"$TAP_TMP/helps.err"
 is "$(grep -c '^Usage: hoist ' "$TAP_TMP/helps"):$(cat "$TAP_TMP/helps.err")" "$(($(names | wc -l) + 1)):" "every command has its help, on standard output"
 nok "no line of it has more than 80 columns" grep -nE '^.{81}' "$TAP_TMP/helps"
 for usage in "frobnicate" "machine" "machine show" "machine show a b" "jobs --state odd" "capture m" "capture m --image a/b" \
-	"restore i@0 m" "jobs --nonsense" "token create --uses 0" "token create --expires soon" "completion fish" "iso"; do
+	"restore i@0 m" "jobs --nonsense" "token create --uses 0" "token create --expires soon" "completion fish" "iso" "operator role alice king"; do
 	# shellcheck disable=SC2086 # words
 	cli $usage
 	is "$STATUS_CLI:$OUT" "2:" "wrong usage: '$usage'"
