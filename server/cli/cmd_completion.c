@@ -15,29 +15,39 @@ static void print_options(const struct command *cmd)
 	(void)printf("--help");
 }
 
-/* Options whose value is a file or folder, those whose value is one of a few words, and those with another value. */
+/* After an option that has a value: files, folders, one of a few words, or nothing that the shell could know. */
+static void print_value(const struct setting *s)
+{
+	(void)printf("\t--%s) ", s->key);
+	if (strcmp(s->value, "FILE") == 0) {
+		(void)printf("compopt -o default; ");
+	} else if (strcmp(s->value, "DIR") == 0) {
+		(void)printf("compopt -o dirnames; ");
+	} else if (strchr(s->value, '|')) {
+		(void)printf("mapfile -t COMPREPLY < <(compgen -W '");
+		for (const char *c = s->value; *c; c++)
+			(void)putchar(*c == '|' ? ' ' : *c);
+		(void)printf("' -- \"$cur\"); ");
+	}
+	(void)puts("return ;;");
+}
+
+/* The first line for an option counts. */
 static void print_values(void)
 {
-	(void)puts(
-		"\tcase $prev in\n"
-		"\t--token-file | --password-file | --old-password-file | --in | --out | --show | --reset) compopt -o default; return ;;\n"
-		"\t--data) compopt -o dirnames; return ;;\n"
-		"\t--end) mapfile -t COMPREPLY < <(compgen -W 'stay reboot poweroff' -- \"$cur\"); "
-		"return ;;\n"
-		"\t--state) mapfile -t COMPREPLY < <(compgen -W 'waiting running done failed "
-		"cancelled' -- \"$cur\"); return ;;");
-	(void)printf("\t");
-	for (size_t i = 0, n = 0; i < commands_len; i++) {
+	(void)puts("\tcase $prev in\n"
+		   "\t--token-file) compopt -o default; return ;;\n"
+		   "\t--data) compopt -o dirnames; return ;;\n"
+		   "\t--server | --pin) return ;;\n"
+		   "\t--state) mapfile -t COMPREPLY < <(compgen -W 'waiting running done failed "
+		   "cancelled' -- \"$cur\"); return ;;");
+	for (size_t i = 0; i < commands_len; i++) {
 		for (size_t k = 0; k < commands[i]->options_len; k++) {
-			const struct setting *s = &commands[i]->options[k];
-
-			if (s->type != SETTING_BOOL &&
-			    !strstr("in out show reset end state password-file old-password-file",
-				    s->key))
-				(void)printf("%s--%s", n++ ? " | " : "", s->key);
+			if (commands[i]->options[k].type != SETTING_BOOL)
+				print_value(&commands[i]->options[k]);
 		}
 	}
-	(void)puts(" | --server | --pin) return ;;\n\tesac");
+	(void)puts("\tesac");
 }
 
 static int run_completion(struct ctx *c, struct err *err)

@@ -51,5 +51,8 @@ is "$(complete_words hoist image '')" "show verify rm" "completion: the second w
 is "$(complete_words hoist image rm --a)" "--all" "completion: a command's options"
 is "$(complete_words hoist capture web1 --im)" "--image" "completion: options after an operand"
 is "$(complete_words hoist capture web1 --end r)" "reboot" "completion: values"
+is "$(complete_words hoist operator add bob --role '')" "viewer operator admin" "completion: values of every option that has a few"
 is "$(complete_words hoist capture web1 --image '')" "" "completion: none where a person must know"
+is "$(complete_words hoist iso --set '')" "" "completion: whose name is a part of another's as well"
+ok "completion: files" grep -qF -- '--add) compopt -o default' "$to/usr/share/bash-completion/completions/hoist"
 done_testing
