@@ -290,13 +290,19 @@ static void add_fix_ups(struct adder *a, const json_t *report)
 
 static void add_upkeep(struct adder *a, const json_t *report)
 {
-	static const char *const keys[] = {"damaged", "packs_removed", "packs_rewritten",
-					   "objects_removed"};
+	static const struct {
+		const char *key, *name;
+	} counts[] = {
+		{"damaged", "damaged"},
+		{"packs_removed", "packs removed"},
+		{"packs_rewritten", "packs written anew"},
+		{"objects_removed", "objects removed"},
+	};
 	const char *line = json_string_value(json_object_get(report, "damage"));
 
-	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
-		if (json_is_integer(json_object_get(report, keys[i])))
-			add(a, keys[i], "%" PRIu64, json_number(report, keys[i]));
+	for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
+		if (json_is_integer(json_object_get(report, counts[i].key)))
+			add(a, counts[i].name, "%" PRIu64, json_number(report, counts[i].key));
 	}
 	add_size(a, "freed", report, "bytes_freed", "");
 	while (line && *line) {

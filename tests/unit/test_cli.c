@@ -377,7 +377,13 @@ static void test_report(void)
 	CLEANUP_FREE char *html = page_of(hostile, true), *text = page_of(hostile, false);
 	CLEANUP_FREE char *old_text = page_of(old, false), *equal_text = page_of(equal, false);
 	CLEANUP_FREE char *none = page_of("{\"report\":null}", true);
+	CLEANUP_FREE char *gc = page_of(
+		"{\"kind\":\"gc\",\"report\":{\"packs_rewritten\":2,\"objects_removed\":3}}",
+		false);
 
+	ok(gc && strstr(gc, "packs written anew") && strstr(gc, "objects removed") &&
+		   !strchr(gc, '_'),
+	   "a page names what a gc did in words");
 	ok(strstr(html, "&lt;script&gt;alert(1)&lt;/script&gt;") &&
 		   strstr(html, "&lt;b&gt;&amp;&#39;&quot;") && strstr(html, "/&lt;f&gt;") &&
 		   strstr(html, "&lt;why&gt;") && strstr(html, "&lt;g&gt;"),
