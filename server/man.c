@@ -17,6 +17,7 @@ static const struct man_part parts[] = {
 	 "  fingerprint FINGERPRINT\n"
 	 "  operator-token FILE\n"
 	 "  listening https://ADDR:PORT\n"
+	 "  booting http://ADDR:PORT\n"
 	 "  ready\n"
 	 "The log goes to standard error: time, level, event, and key=value pairs.",
 	 NULL},

@@ -132,7 +132,8 @@ const struct command cmd_audit = {
 	.summary = "Show who did what, and what was refused",
 	.text = "The last 500 entries, or all since a time: when, who, from where, what, and how it went. The "
 		"server keeps 100,000 entries of what was done and 10,000 of what was refused, and "
-		"nobody can change one.",
+		"nobody can change one.\n"
+		"--json prints an object for each.",
 	.example = "hoist audit --since 7d",
 	.takes = TAKES_SERVER | TAKES_JSON,
 	OPTIONS(audit_options),
