@@ -62,6 +62,8 @@ static int run_login(struct ctx *c, struct err *err)
 
 	if (r == 0)
 		r = target_find(c, err);
+	if (r == -EDESTADDRREQ) /* a matter of options */
+		r = err->code = -EINVAL;
 	if (r == 0)
 		r = ask_password("Password", c->o.password_file, false, password, err);
 	if (r == 0)

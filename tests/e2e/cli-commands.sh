@@ -37,6 +37,8 @@ is "$OUT" "hoist $(cat "$TOP/VERSION")" "--version"
 HOIST_DATA='' cli machines
 is "$STATUS_CLI" 2 "no server known: wrong usage"
 like "$ERR" "give --data DIR, elsewhere --server, --pin and --token-file" "with what to give"
+HOIST_DATA='' cli login alice
+like "$STATUS_CLI $ERR" "^2 hoist: it is not known where the server is" "so it is for a login"
 cli machines
 is "$STATUS_CLI" 1 "a data folder without a server"
 like "$ERR" "is '$DATA' the data folder of a hoist-server, and was it started" "says so"
