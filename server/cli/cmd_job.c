@@ -143,8 +143,15 @@ static void print_amounts(const json_t *job)
 	size_to_text(json_number(job, "total"), total);
 	size_to_text(json_number(job, "data"), data);
 	size_to_text(json_number(job, "sent"), sent);
-	print_property("progress", "%s: %s of %s, data %s, sent %s", json_text(job, "phase"), done,
-		       total, data, sent);
+	if (strcmp(json_text(job, "kind"), "capture") == 0) {
+		print_property("progress", "%s: %s of %s, data %s, sent %s",
+			       json_text(job, "phase"), done, total, data, sent);
+	} else if (strcmp(json_text(job, "kind"), "restore") == 0) {
+		print_property("progress", "%s: %s of %s, received %s", json_text(job, "phase"),
+			       done, total, sent);
+	} else {
+		print_property("progress", "%s of %s", done, total);
+	}
 	if (json_number(job, "skipped") > 0) {
 		size_to_text(json_number(job, "skipped"), data);
 		print_property("left out", "%s that are not in use", data);
@@ -190,7 +197,6 @@ static void print_copied(void *ctx, const char *line)
 
 static void print_job(const json_t *job)
 {
-	CLEANUP_FREE char *report = NULL;
 	char image[128], state[STATE_TEXT_SIZE];
 	const json_t *line;
 	size_t i;
@@ -225,11 +231,8 @@ static void print_job(const json_t *job)
 		print_property("log", "%s",
 			       json_string_value(line) ? json_string_value(line) : "-");
 	}
-	if (json_is_object(json_object_get(job, "report"))) {
-		report = json_dumps(json_object_get(job, "report"),
-				    JSON_INDENT(2) | JSON_ENSURE_ASCII);
-		(void)printf("report:\n%s\n", report ? report : "-");
-	}
+	if (json_is_object(json_object_get(job, "report")))
+		print_property("report", "hoist job report %s", json_text(job, "id"));
 }
 
 static int run_job_show(struct ctx *c, struct err *err)
@@ -255,7 +258,7 @@ static int run_job_show(struct ctx *c, struct err *err)
 const struct command cmd_job_show = {
 	.name = "job show",
 	.operands = "JOB",
-	.summary = "Show a job: its progress, its messages, its report",
+	.summary = "Show a job: its progress, its messages, its log",
 	.text = "JOB is the job's id or a beginning of it. With --wait it is followed to its "
 		"end, and the exit status tells how it ended.",
 	.takes = TAKES_SERVER | TAKES_JSON | TAKES_WAIT,

@@ -125,6 +125,24 @@ void progress_line(const json_t *job, size_t columns, char *buf, size_t size)
 		buf[columns] = '\0';
 }
 
+/* "": an older server does not say. */
+static void freed_to_text(const json_t *report, char *buf, size_t size)
+{
+	uint64_t removed = json_number(report, "packs_removed");
+	uint64_t anew = json_number(report, "packs_rewritten");
+	char freed[SIZE_TEXT_SIZE];
+
+	buf[0] = '\0';
+	size_to_text(json_number(report, "bytes_freed"), freed);
+	if (removed + anew > 0) {
+		(void)snprintf(buf, size,
+			       ": %s freed, %" PRIu64 " packs removed, %" PRIu64 " written anew",
+			       freed, removed, anew);
+	} else if (json_is_object(report)) {
+		(void)snprintf(buf, size, ": nothing to free");
+	}
+}
+
 void progress_summary(const json_t *job, char *buf, size_t size)
 {
 	char total[SIZE_TEXT_SIZE], data[SIZE_TEXT_SIZE], sent[SIZE_TEXT_SIZE],
@@ -151,9 +169,13 @@ void progress_summary(const json_t *job, char *buf, size_t size)
 			       "restored %s@%" PRIu64 " onto %s and verified it: %s received",
 			       json_text(job, "image"), json_number(job, "version"),
 			       json_text(job, "machine_name"), sent);
+	} else if (strcmp(kind, "verify") == 0) {
+		(void)snprintf(buf, size, "verified %s@%" PRIu64 ": nothing of it is damaged",
+			       json_text(job, "image"), json_number(job, "version"));
 	} else {
-		(void)snprintf(buf, size, "%s done%s%s", kind, strcmp(message, "-") ? ": " : "",
-			       strcmp(message, "-") ? message : "");
+		n = (size_t)snprintf(buf, size, "%s done", kind);
+		if (n < size)
+			freed_to_text(json_object_get(job, "report"), buf + n, size - n);
 	}
 	if (has_state(job, "done") && lost > 0) {
 		n = strlen(buf);

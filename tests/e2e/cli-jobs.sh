@@ -39,7 +39,7 @@ cli image show web1@2 --json
 is "$(jq -r '[.disks[].disk] | join(" ")' <<<"$OUT")" "file:b.img" "only that disk"
 job=$("$HOIST" jobs --json | jq -r '.jobs[0].id')
 cli job show "$job"
-like "$OUT" "state: +done.*image: +web1@2.*report:" "job show: state, image, report"
+like "$OUT" "state: +done.*image: +web1@2.*report: +hoist job report $job$" "job show: state, image, where the report is"
 cli job report "$job"
 like "$OUT" "image +web1@2.*by the source +([0-9a-f]{64}).*by the server +[0-9a-f]{64}.*agree +yes, both are the same" "job report: the roots"
 like "$OUT" "Rates.*read +[0-9.]+ [KM]iB/s.*Versions.*agent +[^ ]+.*server +" "rates and versions"

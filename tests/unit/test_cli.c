@@ -243,6 +243,16 @@ static void test_progress(void)
 		      "restore failed: It broke.", "summary: failure");
 	check_summary("{\"kind\":\"gc\",\"state\":\"done\",\"message\":null}", "gc done",
 		      "summary: gc");
+	check_summary("{\"kind\":\"gc\",\"state\":\"done\",\"message\":null,\"report\":"
+		      "{\"packs_removed\":12,\"packs_rewritten\":3,\"bytes_freed\":1048576}}",
+		      "gc done: 1.0 MiB freed, 12 packs removed, 3 written anew",
+		      "summary: gc, and what came of it");
+	check_summary("{\"kind\":\"gc\",\"state\":\"done\",\"message\":null,\"report\":"
+		      "{\"packs_removed\":0,\"packs_rewritten\":0,\"bytes_freed\":0}}",
+		      "gc done: nothing to free", "summary: gc, and nothing did");
+	check_summary("{\"kind\":\"verify\",\"state\":\"done\",\"image\":\"web1\",\"version\":3,"
+		      "\"message\":null}",
+		      "verified web1@3: nothing of it is damaged", "summary: verify");
 }
 
 /* ---- the table of commands */
