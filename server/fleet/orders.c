@@ -109,11 +109,6 @@ static int plan_from_image(struct fleet *f, const struct machine *m, const struc
 			v.version, w->image);
 	}
 	sources = json_loads(v.disks, 0, NULL);
-	if (!sources) {
-		return err_set(
-			err, API_STORE_DAMAGED,
-			"The image's list of disks is damaged; verify the image, which mends that.");
-	}
 	r = plan_restore(m->inventory, sources, w->disks, w->overwrite, j->disks, &j->disks_len,
 			 err);
 	if (r == 0)

@@ -92,6 +92,12 @@ int plan_capture(const json_t *inventory, const json_t *ids, struct job_disk_row
 
 /* ---- restore */
 
+static int list_is_damaged(struct err *err)
+{
+	return err_set(err, API_STORE_DAMAGED,
+		       "The image's list of disks is damaged; verify the image, which mends that.");
+}
+
 static int read_source(const json_t *source, struct job_disk_row *d, struct err *err)
 {
 	uint64_t size = 0, sector = 0, physical = 0, data = 0, unreadable = 0;
@@ -110,11 +116,8 @@ static int read_source(const json_t *source, struct job_disk_row *d, struct err 
 		r = json_opt_u64(source, "data_bytes", 0, DISK_SIZE_MAX, &data, err);
 	if (r == 0)
 		r = json_opt_u64(source, "unreadable_bytes", 0, DISK_SIZE_MAX, &unreadable, err);
-	if (r < 0) {
-		return err_set(
-			err, API_STORE_DAMAGED,
-			"The image's list of disks is damaged; verify the image, which mends that.");
-	}
+	if (r < 0)
+		return list_is_damaged(err);
 	(void)snprintf(d->source_disk, sizeof(d->source_disk), "%s", id);
 	d->geometry = (struct geometry){size, (uint32_t)sector, (uint32_t)physical};
 	d->data_bytes = data;
@@ -249,6 +252,8 @@ int plan_restore(const json_t *inventory, const json_t *sources, const json_t *p
 	size_t targets = json_array_size(json_object_get(inventory, "disks"));
 	size_t len = json_array_size(pairs ? pairs : sources);
 
+	if (!json_is_array(sources))
+		return list_is_damaged(err);
 	if (!pairs && len != targets) {
 		return err_set(err, API_DISK_MISSING,
 			       "The image has %zu disks and the machine %zu: say which goes where.",
