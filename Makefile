@@ -194,6 +194,7 @@ AGENT_SRC := \
 	agent/sysroot.c \
 	agent/target.c \
 	agent/timeouts.c \
+	agent/unsettled.c \
 	agent/used.c \
 	agent/wire.c \
 	agent/work.c \

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "agent/locks.h"
+#include "agent/machine.h"
 #include "agent/multipath.h"
 #include "common/cleanup.h"
 
@@ -43,7 +44,7 @@ uint64_t look_for_devices(void)
 				break;
 		}
 	}
-	return sysroot_exists(&r, "run/hoist/settled") ? sum : ~sum;
+	return hardware_is_settled(&r) ? sum : ~sum;
 }
 
 int look_around(const struct config *c, struct console *console, struct inventory **ret,

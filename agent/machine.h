@@ -86,7 +86,10 @@ void nic_list_done(struct nic_list *l);
 /* Controllers without a driver, and settings of controllers that hide disks. */
 size_t pci_read(const struct sysroot *r, struct unclaimed ret[static UNCLAIMED_MAX],
 		struct warnings *w);
-/* True, and a warning, when the drivers of the live image are not done after the time that lib/hoist/agent gives them, which says it in its words. */
+
+/* unsettled.c: are the drivers of the live image done with the hardware?  Elsewhere nobody says so: false. */
+bool hardware_is_settled(const struct sysroot *r);
+/* True, and a warning, when they are not after the time that lib/hoist/agent gives them, which says it in its words. */
 bool unsettled_read(const struct sysroot *r, struct warnings *w);
 
 /* ibft.c: a warning for each disk to start from that the firmware's table names and nobody here is logged in to, with the reason. */

@@ -225,14 +225,3 @@ size_t pci_read(const struct sysroot *r, struct unclaimed ret[static UNCLAIMED_M
 		len += look_at(r, slots.names[i], &names, &ret[len], w);
 	return len;
 }
-
-bool unsettled_read(const struct sysroot *r, struct warnings *w)
-{
-	char text[WARNING_SIZE];
-
-	if (sysroot_exists(r, "run/hoist/settled") ||
-	    !sysroot_text(r, text, sizeof(text), "run/hoist/unsettled"))
-		return false;
-	warnings_add(w, "%s", text);
-	return true;
-}

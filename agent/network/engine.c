@@ -401,7 +401,7 @@ int engine_wait_ms(const struct engine *e)
 }
 
 /* What has lost its link keeps its addresses and routes, and the kernel goes on sending there, though another card stands by: unless it is told not to.
- * "default" is for the cards that are there too, and for those to come. */
+ * "all" is for the cards that are there, "default" for those to come. */
 static void pass_over_lost_links(void)
 {
 	static const char *const paths[] = {
