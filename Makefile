@@ -263,6 +263,7 @@ AGENT_SRC += \
 
 # what of a disk is in use: hoist-agent map, and what a capture reads
 AGENT_SRC += \
+	agent/usage/areas.c \
 	agent/usage/btrfs.c \
 	agent/usage/btrfs_log.c \
 	agent/usage/btrfs_tree.c \

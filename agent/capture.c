@@ -155,6 +155,8 @@ int capture_tried(struct capture *c, const struct outcome *o, struct err *err)
 	(void)pthread_mutex_lock(&c->lock);
 	if (o->is_owed)
 		r = extents_add(&c->owed, o->window * WINDOW_SIZE, WINDOW_SIZE);
+	else if (o->is_put_off)
+		r = rescue_again(c->rescue, o->window);
 	if (c->is_backward && o->is_put_off)
 		leave_gap(c, o->window);
 	else if (r == 0 && !c->is_backward)

@@ -43,7 +43,7 @@ struct disk *disk_list_add(struct disk_list *l)
 {
 	struct disk *grown;
 
-	if (l->len >= DISKS_MAX)
+	if (l->len >= DEVICES_MAX)
 		return NULL;
 	grown = reallocarray(l->disks, l->len + 1, sizeof(*grown));
 	if (!grown)
@@ -55,17 +55,18 @@ struct disk *disk_list_add(struct disk_list *l)
 	return grown;
 }
 
-void disk_list_skip(struct disk_list *l, const char *name, const char *reason, const char *fmt, ...)
+struct skipped *disk_list_skip(struct disk_list *l, const char *name, const char *reason,
+			       const char *fmt, ...)
 {
 	struct skipped *grown;
 	char text[sizeof(grown->text) * 2];
 	va_list ap;
 
-	if (l->skipped_len >= DISKS_MAX)
-		return;
+	if (l->skipped_len >= DEVICES_MAX)
+		return NULL;
 	grown = reallocarray(l->skipped, l->skipped_len + 1, sizeof(*grown));
 	if (!grown)
-		return;
+		return NULL;
 	l->skipped = grown;
 	grown += l->skipped_len++;
 	*grown = (struct skipped){.reason = reason};
@@ -74,11 +75,12 @@ void disk_list_skip(struct disk_list *l, const char *name, const char *reason, c
 	(void)vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
 	(void)text_clean(grown->text, sizeof(grown->text), text, strlen(text));
+	return grown;
 }
 
 void disk_list_remove(struct disk_list *l, size_t i, const char *reason, const char *text)
 {
-	disk_list_skip(l, l->disks[i].name, reason, "%s", text);
+	(void)disk_list_skip(l, l->disks[i].name, reason, "%s", text);
 	disk_done(&l->disks[i]);
 	l->len--;
 	memmove(&l->disks[i], &l->disks[i + 1], (l->len - i) * sizeof(*l->disks));
@@ -148,7 +150,7 @@ static bool is_taken(const struct disk_list *l, size_t self)
 /* Give all disks whose id is another's too a tail that tells them apart: first found, then written, so that all of them get one. */
 static void disk_list_tell_apart(struct disk_list *l, const char *(*tail)(const struct disk *d))
 {
-	bool taken[DISKS_MAX];
+	bool taken[DEVICES_MAX];
 
 	for (size_t i = 0; i < l->len; i++)
 		taken[i] = is_taken(l, i);

@@ -12,7 +12,9 @@
 #include "common/id.h"
 #include "common/text.h"
 
-#define DISKS_MAX      256u
+#define DISKS_MAX 256u /* once each is listed but once */
+#define DEVICES_MAX \
+	1024u /* before that: a disk of a storage network may have eight paths and more */
 #define PARTITIONS_MAX 256u
 #define DISK_ID_SIZE   129 /* DISK_ID_MAX of common/message.h and NUL */
 #define DISK_NAME_SIZE 64
@@ -71,10 +73,14 @@ struct disk {
 	struct contents contents;
 };
 
+/* Of what is skipped: a disk that is there, and not to be had. */
+#define DISK_NO_SIZE "no_size"
+
 struct skipped {
 	char name[DISK_NAME_SIZE];
 	const char *reason; /* a word of docs/inventory.md */
 	char text[TEXT_SIZE];
+	char serial[TEXT_SIZE], wwn[TEXT_SIZE]; /* DISK_NO_SIZE only */
 };
 
 struct disk_list {
@@ -87,10 +93,10 @@ struct disk_list {
 const char *disk_kind_name(enum disk_kind k);
 void contents_done(struct contents *c);
 void disk_list_done(struct disk_list *l);
-/* A zeroed disk or note at the end, or NULL when out of memory or when there are too many. */
+/* A zeroed disk or note at the end, or NULL when out of memory or when there are DEVICES_MAX. */
 struct disk *disk_list_add(struct disk_list *l);
-void disk_list_skip(struct disk_list *l, const char *name, const char *reason, const char *fmt, ...)
-	__attribute__((format(printf, 4, 5)));
+struct skipped *disk_list_skip(struct disk_list *l, const char *name, const char *reason,
+			       const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 /* Take disk `i` out of the list, with a note why. */
 void disk_list_remove(struct disk_list *l, size_t i, const char *reason, const char *text);
 

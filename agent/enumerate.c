@@ -23,7 +23,7 @@ enum verdict { GO_ON, IS_DISK, IS_SKIPPED };
 
 static enum verdict skip(const struct look *l, const char *reason, const char *text)
 {
-	disk_list_skip(l->list, l->name, reason, "%s", text);
+	(void)disk_list_skip(l->list, l->name, reason, "%s", text);
 	return IS_SKIPPED;
 }
 
@@ -156,20 +156,6 @@ static enum verdict rule_driver(struct look *l)
 	return GO_ON;
 }
 
-static enum verdict rule_size(struct look *l)
-{
-	if (l->size > 0)
-		return IS_DISK;
-	return skip(l, "no_medium",
-		    is_set(l, "removable") ? "no medium in it"
-					   : "its size is zero, or makes no sense");
-}
-
-static enum verdict (*const rules[])(struct look *l) = {
-	rule_path, rule_dm,	   rule_md,	rule_virtual,
-	rule_area, rule_scsi_type, rule_driver, rule_size,
-};
-
 bool vpd_serial(const void *page, size_t size, char *ret, size_t ret_size)
 {
 	const uint8_t *p = page;
@@ -270,6 +256,43 @@ static void find_identity(const struct look *l, struct disk *d)
 	find_wwn(l, d);
 }
 
+static const char *or_dash(const char *text)
+{
+	return text[0] ? text : "-";
+}
+
+/* A disk that tells nothing of its size is there all the same: it has died, or its sectors are of a size that Linux does not read.  Whoever looks for it is to
+ * know which it is. */
+static enum verdict rule_size(struct look *l)
+{
+	struct disk d = {.rotational = -1};
+	struct skipped *s;
+
+	if (l->size > 0)
+		return IS_DISK;
+	if (is_set(l, "removable"))
+		return skip(l, "no_medium", "no medium in it");
+	buspath_find(l->root, l->dir, &d.bus);
+	find_identity(l, &d);
+	/* where arrays of EMC have no LUN 0 for a machine */
+	if (strcmp(d.model, "DGC LUNZ") == 0)
+		return skip(l, "type", "an array's place holder, no disk");
+	s = disk_list_skip(
+		l->list, l->name, DISK_NO_SIZE,
+		"its size is zero, or makes no sense (%.80s, serial number %.50s, at %.60s)",
+		or_dash(d.model), or_dash(d.serial), or_dash(d.bus.path));
+	if (s) {
+		memcpy(s->serial, d.serial, sizeof(s->serial));
+		memcpy(s->wwn, d.wwn, sizeof(s->wwn));
+	}
+	return IS_SKIPPED;
+}
+
+static enum verdict (*const rules[])(struct look *l) = {
+	rule_path, rule_dm,	   rule_md,	rule_virtual,
+	rule_area, rule_scsi_type, rule_driver, rule_size,
+};
+
 /* The identity of a multipath disk is that of any of its paths. */
 static void find_identity_of_paths(const struct look *l, struct disk *d)
 {
@@ -334,9 +357,9 @@ static int add_disk(const struct look *l, struct err *err)
 	struct disk *d = disk_list_add(l->list);
 
 	if (!d) {
-		return err_set(err, l->list->len >= DISKS_MAX ? -E2BIG : -ENOMEM,
+		return err_set(err, l->list->len >= DEVICES_MAX ? -E2BIG : -ENOMEM,
 			       "list the disks: %s at %s",
-			       l->list->len >= DISKS_MAX ? "there are too many" : "out of memory",
+			       l->list->len >= DEVICES_MAX ? "there are too many" : "out of memory",
 			       l->name);
 	}
 	memcpy(d->name, l->name, sizeof(d->name));

@@ -72,14 +72,15 @@ static char said[256]; /* the last thing it complained of; under parted_lock */
 static struct {
 	__typeof__(ped_device_get) *device_get;
 	__typeof__(ped_device_destroy) *device_destroy;
+	__typeof__(ped_disk_probe) *disk_probe;
 	__typeof__(ped_disk_new) *disk_new;
 	__typeof__(ped_disk_destroy) *disk_destroy;
 	__typeof__(ped_disk_commit_to_dev) *disk_commit_to_dev;
 	__typeof__(ped_exception_set_handler) *exception_set_handler;
 } parted;
-static const char *const symbols[] = {"ped_device_get",		"ped_device_destroy",
-				      "ped_disk_new",		"ped_disk_destroy",
-				      "ped_disk_commit_to_dev", "ped_exception_set_handler"};
+static const char *const symbols[] = {
+	"ped_device_get",   "ped_device_destroy",     "ped_disk_probe",		  "ped_disk_new",
+	"ped_disk_destroy", "ped_disk_commit_to_dev", "ped_exception_set_handler"};
 #define SYMBOLS_LEN (sizeof(symbols) / sizeof(*symbols))
 _Static_assert(sizeof(parted) == SYMBOLS_LEN * sizeof(void *), "one pointer a symbol, in order");
 
@@ -273,11 +274,13 @@ static bool is_hybrid(const uint8_t *mbr)
 	return others > 0 && protective > 0;
 }
 
-/* Let libparted read and write the table of the copy. */
+/* Let libparted read and write the table of the copy, unless it takes it for another one: a GPT without a protective MBR is none to it, and an Amiga's may stand
+ * behind it. */
 static bool rewrite(struct patch *p)
 {
 	const struct blk *b = patch_copy(p);
 	PedDevice *dev = parted.device_get(patch_path(p));
+	const PedDiskType *type = NULL;
 	PedDisk *disk = NULL;
 	bool done = false;
 
@@ -285,12 +288,17 @@ static bool rewrite(struct patch *p)
 		dev->sector_size = blk_sector_size(b);
 		dev->phys_sector_size = blk_physical_sector_size(b);
 		dev->length = (PedSector)(blk_size(b) / blk_sector_size(b));
-		disk = parted.disk_new(dev);
+		type = parted.disk_probe(dev);
 	}
-	if (disk && strcmp(disk->type->name, "gpt") == 0)
+	if (type && strcmp(type->name, "gpt") == 0)
+		disk = parted.disk_new(dev);
+	else if (dev && !said[0])
+		(void)snprintf(said, sizeof(said),
+			       "it has no protective MBR, and is left as it is");
+	if (disk) {
 		done = parted.disk_commit_to_dev(disk);
-	if (disk)
 		parted.disk_destroy(disk);
+	}
 	if (dev)
 		parted.device_destroy(dev);
 	return done;

@@ -1,5 +1,6 @@
 #include "agent/inventory.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
@@ -53,7 +54,13 @@ static int read_disks(const struct sysroot *r, const struct inventory_options *o
 		return n;
 	probe_disks(ret, probe_disk, timeout);
 	disk_list_settle(ret);
-	return 0;
+	if (ret->len <= DISKS_MAX)
+		return 0;
+	return err_set(
+		err, -E2BIG,
+		"list the disks: there are %zu disks, and %u at most are listed; let the machine "
+		"see fewer",
+		ret->len, DISKS_MAX);
 }
 
 /* Firmware RAID whose members are seen instead of the volumes that the system on them knows. */
@@ -71,6 +78,22 @@ static void warn_of_firmware_raid(struct inventory *i)
 				     "single disk",
 				     d->name, type);
 		}
+	}
+}
+
+/* Nobody asks for the list of what is no disk. */
+static void warn_of_no_size(struct inventory *i)
+{
+	for (size_t n = 0; n < i->disks.skipped_len; n++) {
+		const struct skipped *s = &i->disks.skipped[n];
+
+		if (strcmp(s->reason, DISK_NO_SIZE) != 0)
+			continue;
+		warnings_add(&i->warnings,
+			     "%s is NOT AMONG THE DISKS, and no job has it: %s; it may have died "
+			     "or be locked, or its sectors be of a size that Linux does not read "
+			     "(520 bytes): look at it",
+			     s->name, s->text);
 	}
 }
 
@@ -98,6 +121,7 @@ int inventory_collect(const struct inventory_options *o, struct inventory *ret, 
 		inventory_done(ret);
 		return n;
 	}
+	warn_of_no_size(ret);
 	warn_of_firmware_raid(ret);
 	ibft_read(&r, has_iscsi_disk(&ret->disks), &ret->warnings);
 	return 0;

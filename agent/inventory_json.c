@@ -278,6 +278,7 @@ static json_t *make_hypervisor(const struct hypervisor *h)
 
 json_t *inventory_to_json(const struct inventory *i)
 {
+	size_t skipped = i->disks.skipped_len;
 	struct out o = begin();
 
 	put_count(&o, "inventory", 1);
@@ -291,7 +292,8 @@ json_t *inventory_to_json(const struct inventory *i)
 	put(&o, "hypervisor", make_hypervisor(&i->hypervisor));
 	put_array(&o, "nics", i->nics.len, make_nic, &i->nics);
 	put_array(&o, "disks", i->disks.len, make_disk, &i->disks);
-	put_array(&o, "skipped", i->disks.skipped_len, make_skipped, &i->disks);
+	put_array(&o, "skipped", skipped < DISKS_MAX ? skipped : DISKS_MAX, make_skipped,
+		  &i->disks);
 	put_array(&o, "unclaimed", i->unclaimed_len, make_unclaimed, i->unclaimed);
 	put(&o, "unsettled", json_boolean(i->is_unsettled));
 	put_array(&o, "warnings", i->warnings.len, make_warning, &i->warnings);

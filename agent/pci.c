@@ -148,12 +148,6 @@ bool pci_describe(struct pci_names *names, const struct sysroot *r, const char *
 	return true;
 }
 
-static void warn_of_remapped(const char *device, uint64_t disks, struct warnings *w)
-{
-	warnings_add(w, "%s: %u NVMe disk(s) are hidden behind this SATA controller: %s", device,
-		     (unsigned)disks, TO_AHCI);
-}
-
 static void name_it(struct unclaimed *u, const struct sysroot *r, const char *slot,
 		    struct pci_names *names)
 {
@@ -195,8 +189,15 @@ static bool look_at(const struct sysroot *r, const char *slot, struct pci_names 
 	*u = (struct unclaimed){.advice = NULL};
 	/* drivers/ata/ahci.c: NVMe disks that the firmware hides behind the SATA controller */
 	if (sysroot_u64(r, &remapped, "sys/bus/pci/devices/%s/remapped_nvme", slot) &&
-	    remapped > 0 && pci_describe(names, r, slot, text))
-		warn_of_remapped(text, remapped, w);
+	    remapped > 0) {
+		name_it(u, r, slot, names);
+		(void)snprintf(u->class, sizeof(u->class), "0108");
+		(void)snprintf(u->text, sizeof(u->text),
+			       "%u NVMe disk(s) hidden behind this SATA controller",
+			       (unsigned)remapped);
+		u->advice = TO_AHCI;
+		return true;
+	}
 	if (!class_text(class))
 		return false;
 	if (!sysroot_link_name(r, driver, sizeof(driver), "sys/bus/pci/devices/%s/driver", slot)) {
@@ -205,8 +206,8 @@ static bool look_at(const struct sysroot *r, const char *slot, struct pci_names 
 		judge(u, vendor, read_hex(r, slot, "device"), class);
 		return true;
 	}
-	if (is_intel_raid(vendor, class) && strcmp(driver, "ahci") == 0 && remapped == 0 &&
-	    !has_drive(r, slot) && pci_describe(names, r, slot, text)) {
+	if (is_intel_raid(vendor, class) && strcmp(driver, "ahci") == 0 && !has_drive(r, slot) &&
+	    pci_describe(names, r, slot, text)) {
 		warnings_add(w, "%s: this Intel RAID controller shows no disk: if there is one, %s",
 			     text, TO_AHCI);
 	}

@@ -10,7 +10,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
+
+#define FILES (2 * DEVICES_MAX + 256)
 
 struct job {
 	struct disk disk; /* a copy of what the probe reads; owns nothing */
@@ -100,11 +103,23 @@ static void job_wait(struct job *j, const struct timespec *until, unsigned timeo
 	job_leave(j);
 }
 
+/* Two for each disk at the same time. */
+static void allow_files(void)
+{
+	struct rlimit files;
+
+	if (getrlimit(RLIMIT_NOFILE, &files) < 0 || files.rlim_cur >= FILES)
+		return;
+	files.rlim_cur = files.rlim_max < FILES ? files.rlim_max : FILES;
+	(void)setrlimit(RLIMIT_NOFILE, &files);
+}
+
 void probe_disks(struct disk_list *l, probe_fn *probe, unsigned timeout_ms)
 {
-	struct job *jobs[DISKS_MAX];
+	struct job *jobs[DEVICES_MAX];
 	struct timespec until;
 
+	allow_files();
 	blkid_init_debug(0); /* sets a global: before there are threads */
 	(void)clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += timeout_ms / 1000;

@@ -57,6 +57,7 @@ void rescue_free(struct rescue *r)
 		patient_done(&r->patients[i]);
 	free(r->patients);
 	extents_done(&r->sick);
+	extents_done(&r->again);
 	(void)pthread_mutex_destroy(&r->lock);
 	free(r);
 }
@@ -88,6 +89,16 @@ int rescue_put_off(struct rescue *r, const struct window_range *w)
 
 	(void)pthread_mutex_lock(&r->lock);
 	e = extents_add(&r->sick, w->first * WINDOW_SIZE, w->count * WINDOW_SIZE);
+	(void)pthread_mutex_unlock(&r->lock);
+	return e;
+}
+
+int rescue_again(struct rescue *r, uint64_t w)
+{
+	int e;
+
+	(void)pthread_mutex_lock(&r->lock);
+	e = extents_add(&r->again, w * WINDOW_SIZE, WINDOW_SIZE);
 	(void)pthread_mutex_unlock(&r->lock);
 	return e;
 }
@@ -189,8 +200,8 @@ int rescue_read(struct rescue *r, struct ring *ring, uint8_t *buf, uint64_t w, u
 			uint64_t at = i < r->source->used->len ? r->source->used->extents[i].offset
 							       : offset;
 
-			*ret_leap = grow_leap(
-				r, rescue_note_success(r, at > offset ? at : offset, start_ms));
+			*ret_leap = grow_leap(r, rescue_note_success(r, at > offset ? at : offset,
+								     start_ms, false));
 			return 0;
 		}
 		if (e < 0) {
@@ -242,7 +253,9 @@ static void set_states(const struct rescue *r, struct patient *p)
 static int admit(struct rescue *r, struct patient *p, uint64_t offset)
 {
 	uint64_t left = blk_size(r->source->blk) - offset;
+	size_t i = extents_find(&r->again, offset);
 
+	p->was_read = i < r->again.len && r->again.items[i].offset <= offset;
 	p->offset = offset;
 	p->size = left < WINDOW_SIZE ? (uint32_t)left : WINDOW_SIZE;
 	p->sectors = (p->size + r->sector_size - 1) / r->sector_size;

@@ -4,8 +4,9 @@
  * later sweep.  When nothing else is left of the disk, rescue_work reads the windows put off in passes (rescue_passes.c), down to the logical
  * sector; rescue_read then hands them out, with zeros for what is lost, and that is on the source's list of the unreadable.
  *
- * The time that reads take which fail or are slow is limited, for a window and for the disk; after it, what was leapt over is still read from its front
- * and from its end as far as no read fails, and the rest is given up untried.
+ * The time that reads take which fail, or are slow in the passes, is limited, for a window and for the disk; after it, what was leapt over is still read from its front
+ * and from its end as far as no read fails, and the rest is given up untried.  A window that had been read, and that the server has lost since, is
+ * read again as far, too.
  * A disk that is gone, or has died, is told from one with bad places: what could be read before is then read once more.  Thread-safe. */
 #ifndef AGENT_RESCUE_H
 #define AGENT_RESCUE_H
@@ -59,6 +60,8 @@ bool rescue_has_saved(struct rescue *r);
 bool rescue_is_over(struct rescue *r);
 /* These windows are not to be tried any more: put them off, unread. */
 int rescue_put_off(struct rescue *r, const struct window_range *w) MUST_CHECK;
+/* Window `w`, which is put off, was read before: it is tried once more whether there is time left or not, until a read fails.  -ENOMEM. */
+int rescue_again(struct rescue *r, uint64_t w) MUST_CHECK;
 /* All passes over the first of those put off, as many as options->windows: they are no longer put off.  To be called while no other thread reads.
  * -ENXIO: the disk is gone or dead; -EIO: no read of it has ever succeeded; -ECANCELED; -ENOMEM; -EFBIG. */
 int rescue_work(struct rescue *r, struct err *err) MUST_CHECK;

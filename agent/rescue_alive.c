@@ -1,6 +1,6 @@
 /* rescue_alive.c - how reads ended: the time that they take, and whether the disk is alive.
  *
- * Time: only what reads take that fail, or that are slow, is counted, that of several at the same time once, and of each no more than READ_MS_MAX:
+ * Time: only what reads take that fail, or that are slow in the passes, is counted, that of several at the same time once, and of each no more than READ_MS_MAX:
  * a machine that was suspended in the middle of one has not tried for hours.
  *
  * Life: after FAILURES_ASK failures in a row, and after ever twice as many, and when a rescue has lost something, a few of the places that were read
@@ -141,14 +141,14 @@ int rescue_note_failure(struct rescue *r, uint64_t offset, uint64_t start_ms, st
 	return is_due ? rescue_check_alive(r, offset, err) : 0;
 }
 
-bool rescue_note_success(struct rescue *r, uint64_t offset, uint64_t start_ms)
+bool rescue_note_success(struct rescue *r, uint64_t offset, uint64_t start_ms, bool is_saving)
 {
 	uint64_t i, end_ms = clock_ms();
 	bool is_slow = end_ms - start_ms > RESCUE_SLOW_MS;
 
 	(void)pthread_mutex_lock(&r->lock);
 	r->failures = 0;
-	if (is_slow)
+	if (is_slow && is_saving)
 		count_time(r, start_ms, end_ms);
 	i = r->good_len < RESCUE_GOOD ? r->good_len : next_random(r) % (r->good_len + 1);
 	if (i < RESCUE_GOOD)

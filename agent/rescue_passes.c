@@ -18,9 +18,11 @@ struct pass {
 	struct patient *p;
 };
 
-/* May this window still be tried? */
+/* May this window still be tried?  What was read once costs little to read again, and would else be lost by the server's fault. */
 static bool has_time(const struct pass *x)
 {
+	if (x->p->was_read)
+		return true;
 	return x->p->used_ms < x->r->options.area_ms && x->r->total_ms < x->r->batch_end_ms;
 }
 
@@ -59,9 +61,10 @@ static int try_sectors(const struct pass *x, uint32_t first, uint32_t count, enu
 		return job_blame(r->job, "disk_gone", e);
 	if (e == 0) {
 		set(p, first, count, SECTOR_DONE);
-		(void)rescue_note_success(r, p->offset + at, start_ms);
+		(void)rescue_note_success(r, p->offset + at, start_ms, true);
 	} else {
 		set(p, first, count, failed);
+		p->was_read = false;
 		e = rescue_note_failure(r, p->offset + at, start_ms, err);
 		if (e < 0)
 			return e;

@@ -21,6 +21,7 @@ struct patient {
 	uint8_t *buf;	/* WINDOW_SIZE; free sectors are zeros */
 	uint8_t *state; /* enum sector of each */
 	uint64_t used_ms;
+	bool was_read; /* before; and no read of it has failed now */
 };
 
 struct rescue {
@@ -31,6 +32,7 @@ struct rescue {
 
 	pthread_mutex_t lock;	  /* over all below */
 	struct extents sick;	  /* windows put off, as bytes of the disk */
+	struct extents again;	  /* windows of which rescue_again told */
 	struct patient *patients; /* options.windows places; those without a buffer are free */
 	size_t waiting;		  /* patients */
 	unsigned failures;	  /* in a row */
@@ -49,8 +51,9 @@ struct rescue {
 /* (rescue_alive.c) A read has ended that began at `start_ms`, by clock_ms.  Error: the disk is gone or dead. */
 int rescue_note_failure(struct rescue *r, uint64_t offset, uint64_t start_ms,
 			struct err *err) MUST_CHECK;
-/* True: it was slow. */
-bool rescue_note_success(struct rescue *r, uint64_t offset, uint64_t start_ms);
+/* True: it was slow.  That counts only in the passes, which end when their time is over.  What is read of the whole disk is read however slow all of it is, and
+ * would leave no time for the first bad place. */
+bool rescue_note_success(struct rescue *r, uint64_t offset, uint64_t start_ms, bool is_saving);
 /* Is the disk there, and does it give what it gave before?  `offset`: where it failed. */
 int rescue_check_alive(struct rescue *r, uint64_t offset, struct err *err) MUST_CHECK;
 

@@ -54,8 +54,7 @@ static bool may_have_paths(const struct disk *d)
 	static const char *const transports[] = {"sas",	 "fc",	   "iscsi",  "scsi",
 						 "raid", "virtio", "vmware", "hyperv"};
 
-	if (d->kind == DISK_MD || d->kind == DISK_FILE || !d->wwn[0] ||
-	    !d->contents.has_fingerprint)
+	if (d->kind == DISK_MD || d->kind == DISK_FILE || !d->wwn[0])
 		return false;
 	for (size_t i = 0; i < sizeof(transports) / sizeof(*transports); i++) {
 		if (strcmp(d->bus.transport, transports[i]) == 0)
@@ -64,10 +63,15 @@ static bool may_have_paths(const struct disk *d)
 	return false;
 }
 
-static bool is_same_disk(const struct disk *a, const struct disk *b)
+static bool has_same_names(const struct disk *a, const struct disk *b)
 {
 	return may_have_paths(a) && may_have_paths(b) && a->size == b->size &&
-	       strcmp(a->wwn, b->wwn) == 0 && strcmp(a->serial, b->serial) == 0 &&
+	       strcmp(a->wwn, b->wwn) == 0 && strcmp(a->serial, b->serial) == 0;
+}
+
+static bool is_same_disk(const struct disk *a, const struct disk *b)
+{
+	return has_same_names(a, b) && a->contents.has_fingerprint && b->contents.has_fingerprint &&
 	       id_equal(&a->contents.fingerprint, &b->contents.fingerprint);
 }
 
@@ -103,6 +107,64 @@ static void join_paths(struct disk_list *l)
 	}
 }
 
+static struct disk *find_readable(const struct disk_list *l, const struct disk *d)
+{
+	for (size_t i = 0; i < l->len && d->serial[0]; i++) {
+		if (l->disks[i].contents.has_fingerprint && has_same_names(&l->disks[i], d))
+			return &l->disks[i];
+	}
+	return NULL;
+}
+
+/* A path by which nothing can be read, to a disk that is read by another one: broken, or the one to the controller of an array that stands by.  As a disk of its own
+ * it would be captured as one that is lost from end to end, and give the other another id.  It is not joined to it: what is on it is not known to be the same. */
+static void drop_blind_paths(struct disk_list *l)
+{
+	for (size_t i = 0; i < l->len;) {
+		const struct disk *d = &l->disks[i];
+		struct disk *other = NULL;
+		char text[TEXT_SIZE];
+
+		if (!d->contents.has_fingerprint)
+			other = find_readable(l, d);
+		if (!other) {
+			i++;
+			continue;
+		}
+		(void)snprintf(text, sizeof(text),
+			       "another path to %s, by which it cannot be read at present",
+			       other->name);
+		other->is_read_only |= d->is_read_only; /* as in join_paths() */
+		disk_list_remove(l, i, "path", text);
+	}
+}
+
+static const struct disk *find_same(const struct disk_list *l, const struct skipped *s)
+{
+	for (size_t i = 0; i < l->len && s->wwn[0] && s->serial[0]; i++) {
+		if (strcmp(l->disks[i].wwn, s->wwn) == 0 &&
+		    strcmp(l->disks[i].serial, s->serial) == 0)
+			return &l->disks[i];
+	}
+	return NULL;
+}
+
+/* A path that stands by may tell who the disk is, and not how large. */
+static void find_sleeping_paths(struct disk_list *l)
+{
+	for (size_t i = 0; i < l->skipped_len; i++) {
+		struct skipped *s = &l->skipped[i];
+		const struct disk *d =
+			strcmp(s->reason, DISK_NO_SIZE) == 0 ? find_same(l, s) : NULL;
+
+		if (!d)
+			continue;
+		s->reason = "path";
+		(void)snprintf(s->text, sizeof(s->text),
+			       "another path to %s, which cannot be used at present", d->name);
+	}
+}
+
 void disk_list_settle(struct disk_list *l)
 {
 	for (size_t i = 0; i < l->len; i++) {
@@ -117,5 +179,7 @@ void disk_list_settle(struct disk_list *l)
 	}
 	disk_list_sort(l);
 	join_paths(l);
+	drop_blind_paths(l);
+	find_sleeping_paths(l);
 	disk_list_name(l);
 }

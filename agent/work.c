@@ -165,6 +165,18 @@ static int look_for_disks(struct work *w, struct err *err)
 	return job_blame(w->job, r == -ENOMEM ? "internal" : "disk_missing", r);
 }
 
+/* A capture of all disks is one of those that are listed. */
+static void say_left_out(const struct work *w)
+{
+	const struct disk_list *l = &w->inventory->disks;
+
+	for (size_t i = 0; i < l->skipped_len; i++) {
+		if (strcmp(l->skipped[i].reason, DISK_NO_SIZE) == 0)
+			job_say(w->job, "warning: %s is not among the disks: %s",
+				l->skipped[i].name, l->skipped[i].text);
+	}
+}
+
 static int do_order(struct work *w, struct err *err)
 {
 	int r;
@@ -175,7 +187,10 @@ static int do_order(struct work *w, struct err *err)
 		r = look_for_disks(w, err);
 	if (r < 0)
 		return r;
-	return w->order->kind == JOB_CAPTURE ? work_capture(w, err) : work_restore(w, err);
+	if (w->order->kind == JOB_RESTORE)
+		return work_restore(w, err);
+	say_left_out(w);
+	return work_capture(w, err);
 }
 
 static double seconds(const struct timeval *t)

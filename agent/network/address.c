@@ -61,6 +61,9 @@ static int set_mac(struct engine *e, const struct rtnl_link *l, const uint8_t *m
 static int prepare(struct engine *e, const struct rtnl_link *l, const struct netconf_ip *ip,
 		   struct err *err)
 {
+	/* What DHCP says of it does not count then: each would undo what the other does, and many drivers let the link go down for it. */
+	if (ip->mtu)
+		engine_note(e, l->name, "mtu", "");
 	if (ip->mtu && ip->mtu != l->mtu)
 		set_mtu(e, l, ip->mtu);
 	if (ip->method == NETCONF_LINK6)

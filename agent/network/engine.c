@@ -150,8 +150,8 @@ struct port *engine_port(struct engine *e, const struct rtnl_link *l)
 
 static void forget_notes(struct engine *e, const char *name)
 {
-	static const char *const suffixes[] = {"link",	   "silent", "address", "dns",	"pid",
-					       "address6", "dns6",   "pid6",	"dnsra"};
+	static const char *const suffixes[] = {"link",	   "silent", "address", "dns",	 "pid",
+					       "address6", "dns6",   "pid6",	"dnsra", "mtu"};
 
 	for (size_t i = 0; i < sizeof(suffixes) / sizeof(*suffixes); i++)
 		engine_note(e, name, suffixes[i], NULL);
@@ -237,6 +237,16 @@ static bool is_unassigned(const struct engine *e, size_t i)
 	return !ip->is_any && !netconf_port_is_set(&ip->port) && e->first[i] == 0;
 }
 
+/* Until it has its line, "ip=dhcp" may have been for it. */
+static void take_line(struct engine *e, const struct rtnl_link *l, size_t line)
+{
+	struct port *p = engine_port(e, l);
+
+	e->first[line] = l->index;
+	if (p && p->has_role)
+		engine_release(e, p);
+}
+
 /* The lines that name this link; those without an interface take the first card that has a link. */
 static size_t find_lines(struct engine *e, const struct rtnl_link *l,
 			 const struct netconf_ip *ret[static NETCONF_LINES_MAX])
@@ -254,7 +264,7 @@ static size_t find_lines(struct engine *e, const struct rtnl_link *l,
 	}
 	for (size_t i = 0; i < e->plan->ips_len && len == 0; i++) {
 		if (is_unassigned(e, i) && l->has_carrier && engine_is_card(l)) {
-			e->first[i] = l->index;
+			take_line(e, l, i);
 			ret[len++] = &e->plan->ips[i];
 			break;
 		}

@@ -182,6 +182,8 @@ static int open_signals(struct err *err)
 	(void)sigaddset(&set, SIGTERM);
 	(void)sigaddset(&set, SIGINT);
 	(void)pthread_sigmask(SIG_BLOCK, &set, NULL);
+	/* A client that is told of its link the moment it starts has no handler yet, and would end: it begins with what we do. */
+	(void)signal(SIGUSR1, SIG_IGN);
 	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	return fd < 0 ? err_set(err, -errno, "wait for signals: %m") : fd;
 }

@@ -194,6 +194,9 @@ void ext_claim(struct volume *v, struct claims *c)
 		c->is_partial = true;
 		return;
 	}
+	/* a file that is in its log alone may have what none has here */
+	if (ext2fs_has_feature_journal_needs_recovery(a.fs->super))
+		c->is_partial = true;
 	claim_groups(&a);
 	each_inode(&a, ask_inode);
 	each_inode(&a, ask_directory);

@@ -109,7 +109,7 @@ static int check_log(ntfs_volume *vol, struct err *err)
 	return r;
 }
 
-static int check_clean(ntfs_volume *vol, struct err *err)
+int ntfs_check_clean(ntfs_volume *vol, struct err *err)
 {
 	if (vol->flags & VOLUME_IS_DIRTY)
 		return doubt(err, "it was not unmounted cleanly: it is marked dirty");
@@ -180,7 +180,7 @@ static int ntfs_map(struct scan *s, struct place *p, struct err *err)
 	if (r < 0)
 		return r;
 	part_set_label(&p->part, vol->vol_name, strlen(vol->vol_name));
-	r = check_clean(vol, err);
+	r = ntfs_check_clean(vol, err);
 	if (r == 0)
 		r = ntfs_check_shadows(p->volume, err);
 	if (r == 0)

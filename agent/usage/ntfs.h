@@ -37,6 +37,8 @@ typedef bool ntfs_over_fn(void *ctx);
 int ntfs_each_run(ntfs_volume *vol, ntfs_over_fn *is_over, ntfs_run_fn *fn, void *ctx,
 		  bool *ret_partial, struct err *err) MUST_CHECK;
 
+/* -EUCLEAN, in words, when what is on the disk is not all: it is dirty, its log has to be replayed, or a Windows sleeps. */
+int ntfs_check_clean(ntfs_volume *vol, struct err *err) MUST_CHECK;
 /* -EUCLEAN, in words, when there are shadow copies, or what may be some. */
 int ntfs_check_shadows(struct volume *v, struct err *err) MUST_CHECK;
 

@@ -148,6 +148,9 @@ void ntfs_claim(struct volume *v, struct claims *c)
 		return;
 	}
 	a.cluster_size = vol->cluster_size;
+	/* a file in its log, in Windows' memory, or in a shadow copy may have what none has here */
+	if (ntfs_check_clean(vol, &ignored) < 0 || ntfs_check_shadows(v, &ignored) < 0)
+		c->is_partial = true;
 	if (ntfs_each_run(vol, is_over, claim_run, &a, &is_partial, &ignored) < 0 || is_partial)
 		c->is_partial = true;
 	/* the backup of the boot sector lies behind all clusters */

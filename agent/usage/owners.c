@@ -260,10 +260,12 @@ static bool find_ranges(const struct answer *a, const struct place *p, const str
 	return true;
 }
 
+/* One that was not understood has content of which nothing is known. */
 static bool is_container(const struct place *p)
 {
-	return p->table || p->inside || strcmp(p->part.content, "LVM2_member") == 0 ||
-	       strcmp(p->part.content, "linux_raid_member") == 0;
+	return p->part.how != USAGE_RAW &&
+	       (p->table || p->inside || strcmp(p->part.content, "LVM2_member") == 0 ||
+		strcmp(p->part.content, "linux_raid_member") == 0);
 }
 
 static void ask(struct answer *a, const struct place *p, const struct blk *disk, uint64_t end_ms)

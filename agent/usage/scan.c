@@ -213,36 +213,6 @@ static void look_table(struct scan *s, struct place *p, const struct table *t)
 		place_set_raw(p, "%s", err.msg);
 }
 
-/* Is there a partition in the table of `disk` that was not understood? */
-static bool has_raw(const struct scan *s, const struct place *disk)
-{
-	for (size_t i = 0; i < s->places_len; i++) {
-		const struct place *p = s->places[i];
-
-		if (p->parent == disk && p->kind == PLACE_PARTITION && !p->is_boot &&
-		    p->part.how == USAGE_RAW)
-			return true;
-	}
-	return false;
-}
-
-void scan_settle_areas(struct scan *s)
-{
-	for (size_t i = 0; i < s->places_len; i++) {
-		struct place *p = s->places[i];
-
-		if (!p->is_spare)
-			continue;
-		if (strcmp(p->parent->table, "dos") == 0 && has_raw(s, p->parent)) {
-			place_set_raw(p, "a partition was not understood, and the table has no "
-					 "checksum");
-		} else {
-			p->part.how = USAGE_NONE;
-			part_set_why(&p->part, "no partition is there, and the table is sane");
-		}
-	}
-}
-
 static bool is_asleep(const struct scan *s)
 {
 	for (size_t i = 0; i < s->places_len; i++) {

@@ -68,8 +68,8 @@ void scan_look(struct scan *s);
 /* After all has been looked into: what makes places raw that were mapped.  A mirror was found torn in the midst of it, by a reader that went on; it was seen
  * torn at a glance, in a place that is in use as it turned out; or there is the image of a system that sleeps, or the disk of a virtual machine that may, which will go on with what it had in memory of its filesystems, and with what is on each swap. */
 void scan_settle_doubts(struct scan *s);
-/* After that: is unpartitioned space free?  A table without checksum (MBR) that was damaged would have partitions in the wrong place; so it
- * is believed about the space between them only when all of them were understood. */
+/* (areas.c) After that: is unpartitioned space free?  A table without checksum (MBR) that was damaged would have partitions in the wrong place; so it
+ * is believed about the space between them only when all of them were understood, and nothing that is known begins there. */
 void scan_settle_areas(struct scan *s);
 
 /* (owners.c) usage_owners, when all has been looked into. */

@@ -103,7 +103,8 @@ static const struct signature signatures[] = {
 	SIGNATURE("hpt45x_raid_member", FROM_END(11 * 512), "\xf3\x16\x78\x5a"),
 	SIGNATURE("hpt37x_raid_member", 4608 + 32, "\xf0\x16\x78\x5a"),
 	SIGNATURE("hpt37x_raid_member", 4608 + 32, "\xfd\x16\x78\x5a"),
-	SIGNATURE("adaptec_raid_member", FROM_END(512), "\x37\xff\xff\x90"),
+	SIGNATURE("adaptec_raid_member", FROM_END(512), "\x37\xfc\x4d\x1e"),
+	SIGNATURE("silicon_medley_raid_member", FROM_END(512 - 0x60), "\x00\x00\x00\x2f"),
 	SIGNATURE("promise_fasttrack_raid_member", FROM_END(63 * 512), "Promise Technology, Inc."),
 	/* The filesystem on it has a map, but may be mounted at the other end: that has written blocks here of which no log tells yet, and will send again
 	 * only what changed since.  Versions 8.3, 8.4 and 9. */

@@ -6,7 +6,8 @@
  *
  * In use are, whatever any map says: partition tables, the space before the first partition, small spaces between partitions, the space after
  * the last one (of more than USAGE_TAIL_MAX bytes only its start and its end), boot partitions, what of a partition lies outside the
- * filesystem's own map, all metadata of LVM and MD.  Other unpartitioned space is free, if the table is beyond doubt.
+ * filesystem's own map, all metadata of LVM and MD.  Other unpartitioned space is free, if the table is beyond doubt, and if in that of an MBR
+ * nothing begins that is known: a boot manager may have more partitions than the table.
  *
  * Doubt means raw: where a log has to be replayed first, a checksum or a count is wrong, a feature is not known, a pointer leads outside, two
  * kinds of content claim the same space, or a metadata block cannot be read, that partition or volume is in use whole, and `why` says so in a

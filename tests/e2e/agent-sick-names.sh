@@ -7,7 +7,7 @@
 . "$(dirname "$0")/../lib/agent.sh"
 . "$(dirname "$0")/../lib/cli.sh"
 . "$(dirname "$0")/../lib/faulty.sh"
-requires curl jq xxd sfdisk mke2fs debugfs mkntfs ntfscp ntfscluster fusermount3
+requires curl jq xxd sfdisk mke2fs debugfs mkntfs ntfscp ntfscluster ntfsfix fusermount3
 
 cd "$TAP_TMP" || exit
 MIB=$((1 << 20))
@@ -28,10 +28,22 @@ mkntfs -q -F -f ntfs.img >/dev/null 2>&1 || bail_out "mkntfs failed"
 head -c 200000 /dev/urandom >report.doc
 ntfscp -q ntfs.img report.doc report.doc || bail_out "ntfscp failed"
 
-truncate -s 100M src.img
-printf 'label: gpt\nstart=2048,size=81920\nstart=83968,size=81920\n' | sfdisk -q src.img || bail_out "sfdisk failed"
-dd if=ext.img of=src.img bs=1M seek=1 conv=notrunc status=none
-dd if=ntfs.img of=src.img bs=1M seek=41 conv=notrunc status=none
+# ---- an ext4 and an NTFS that were not unmounted: what is free by them may be in files by their logs; and a member of an MD RAID 5
+truncate -s 8M unclean.img dirty.img member.img
+mke2fs -q -t ext4 -b 4096 -O ^metadata_csum -F unclean.img || bail_out "mke2fs failed"
+debugfs -w -R 'feature needs_recovery' unclean.img >/dev/null 2>&1 || bail_out "debugfs failed"
+mkntfs -q -F -f dirty.img >/dev/null 2>&1 || bail_out "mkntfs failed"
+ntfsfix dirty.img >/dev/null 2>&1 # marks it dirty
+"$TOP/tests/lib/md-super" --metadata 1.2 --level 5 --devices 3 member.img >/dev/null || bail_out "md-super failed"
+
+truncate -s 130M src.img
+printf 'label: gpt\nstart=2048,size=81920\nstart=83968,size=81920\nstart=81MiB,size=8MiB\nstart=89MiB,size=8MiB\nstart=97MiB,size=8MiB\n' | sfdisk -q src.img ||
+	bail_out "sfdisk failed"
+at=1
+for image in ext ntfs unclean dirty member; do
+	dd if=$image.img of=src.img bs=1M seek=$at conv=notrunc status=none
+	at=$((at + $(stat -c %s $image.img) / MIB))
+done
 
 bad() { echo "bad $1 $2" >>src.faults; }
 ext_at() { echo $((MIB + $1 * 4096)); }
@@ -52,7 +64,10 @@ bad "$(ext_at "$dir_block")" 4096
 bad "$(ext_at "$journal_block")" 8192
 bad "$(ext_at "$free_block")" 4096
 bad $((41 * MIB + cluster * 4096 + 512)) 1536
-lost=$((1024 + 512 + 512 + 4096 + 8192 + 1536))
+bad $((87 * MIB)) 512
+bad $((95 * MIB)) 512
+bad $((104 * MIB)) 512
+lost=$((1024 + 512 + 512 + 4096 + 8192 + 1536 + 3 * 512))
 
 faulty src || bail_out "no disk with faults: $(cat src.failed)"
 start_server
@@ -71,6 +86,9 @@ like "$(place "$(ext_at "$evil_block")")" "^1 ext4 file /evil[^[:cntrl:]]+name 5
 like "$(place "$(ext_at "$dir_block")")" "^1 ext4 directory /many 4096$" "a directory"
 like "$(place "$(ext_at "$journal_block")")" "^1 ext4 journal null 8192$" "the journal"
 is "$(place $((41 * MIB + cluster * 4096 + 512)))" "2 ntfs file /report.doc 1536" "a file of NTFS"
+is "$(place $((87 * MIB)))" "3 ext4 unknown null 512" "what nobody has in an ext4 with a log to be replayed may be a file's by the log"
+is "$(place $((95 * MIB)))" "4 ntfs unknown null 512" "so may it in an NTFS that is dirty"
+is "$(place $((104 * MIB)))" "5 linux_raid_member unknown null 512" "a member of a RAID 5 is not all metadata"
 cli image show web@1
 like "$OUT" "file:s, partition 1: 1024 bytes at $(ext_at "$file_block") \(ext4\): file /etc/config" "image show lists them"
 like "$OUT" "file:s, partition 2: 1536 bytes at [0-9]+ \(ntfs\): file /report.doc" "NTFS, too"

@@ -84,4 +84,31 @@ for tree in "$fixtures"/*.tree; do
 	machine "$(basename "$tree" .tree)"
 done
 
+# A host of a storage network: disks DISKS PATHS, each of them by so many.
+san()
+{
+	local disk path host n=0 at
+	for ((disk = 0; disk < $1; disk++)); do
+		for ((path = 0; path < $2; path++)); do
+			host=host$path/target$path:0:0/$path:0:0:$disk
+			at=sys/devices/pci0000:00/0000:00:02.0/$host
+			printf '%s\n' "sys/block/sd$n -> ../devices/pci0000:00/0000:00:02.0/$host/block/sd$n" "dev/sd$n % 65536" "$at/block/sd$n/device -> ../.." \
+				"$at/block/sd$n/size = 128\\n" "$at/subsystem -> ../../../../../../bus/scsi" "$at/type = 0\\n" \
+				"$at/wwid = naa.600a0b80000000000000$(printf '%012x' "$disk")\\n"
+			n=$((n + 1))
+		done
+	done
+	for ((path = 0; path < $2; path++)); do
+		printf '%s\n' "sys/devices/pci0000:00/0000:00:02.0/host$path/scsi_host/host$path/proc_name = qla2xxx\\n"
+	done
+}
+many() { rm -rf "$sysroot" && mkdir "$sysroot" && san "$@" >"$TAP_TMP/san.tree" && "$fixtures/tree" unpack "$TAP_TMP/san.tree" "$sysroot"; }
+ok "a host with 75 disks by 4 paths each" many 75 4
+ok "its inventory is made" "$agent" inventory --json --sysroot "$sysroot"
+is "$(jq -c '[.disks | length, (map(.paths | length) | unique)]' "$TAP_TMP/.output")" '[75,[4]]' "each is one disk"
+is "$(jq -c '[.skipped[].reason] | [length, unique]' "$TAP_TMP/.output")" '[225,["path"]]' "and the other paths are told of"
+ok "one with 257 disks" many 257 1
+nok "is refused" "$agent" inventory --json --sysroot "$sysroot"
+like "$(cat "$TAP_TMP/.output")" 'there are 257 disks, and 256 at most are listed' "with the reason"
+
 done_testing

@@ -43,7 +43,13 @@ has() { [[ $(inside ip -o addr show dev "$1") == *"$2"* ]]; }
 has_not() { ! has "$@"; }
 more_links_lost() { [ "$(said '^hoist: e1: no link')" -gt "$1" ]; }
 more_links_up() { [ "$(said '^hoist: e1: link up')" -gt "$1" ]; }
-has_other_client() { [ -s "$TAP_TMP/state/e1.pid" ] && [ "$(cat "$TAP_TMP/state/e1.pid")" != "$1" ]; }
+client() { cat "$TAP_TMP/state/$1.pid" 2>/dev/null; }
+has_other_client() # PORT BEFORE: and not none
+{
+	local now
+	now=$(client "$1")
+	[ -n "$now" ] && [ "$now" != "$2" ]
+}
 route() { [[ $(inside ip "$1" route show) == *"$2"* ]]; }
 reload() { inside "$agent" network --reload "$TAP_TMP/new" --state "$TAP_TMP/state"; }
 
@@ -67,6 +73,7 @@ ok "one of IPv6" log '^hoist: e0: address fd00:77::5/64, gateway fd00:77::1$'
 ok "DHCP" log '^hoist: e1: address 10\.77\.1\.[0-9]+/24 by DHCP from 10\.77\.1\.1$'
 ok "all in force" eval 'has e0 "10.77.1.5/24 brd 10.77.1.255" && has e0 fd00:77::5/64 && has e1 10.77.1.'
 ok "the MTU too" grep -qx 1400 <(inside cat /sys/class/net/e0/mtu)
+is "$(cd "$TAP_TMP/state" && echo *.mtu)" e0.mtu "which a lease is not to change"
 ok "the default route" route -4 'default via 10.77.1.1 dev e0 proto static metric 1'
 ok "that of IPv6" route -6 'default via fd00:77::1 dev e0 proto static metric 1'
 ok "a route by a gateway that is known" wait_for 10 route -4 '10.200.0.0/16 via 10.77.1.2 dev e0'
@@ -104,9 +111,12 @@ wait $engine 2>/dev/null
 old=$(cat "$TAP_TMP/state/e1.pid")
 ok "its client goes on" kill -0 "$old"
 start
-ok "a new one has another" wait_for 20 has_other_client "$old"
+ok "a new one has another" wait_for 20 has_other_client e1 "$old"
 ok "and has ended the old" wait_for 10 eval "! grep -q . /proc/$old/cmdline"
 ok "the address is there again" wait_for 30 has e1 10.77.1.
+# It is told of the link the moment it starts, by SIGUSR1, and has no handler then: what it inherits decides whether it ends.
+ignores_usr1() { (( 0x$(sed -n 's/^SigIgn:\t//p' "/proc/$1/status") & 1 << 9 )); }
+ok "a client that starts does not end of what it is told" ignores_usr1 $engine
 "$agent" network --settings "$TAP_TMP/settings" --state "$TAP_TMP/state" >"$TAP_TMP/second.log" 2>&1
 like "$?:$(cat "$TAP_TMP/second.log")" "^1:.*another 'hoist-agent network' runs" "there is one of it at a time"
 

@@ -211,12 +211,53 @@ disk_raw 'Windows dynamic disk' 'dos, dynamic disk'
 # the first disk of a stripe set of no known signature: it shows the table of the set, and the header of a swap that is spread over all disks
 table 64M <<<'label: dos
 start=63, size=50MiB, type=82'
-truncate -s 50M "$TAP_TMP/swap50"
-mkswap "$TAP_TMP/swap50" >/dev/null 2>&1
-dd if="$TAP_TMP/swap50" of="$IMG" bs=512 seek=63 count=8 conv=notrunc status=none
+truncate -s 48M "$TAP_TMP/swap48"
+mkswap "$TAP_TMP/swap48" >/dev/null 2>&1
+dd if="$TAP_TMP/swap48" of="$IMG" bs=512 seek=63 count=8 conv=notrunc status=none
 poke 462 '\x00\x00\x00\x00\x83\x00\x00\x00\x00\x98\x01\x00\x00\x60\x02\x00'
 map "$IMG"
 disk_raw 'partition 2 reaches past the end of the disk' 'dos, the table of a stripe set'
+# one whose table ends inside its first disk is known by what its firmware keeps there: Adaptec's, and Silicon Image's
+poke 462 '\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00'
+cp --sparse=always "$IMG" "$TAP_TMP/striped"
+map "$IMG"
+is "$(get '.partitions[0] | .content + " " + .how')" 'swap header' 'dos, a swap inside the disk, and no signature: the map cannot know (the control)'
+while read -r name at bytes; do
+	cp --sparse=always "$TAP_TMP/striped" "$IMG"
+	poke $((64 * M + at)) "$bytes"
+	map "$IMG"
+	disk_raw "partition table and signatures of $name" "dos, the table of a stripe set of $name"
+done <<-'END'
+	adaptec_raid_member -512 \x37\xfc\x4d\x1e
+	silicon_medley_raid_member -416 \x00\x00\x00\x2f
+END
+# a filesystem where no partition is: that of a boot manager which has more partitions than the table
+strays()
+{
+	table 1G <<-END
+		label: dos
+		start=1MiB, size=143361, type=83
+		start=200MiB, size=64MiB, type=83
+	END
+	put "$TAP_TMP/ext4" $M
+	put "$TAP_TMP/ext4" $((200 * M))
+}
+strays
+map "$IMG"
+ok 'dos, space between partitions is free (the control)' has_none $((72 * M)) $((128 * M))
+ok 'dos, and a large end' has_none $((265 * M)) $((695 * M))
+put "$TAP_TMP/ext4" $((72 * M))
+map "$IMG"
+ok 'dos, an ext4 where no partition is, at a whole MiB: that space is in use' has $((71 * M + 512)) $((129 * M - 512))
+like "$(get '.areas[] | select(.offset == 71 * 1048576 + 512).why')" 'signatures of ext4 where no partition is' '... and why'
+ok '... the other is not' has_none $((265 * M)) $((695 * M))
+strays
+put "$TAP_TMP/ext4" $((264 * M))
+poke $((71 * M + 512 + 1024)) LABELONE
+poke $((71 * M + 512 + 1024 + 24)) 'LVM2 001'
+map "$IMG"
+ok 'dos, an ext4 right after the last partition: the end is in use' has $((264 * M)) $((760 * M))
+ok 'dos, a physical volume right after the first: so is that' has $((71 * M + 512)) $((129 * M - 512))
 # every logical partition inside itself: a chain of 300 links
 rm -f "$IMG"
 truncate -s 64M "$IMG"
@@ -324,6 +365,8 @@ done <<-'END'
 	isw_raid_member 4194304 -1024 Intel\x20Raid\x20ISM\x20Cfg\x20Sig.\x20
 	ddf_raid_member 4194304 -512 \xde\x11\xde\x11
 	ddf_raid_member 4194304 -131584 \xde\x11\xde\x11
+	adaptec_raid_member 4194304 -512 \x37\xfc\x4d\x1e
+	silicon_medley_raid_member 4194304 -416 \x00\x00\x00\x2f
 	LDM 4194304 -512 PRIVHEAD
 	drbd 4194304 -4036 \x83\x74\x02\x6b
 	drbd 4197888 4190268 \x83\x74\x02\x6d

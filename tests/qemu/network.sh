@@ -141,5 +141,23 @@ vm_type second 'echo ip=eth1:dhcp6 >/tmp/n; hoist-agent network --reload /tmp/n'
 ok "is asked when told so" vm_wait second 120 'hoist: eth1: address fd00:77::1[0-9a-f][0-9a-f]/128 by DHCPv6'
 address=$(sed -n 's|.*eth1: address \(fd00:77:[^/]*\)/128.*|\1|p' "$(vm_log second)" | tail -n 1)
 ok "and its address answers" wait_for 60 lan_run lan busybox ping -6 -c 1 -W 2 "${address:-none}"
+
+# ---- an address for the first card that has a link, and DHCP for the rest: until one has a link, every card may be of the rest
+says_since() { sed "1,/^$1/d" "$(vm_log second)" | grep -qaE "$2"; }
+vm_type second 'echo "links" go'
+ok "both links go" vm_wait second 60 '^links go'
+pull second 7005
+pull second 7006
+# The other card is none that a line names: what becomes of it is not said.
+ok "as the one says that is in use" wait_for 60 says_since 'links go' 'hoist: eth1: no link'
+vm_type second 'printf "ip=dhcp\nip=10.77.1.61::10.77.1.1:24:::none\n" >/tmp/n; echo "told" anew; hoist-agent network --reload /tmp/n'
+ok "told anew" vm_wait second 60 '^told anew'
+ok "no card has a link yet" wait_for 60 says_since 'told anew' 'hoist: eth0: no link'
+plug second 7005
+ok "the first that has one has the address" wait_for 60 says_since 'told anew' 'hoist: eth0: address 10\.77\.1\.61/24, gateway 10\.77\.1\.1'
+ok "which answers" wait_for 60 answers 10.77.1.61
+plug second 7006
+ok "and the other has one by DHCP" wait_for 120 says_since 'told anew' 'hoist: eth1: address 10\.77\.1\.[0-9]+/24 by DHCP'
+nok "as the first has not" says_since 'told anew' 'hoist: eth0: address .* by DHCP'
 vm_stop second
 done_testing

@@ -67,6 +67,16 @@ for pair in 10.1.2.3/8 127.1.2.3/8 128.1.2.3/16 172.16.2.3/16 191.1.2.3/16 192.1
 	is "$(grep '^addr add' "$TAP_TMP/asked")" "addr add $pair broadcast + dev eth0" "${pair%/*} has that of its class"
 done
 
+# ---- an MTU, where none is named by a line and where one is
+lease_of_1400() { PATH=$TAP_TMP/bin:$PATH interface=eth0 ip=10.1.2.3 mask=8 mtu=1400 sh "$TAP_TMP/script" bound; }
+rm -f "$state"/* "$TAP_TMP/asked"
+lease_of_1400
+is "$(grep mtu "$TAP_TMP/asked")" 'link set eth0 mtu 1400' "a card has the MTU of its lease"
+rm -f "$state"/* "$TAP_TMP/asked"
+: >"$state/eth0.mtu"
+lease_of_1400
+is "$(grep mtu "$TAP_TMP/asked")" '' "unless a line has named one"
+
 # ---- name servers: two clients learn theirs at the same time
 rm -f "$state"/*
 AWK=$(command -v awk)

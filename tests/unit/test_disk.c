@@ -191,6 +191,52 @@ static void test_paths(void)
 	disk_list_done(&l);
 }
 
+/* By one of its paths it cannot be read: 0 by the second, 1 by the first. */
+static void test_blind_path(void)
+{
+	for (int blind = 0; blind < 2; blind++) {
+		struct disk_list l = {0};
+
+		SET(add_path(&l, "sda", 1)->serial, "S1");
+		SET(add_path(&l, "sdb", 1)->serial, "S1");
+		l.disks[!blind].contents.has_fingerprint = false;
+		l.disks[!blind].is_read_only = true;
+		disk_list_settle(&l);
+		ok(l.len == 1 && l.disks[0].is_read_only &&
+			   strcmp(l.disks[0].name, blind ? "sdb" : "sda") == 0 &&
+			   l.disks[0].kind == DISK_PLAIN && l.disks[0].paths.len == 0 &&
+			   strcmp(l.disks[0].id, "wwn:naa.5000c500deadbe01") == 0,
+		   "a disk that cannot be read by one of two paths is that by the other");
+		ok(l.skipped_len == 1 && strcmp(l.skipped[0].reason, "path") == 0,
+		   "and the one is mentioned");
+		disk_list_done(&l);
+	}
+}
+
+/* What tells no size is a disk that is lost, unless another path leads to it. */
+static void test_no_size(void)
+{
+	static const char *const cases[][3] = {{"naa.5000c500deadbe01", "S1", "path"},
+					       {"naa.5000c500deadbe01", "S2", DISK_NO_SIZE},
+					       {"naa.5000c500deadbe02", "S1", DISK_NO_SIZE},
+					       {"", "S1", DISK_NO_SIZE}};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct disk_list l = {0};
+		struct skipped *s = disk_list_skip(&l, "sdb", DISK_NO_SIZE, "%s", "zero");
+
+		SET(s->wwn, cases[i][0]);
+		SET(s->serial, cases[i][1]);
+		SET(add_path(&l, "sda", 1)->serial, "S1");
+		disk_list_settle(&l);
+		ok(l.len == 1 && l.skipped_len == 1 &&
+			   strcmp(l.skipped[0].reason, cases[i][2]) == 0,
+		   i == 0 ? "a path that tells no size is one to the disk that bears its names"
+			  : "and to no other");
+		disk_list_done(&l);
+	}
+}
+
 static void test_settle(void)
 {
 	struct disk_list l = {0};
@@ -265,6 +311,8 @@ int main(void)
 	test_ties();
 	test_order();
 	test_paths();
+	test_blind_path();
+	test_no_size();
 	test_settle();
 	test_files();
 	return done();

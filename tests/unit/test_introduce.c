@@ -75,9 +75,9 @@ static void test_sentences(const char *text)
 		"PCI device 8086:201d, Intel Corporation at 0000:00:0e.0: Intel VMD without its driver, "
 		"so what hangs on it is not seen; in the firmware setup, turn VMD (or RAID / Intel "
 		"RST) off, or look for a medium with its driver (hoist iso --add)",
-		"PCI device 8086:2822, Intel Corporation at 0000:00:17.0: 2 NVMe disk(s) are hidden "
-		"behind this SATA controller: in the firmware setup, set the SATA or storage mode from "
-		"RAID (Intel RST) to AHCI",
+		"PCI device 8086:2822, Intel Corporation at 0000:00:17.0: 2 NVMe disk(s) hidden "
+		"behind this SATA controller, so what hangs on it is not seen; in the firmware setup, "
+		"set the SATA or storage mode from RAID (Intel RST) to AHCI",
 		"PCI device 14e4:1639, Broadcom Inc. and subsidiaries NetXtreme II BCM5709 Gigabit "
 		"Ethernet at 0000:04:00.0: Ethernet controller without a driver, so what hangs on it "
 		"is not seen; look for another port or card, or a medium with its driver (hoist iso "

@@ -6,6 +6,7 @@
 #include "agent/capture.h"
 #include "agent/clock.h"
 #include "agent/ledger.h"
+#include "agent/rescue_work.h"
 #include "tests/lib/blk_fault.h"
 #include "tests/lib/rig.h"
 #include "tests/unit/tap.h"
@@ -481,6 +482,62 @@ static void test_losses(void)
 	try_done(&t);
 }
 
+/* Asked before the first place is called lost: the server forgets some windows, and one that was good fails, once. */
+static int lose_and_fail(void *ctx, struct err *err)
+{
+	struct try *t = ctx;
+
+	(void)err;
+	if (plan.bad_len > 1)
+		return 0;
+	plan.bad_len = 2;
+	plan.bad[1].offset = 5ull * WINDOW_SIZE;
+	plan.bad[1].size = 512;
+	plan.bad[1].fails = 1;
+	blk_fault_set_plan(t->blk, &plan);
+	for (size_t i = 0; i < 8; i++)
+		ok(sink_drop_node(t->sink, i), "forget a window");
+	return 0;
+}
+
+/* The server loses what it had when there is no time left for what is sick: what was read once is no less read again. */
+static void test_losses_late(void)
+{
+	const struct extent bad = {2ull * WINDOW_SIZE + 65536, 512};
+	struct try t;
+
+	plan = (struct blk_fault_plan){.bad_len = 1, .bad_ms = 5};
+	plan.bad[0].offset = bad.offset;
+	plan.bad[0].size = bad.length;
+	try_init(&t, SIZE, 512);
+	t.g.rescue.retries = 1000;
+	t.g.rescue.total_ms = t.g.rescue.area_ms = 500;
+	t.g.rescue.check = lose_and_fail;
+	t.g.rescue.ctx = &t;
+	ok(rig_capture(&t.g) == 0 && t.g.result.passes > 1,
+	   "a server that loses windows when the time is over");
+	ok(lost_is(&t, &bad, 1) && image_is_right(&t), "no sector that was read is lost by that");
+	try_done(&t);
+}
+
+/* A disk all of which is slow keeps its time for its bad places. */
+static void test_slow_disk(void)
+{
+	const struct rescue_options options = {.total_ms = 10000, .area_ms = 10000, .windows = 1};
+	uint64_t start = clock_ms() - 20000;
+	struct rescue *r;
+	struct try t;
+
+	plan = (struct blk_fault_plan){.bad_len = 0};
+	try_init(&t, SIZE, 512);
+	r = rescue_new(&t.g.source, &t.g.job, &options);
+	ok(rescue_note_success(r, 0, start, false) && !rescue_is_over(r),
+	   "a slow read takes nothing of the time for what is sick");
+	ok(rescue_note_success(r, 0, start, true) && rescue_is_over(r), "but in the passes");
+	rescue_free(r);
+	try_done(&t);
+}
+
 /* A server that refuses all for ever does so for a sick disk, too: it ends. */
 static void test_refused(void)
 {
@@ -622,6 +679,8 @@ int main(void)
 	test_dense();
 	test_lost_again();
 	test_losses();
+	test_losses_late();
+	test_slow_disk();
 	test_refused();
 	test_free_places();
 	test_cancel();
