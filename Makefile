@@ -387,6 +387,7 @@ SERVER_SRC := \
 	server/fleet/commit.c \
 	server/fleet/fleet.c \
 	server/fleet/images.c \
+	server/fleet/job_agent.c \
 	server/fleet/job_end.c \
 	server/fleet/job_order.c \
 	server/fleet/jobs.c \

@@ -35,6 +35,8 @@
 #define GRACE_S		120u
 #define OPERATOR_DIGITS 64u
 #define BOOT_MEMORY	(1u << 20) /* requests for boot files have no bodies */
+/* Each pack keeps its own until a checkpoint has covered it: 512 and those that are just coming, while as many wait for the one before; and the index. */
+#define STORE_FILES 2048u
 
 uint64_t server_now_ms(void)
 {
@@ -137,11 +139,11 @@ static void set_name(struct server *s)
 	(void)snprintf(s->name, sizeof(s->name), "%s", name_is_valid(host) ? host : "hoist");
 }
 
-/* Each connection needs a descriptor, the store some more. */
+/* Each connection needs a descriptor, the store many more. */
 static void raise_limits(const struct config *c)
 {
-	uint64_t want =
-		(c->connections + 1) * ((c->listen.len ? c->listen.len : 1) + c->boot.len) + 512;
+	uint64_t want = (c->connections + 1) * ((c->listen.len ? c->listen.len : 1) + c->boot.len) +
+			STORE_FILES;
 	struct rlimit l;
 
 	if (getrlimit(RLIMIT_NOFILE, &l) < 0 || l.rlim_cur >= want)

@@ -53,6 +53,9 @@ void api_fail_transfer(struct call *c, struct job *j, struct err *err)
 	size_t n = strlen(err->msg);
 	char why[HELD_SIZE];
 
+	/* a folder of the store's own: what was asked for and is not there is API_NOT_FOUND */
+	if (err->code == -ENOENT)
+		err->code = -EIO;
 	if (j && (err->code == API_NO_SPACE || err->code == -ENOSPC)) {
 		(void)snprintf(
 			why, sizeof(why),
@@ -60,7 +63,7 @@ void api_fail_transfer(struct call *c, struct job *j, struct err *err)
 			"goes on by itself.",
 			err->msg, n > 0 && err->msg[n - 1] == '.' ? "" : ".");
 		fleet_note_refusal(call_server(c)->fleet, j, why);
-	} else if (j && (err->code == -EIO || err->code == -EUCLEAN)) {
+	} else if (j && api_code_of(err->code) == API_INTERNAL) {
 		(void)snprintf(why, sizeof(why),
 			       "%.220s. See to the server's storage; the job goes on by itself.",
 			       err->msg);

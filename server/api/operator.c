@@ -154,17 +154,19 @@ void api_create_job(struct call *c)
 
 void api_list_jobs(struct call *c)
 {
-	char machine[CALL_QUERY_MAX_SIZE], state[CALL_QUERY_MAX_SIZE];
+	char machine[CALL_QUERY_MAX_SIZE], state[CALL_QUERY_MAX_SIZE], id[CALL_QUERY_MAX_SIZE];
 	json_t *answer = NULL;
 	struct err err;
-	int has_machine, has_state, r;
+	int has_machine, has_state, has_id, r;
 
 	has_machine = r = call_query(c, "machine", machine, &err);
 	if (r >= 0)
 		has_state = r = call_query(c, "state", state, &err);
 	if (r >= 0)
+		has_id = r = call_query(c, "id", id, &err);
+	if (r >= 0)
 		r = fleet_list_jobs(call_server(c)->fleet, has_machine ? machine : NULL,
-				    has_state ? state : NULL, &answer, &err);
+				    has_state ? state : NULL, has_id ? id : NULL, &answer, &err);
 	api_answer(c, r, 200, answer, &err);
 }
 

@@ -333,7 +333,7 @@ static int run_job_cancel(struct ctx *c, struct err *err)
 		     : done_print(c, job, "job %s: %s", id,
 				  strcmp(json_text(job, "state"), "cancelled") == 0
 					  ? "cancelled"
-					  : "its machine was told to stop");
+					  : "being stopped");
 }
 
 const struct command cmd_job_cancel = {

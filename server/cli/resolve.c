@@ -43,13 +43,17 @@ int job_resolve(struct ctx *c, const char *text, char ret[static JOB_TEXT_SIZE],
 {
 	CLEANUP_JSON json_t *answer = NULL;
 	const json_t *job = NULL;
+	char path[PATH_SIZE];
 	int r;
 
 	if (strlen(text) == JOB_ID_SIZE - 1) {
 		(void)snprintf(ret, JOB_TEXT_SIZE, "%s", text);
 		return 0;
 	}
-	r = api(c, "GET", "/v1/jobs", NULL, &answer, err);
+	if (strlen(text) >= JOB_ID_SIZE)
+		return err_set(err, -ENOENT, "there is no job '%.128s'", text);
+	path_make(path, "/v1/jobs?id=%s", text); /* the list alone has no more than 200 */
+	r = api(c, "GET", path, NULL, &answer, err);
 	if (r == 0)
 		r = find_by_prefix(json_object_get(answer, "jobs"), "id", text, JOB_PREFIX_MIN,
 				   "job", &job, err);

@@ -158,9 +158,9 @@ int fleet_cancel_job(struct fleet *f, const char *id, json_t **ret, struct err *
 /* JOB; waits at most `wait_s` until its seq is greater than `seq`. */
 int fleet_show_job(struct fleet *f, const char *id, uint64_t seq, unsigned wait_s, json_t **ret,
 		   struct err *err) MUST_CHECK;
-/* {"jobs": [JOB...]}; `machine` as in fleet_show_machine, or NULL. */
-int fleet_list_jobs(struct fleet *f, const char *machine, const char *state, json_t **ret,
-		    struct err *err) MUST_CHECK;
+/* {"jobs": [JOB...]}; `machine` as in fleet_show_machine, or NULL; `id`: how it begins, or NULL. */
+int fleet_list_jobs(struct fleet *f, const char *machine, const char *state, const char *id,
+		    json_t **ret, struct err *err) MUST_CHECK;
 
 /* ---- images */
 

@@ -257,21 +257,62 @@ static int order_by_rule(struct fleet *f, const char *machine, const char *name,
 	return r < 0 ? r : fleet_create_job(f, body, &answer, err);
 }
 
-void order_what_is_owed(struct fleet *f, const char *machine, const char *name, bool is_unsettled)
+/* Mass storage (01xx) and Fibre Channel (0c04) by PCI's classes.  The network cards of Chelsio (1425) have functions of them that nobody uses. */
+static bool may_have_disks(const json_t *unclaimed)
 {
+	const char *class = json_string_value(json_object_get(unclaimed, "class"));
+	const char *id = json_string_value(json_object_get(unclaimed, "id"));
+
+	return class && (strncmp(class, "01", 2) == 0 || strcmp(class, "0c04") == 0) &&
+	       !(id && strncmp(id, "1425:", 5) == 0);
+}
+
+/* Why disks may be missing in an inventory, which nobody has looked over, as a clause; NULL: nothing says so. */
+static const char *why_disks_lack(const json_t *inventory)
+{
+	const json_t *skipped = json_object_get(inventory, "skipped"), *s;
+	const json_t *unclaimed = json_object_get(inventory, "unclaimed");
+	size_t i;
+
+	if (json_is_true(json_object_get(inventory, "unsettled"))) {
+		return "drivers of the machine are still busy with its hardware, and disks may be "
+		       "missing; order it yourself if none is";
+	}
+	json_array_foreach((json_t *)skipped, i, s)
+	{
+		const char *reason = json_string_value(json_object_get(s, "reason"));
+
+		if (reason && strcmp(reason, "no_size") == 0) {
+			return "the machine has a disk that is not in its list, since it says "
+			       "nothing of its size ('hoist machine show' names it); order "
+			       "the job yourself if it is not wanted";
+		}
+	}
+	json_array_foreach((json_t *)unclaimed, i, s)
+	{
+		if (may_have_disks(s)) {
+			return "no driver has taken a controller of the machine, and what hangs on "
+			       "it is not in its list of disks ('hoist machine show' names it); "
+			       "order the job yourself if that is not wanted";
+		}
+	}
+	return NULL;
+}
+
+void order_what_is_owed(struct fleet *f, const char *machine, const char *name,
+			const json_t *inventory)
+{
+	const char *doubt = why_disks_lack(inventory);
 	char job[TOKEN_JOB_SIZE];
 	struct err err;
 	int r = state_owed_job(f->config.state, machine, job, &err);
 
 	if (r == 0 && job[0] == '\0')
 		return;
-	if (r == 0 && is_unsettled) { /* of all its disks, which nobody has looked over */
-		fleet_event(
-			f, "job_held", machine, "",
-			"%s: '%s', the job of its enrolment token, waits: drivers of the machine "
-			"are still busy with its hardware, and disks may be missing; order it "
-			"yourself if none is",
-			name, job);
+	if (r == 0 && doubt) {
+		fleet_event(f, "job_held", machine, "",
+			    "%s: '%s', the job of its enrolment token, waits: %s", name, job,
+			    doubt);
 		return;
 	}
 	if (r == 0)
@@ -406,10 +447,10 @@ static int list_one(void *arg, const struct job_row *row)
 	return json_array_append_new(l->array, v) < 0 ? -ENOMEM : 0;
 }
 
-int fleet_list_jobs(struct fleet *f, const char *machine, const char *state, json_t **ret,
-		    struct err *err)
+int fleet_list_jobs(struct fleet *f, const char *machine, const char *state, const char *id,
+		    json_t **ret, struct err *err)
 {
-	struct job_filter filter = {.limit = JOBS_LISTED};
+	struct job_filter filter = {.id = id, .limit = JOBS_LISTED};
 	CLEANUP_JSON json_t *array = json_array();
 	struct listing l = {f, array};
 	struct machine *m = NULL;

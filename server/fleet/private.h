@@ -161,6 +161,9 @@ bool machine_is_displaced(const struct machine *m, const char *secret);
 /* ---- jobs.c; the lock is held */
 struct job *job_new(void);
 struct job *job_find(struct fleet *f, const char *id);
+bool job_is_active(const struct job *j);
+/* Under which the store has the index that an agent of it is sending for disk `n`. */
+void job_partial_key(const char *job, uint32_t n, char ret[static 32]);
 /* Drops one reference; the last one frees, and removes the partial indexes. */
 void job_unref(struct fleet *f, struct job *j);
 /* Something about it changed: seq and whoever waits for it. */
@@ -168,26 +171,29 @@ void job_changed(struct job *j);
 int job_start(struct fleet *f, struct job *j, struct err *err) MUST_CHECK;
 /* What came of a step that the server itself does for it.  One that the storage did not take is done again: until then the job is stalled, and says why. */
 void job_note_step(struct job *j, int r, const struct err *err);
-/* The present job of a machine, if that is `id`.  NULL with the error. */
-struct job *job_find_mine(struct fleet *f, const char *machine, const char *id,
-			  struct err *err) MUST_CHECK;
-/* Why an agent may not go on with this job; it is not (any more) the one that its machine is to do. */
-int job_refuse(struct fleet *f, const char *machine, const char *id, struct err *err) MUST_CHECK;
 /* Makes the row ready to be written. */
 int job_pack_log(struct job *j, struct err *err) MUST_CHECK;
 void job_add_log(struct job *j, const char *text);
 int jobs_load(struct fleet *f, struct err *err) MUST_CHECK;
 void jobs_free(struct fleet *f);
 void jobs_remove_leftovers(struct fleet *f);
-/* The job of the token that has enrolled this machine, once; that it cannot be is an event, and that it waits, because not all disks may be there
- * (`is_unsettled`).  The lock is not held. */
-void order_what_is_owed(struct fleet *f, const char *machine, const char *name, bool is_unsettled);
+/* The job of the token that has enrolled this machine, once; that it cannot be is an event, and that it waits, because not all disks may be in the
+ * inventory.  The lock is not held. */
+void order_what_is_owed(struct fleet *f, const char *machine, const char *name,
+			const json_t *inventory);
 /* Put a new job on the list and on its machine. */
 void job_enlist(struct fleet *f, struct job *j, struct machine *m);
 /* (job_order.c) The order for its agent; `rows` are its disks as they are now.  With or without the lock.
  * -ENOENT, -EBADMSG: an index is damaged; API_TOO_LARGE. */
 int job_make_order(struct fleet *f, const struct job *j, const struct job_disk_row *rows,
 		   json_t **ret, struct err *err) MUST_CHECK;
+
+/* ---- job_agent.c; the lock is held */
+/* The present job of a machine, if that is `id`.  NULL with the error. */
+struct job *job_find_mine(struct fleet *f, const char *machine, const char *id,
+			  struct err *err) MUST_CHECK;
+/* Why an agent may not go on with this job; it is not (any more) the one that its machine is to do. */
+int job_refuse(struct fleet *f, const char *machine, const char *id, struct err *err) MUST_CHECK;
 
 /* ---- job_end.c; the lock is held */
 /* End it: made durable, taken off the list and its machine.  If the state cannot be written it stays as it was. */

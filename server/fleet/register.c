@@ -343,8 +343,7 @@ int fleet_register(struct fleet *f, const struct registration *reg,
 		if (reg->pairing)
 			pairing_registered(f->pairings, reg->pairing);
 		tell(f, reg, &a);
-		order_what_is_owed(f, reg->machine, reg->name,
-				   json_is_true(json_object_get(reg->inventory, "unsettled")));
+		order_what_is_owed(f, reg->machine, reg->name, reg->inventory);
 	}
 	explicit_bzero(secret, sizeof(secret));
 	return r;

@@ -256,9 +256,10 @@ int state_each_job(struct state *s, const struct job_filter *f, state_job_fn fn,
 			    "SELECT " COLUMNS " FROM jobs WHERE (?1 IS NULL OR machine=?1)"
 			    " AND (?2 IS NULL OR state=?2)"
 			    " AND (?3=0 OR state IN ('waiting', 'running'))"
+			    " AND (?5 IS NULL OR substr(id, 1, length(?5))=?5)"
 			    " ORDER BY number DESC LIMIT ?4",
-			    "ttii", f->machine, word, (int64_t)f->active,
-			    f->limit ? (int64_t)f->limit : (int64_t)-1);
+			    "ttiit", f->machine, word, (int64_t)f->active,
+			    f->limit ? (int64_t)f->limit : (int64_t)-1, f->id);
 
 	if (r < 0)
 		return r;

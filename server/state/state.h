@@ -294,6 +294,7 @@ int state_get_job_disks(struct state *s, const char *id, struct job_disk_row **r
 
 struct job_filter {
 	const char *machine; /* NULL: any */
+	const char *id;	     /* how it begins, or NULL */
 	bool by_state;
 	enum job_state state;
 	bool active;	/* only waiting and running */

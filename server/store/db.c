@@ -57,7 +57,8 @@ int db_error(sqlite3 *db, int rc, const char *what, struct err *err)
 			       "the object index is damaged (%s: %s); start with --rebuild-index",
 			       what, why);
 	default:
-		if (db && sqlite3_system_errno(db) == ENOSPC)
+		if (db &&
+		    (sqlite3_system_errno(db) == ENOSPC || sqlite3_system_errno(db) == EDQUOT))
 			code = -ENOSPC;
 	}
 	return err_set(err, code, "object index: %s: %s", what, why);

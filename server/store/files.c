@@ -84,10 +84,28 @@ void files_path_manifest(char ret[static FILES_PATH_SIZE], const struct id *id)
 	(void)snprintf(ret, FILES_PATH_SIZE, "manifests/%s.json", text);
 }
 
+/* By the first two a filesystem says that it does not believe its own metadata (ext4, XFS: EFSBADCRC, EFSCORRUPTED), by the third XFS that the medium did not give
+ * them.  In the store they are words for files and rows that were read and are not right: of this nothing was read, and it may come back. */
+int files_code(int code)
+{
+	switch (code) {
+	case EBADMSG:
+	case EUCLEAN:
+	case ENODATA:
+	case ESTALE: /* NFS: its server was started again */
+		return EIO;
+	case EDQUOT: /* btrfs, ZFS, XFS: of the folder's quota */
+		return ENOSPC;
+	default:
+		return code;
+	}
+}
+
 static int fail(const struct files *f, int code, const char *verb, const char *path,
 		struct err *err)
 {
-	return err_set(err, -code, "%s '%s/%s': %s", verb, f->name, path, strerrordesc_np(code));
+	return err_set(err, -files_code(code), "%s '%s/%s': %s", verb, f->name, path,
+		       strerrordesc_np(code));
 }
 
 int files_check(const struct files *f, enum file_op op, const char *path, struct err *err)
@@ -309,7 +327,7 @@ int files_read(const struct files *f, int fd, const char *path, void *buf, size_
 		if (n < 0)
 			return fail(f, errno, "read", path, err);
 		if (n == 0)
-			return fail(f, ENODATA, "ends early", path, err);
+			return err_set(err, -ENODATA, "'%s/%s' ends early", f->name, path);
 		p += n;
 		offset += (uint64_t)n;
 		size -= (size_t)n;

@@ -1,8 +1,8 @@
 /* files.h - the store's file operations: whole files in and out, renames, syncs; and the seam through which
  * tests make any of them fail.
  *
- * All paths are relative to the folder that files_init opened.  Errors: the errno of the failed call, negative,
- * and a sentence that names the file. */
+ * All paths are relative to the folder that files_init opened.  Errors: the errno of the failed call, negative
+ * (-EIO also where the filesystem is damaged, -ENOSPC where a quota is used up), and a sentence that names the file. */
 #ifndef SERVER_STORE_FILES_H
 #define SERVER_STORE_FILES_H
 #include <stdatomic.h>
@@ -46,6 +46,9 @@ void files_done(struct files *f);
 void files_path_pack(char ret[static FILES_PATH_SIZE], const struct id *id);
 void files_path_index(char ret[static FILES_PATH_SIZE], const struct id *root);
 void files_path_manifest(char ret[static FILES_PATH_SIZE], const struct id *id);
+
+/* An errno as the store takes it: EIO also for a filesystem that is damaged, ENOSPC also for a quota. */
+int files_code(int code);
 
 /* What the seam says of an operation that is done elsewhere. */
 int files_check(const struct files *f, enum file_op op, const char *path,

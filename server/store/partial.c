@@ -38,8 +38,8 @@ static int make_name(char ret[static PARTIAL_NAME_SIZE], const char *key, struct
 
 static int fail(const struct partial *p, int code, const char *verb, struct err *err)
 {
-	return err_set(err, -code, "%s '%s/%s" PARTIAL_TAIL "': %s", verb, p->store->jobs_name,
-		       p->key, strerrordesc_np(code));
+	return err_set(err, -files_code(code), "%s '%s/%s" PARTIAL_TAIL "': %s", verb,
+		       p->store->jobs_name, p->key, strerrordesc_np(code));
 }
 
 static uint64_t file_size(uint64_t disk_size)

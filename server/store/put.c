@@ -20,7 +20,8 @@ struct incoming {
 	struct id id;
 	const void *data;
 	size_t size;
-	bool is_lenient;    /* leave out nodes that lack chunks, instead of refusing the pack */
+	bool is_lenient; /* leave out nodes that lack chunks, instead of refusing the pack */
+	bool is_found; /* it is listed even if all its objects are elsewhere: else gc would not know of its file */
 	bool is_instead;    /* its objects are entered although they are there */
 	bool has_file;	    /* the file is at its final place */
 	bool is_unreadable; /* some of its objects are in packs that cannot be read */
@@ -324,7 +325,7 @@ static int take_in(struct store *s, struct incoming *in, struct err *err)
 			r = check_nodes(s, in, err);
 		if (r == 0)
 			r = find_objects(s, in, err);
-		if (r == 0 && is_all_there(in))
+		if (r == 0 && is_all_there(in) && !in->is_found)
 			return 0;
 		if (r == 0)
 			r = unreadable_has_object(s, in->pack.kind, in->ids, in->found,
@@ -451,5 +452,6 @@ int put_existing(struct store *s, const struct id *id, const void *data, size_t 
 		return r;
 	in.has_file = true;
 	in.is_lenient = true;
+	in.is_found = true;
 	return put(s, &in, err);
 }

@@ -2,7 +2,8 @@
  *
  * What is in the index was durable before it came there, so only what is not in it is looked into.  Chunks come first, since a
  * node counts only with all its chunks.  Everything is taken in as if a peer had sent it, and made durable again: after a kill the files may be
- * in memory only.
+ * in memory only.  But it is read from the medium as far as the kernel takes it for written: that the medium did not take it is told once, to the start whose
+ * sync fails, and the next one would find the right bytes in memory and nothing left to sync.
  *
  * While the index itself is made anew, nothing says which packs images rely on: then no file is removed, one that cannot be read ends the start, and nodes
  * are taken in even if chunks are missing, which may come back or be sent again. */
@@ -155,6 +156,30 @@ static int give_up_unread(struct recovery *v, const char *path, struct err *err)
 	return files_quarantine(&v->s->files, path, err);
 }
 
+static int read_from_medium(struct store *s, const char *path, char **ret, size_t *ret_size,
+			    struct err *err)
+{
+	CLEANUP_FREE char *data = NULL;
+	CLEANUP_CLOSE int fd = -1;
+	uint64_t size = 0;
+	int r = files_open(&s->files, path, &fd, &size, err);
+
+	if (r < 0)
+		return r;
+	if (size > PACK_SIZE_MAX)
+		return err_set(err, -EFBIG, "'%s' is too large for a pack", path);
+	data = malloc(size + 1);
+	if (!data)
+		return err_set(err, -ENOMEM, "read '%s': out of memory", path);
+	files_forget(&s->files, fd, path);
+	r = files_read(&s->files, fd, path, data, size, 0, err);
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(data);
+	*ret_size = size;
+	return 0;
+}
+
 static int take_in_one(struct recovery *v, const struct id *id, struct err *err)
 {
 	CLEANUP_FREE char *data = NULL;
@@ -164,7 +189,7 @@ static int take_in_one(struct recovery *v, const struct id *id, struct err *err)
 	int r;
 
 	files_path_pack(path, id);
-	r = files_get(&s->files, path, PACK_SIZE_MAX, &data, &size, err);
+	r = read_from_medium(s, path, &data, &size, err);
 	if (r == -EIO)
 		return give_up_unread(v, path, err);
 	if (r == 0 && !v->is_second_pass && is_node_pack(data, size))

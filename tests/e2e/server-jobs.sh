@@ -148,6 +148,8 @@ api GET "/v1/jobs?state=cancelled"
 is "$(field '[.jobs[].image] | join(",")')" one "by state"
 api GET "/v1/jobs?machine=m2"
 is "$(field '[.jobs[].image] | join(",")')" four,three "by machine"
+api GET "/v1/jobs?id=${job:0:8}"
+is "$(field '[.jobs[].id] | join(",")')" "$job" "by how the id begins"
 api GET /v1/jobs/0123456789abcdef
 is "$STATUS $(error_code)" "404 not_found" "one that is not there"
 stop_server

@@ -6,7 +6,10 @@
 . "$(dirname "$0")/../lib/server.sh"
 requires curl jq xxd openssl
 
+ulimit -Sn 1024
 start_server --inactivity 2 --body-time 3
+ok "files: as many as connections and packs that wait for their checkpoint need" \
+	test "$(awk '/^Max open files/ { print $4 }' "/proc/$SERVER_PID/limits")" -ge 2200
 make_machine m1 "{\"disks\":[$(disk_json file:a 8388608)]}"
 api POST /v1/jobs -d '{"kind":"capture","machine":"m1","image":"i"}'
 job=$(field .id)

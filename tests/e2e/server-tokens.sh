@@ -179,8 +179,17 @@ register 12 "{\"inventory\":{\"unsettled\":true,\"disks\":[$(disk_json file:a 10
 is "$STATUS $(jobs_of 12)" "200 " "a machine whose hardware is not all there yet has no job from its token"
 api GET /v1/events
 like "$(field '.events[] | select(.event == "job_held") | .text')" "^slow: 'capture', the job of its enrolment token, waits: drivers" "which an event says"
-register 12 "$disk,\"token\":\"$TOKEN\",\"name\":\"slow\"}"
-is "$STATUS $(jobs_of 12)" "200 capture slow-00000000 waiting" "until it says that it is"
+register 12 "{\"inventory\":{\"skipped\":[{\"name\":\"sdc\",\"reason\":\"no_size\",\"text\":\"\"}],\"disks\":[$(disk_json file:a 1048576)]},\"token\":\"$TOKEN\",\"name\":\"slow\"}"
+is "$STATUS $(jobs_of 12)" "200 " "nor has one with a disk that says nothing of its size"
+api GET /v1/events
+like "$(field '[.events[] | select(.event == "job_held")][-1].text')" "^slow: 'capture', .* waits: the machine has a disk that is not in its list" "which another one says"
+driverless() { register 12 "{\"inventory\":{\"unclaimed\":[$1],\"disks\":[$(disk_json file:a 1048576)]},\"token\":\"$TOKEN\",\"name\":\"slow\"}"; }
+driverless '{"class":"0200","id":"8086:1572"},{"class":"0104","id":"8086:2822"}'
+is "$STATUS $(jobs_of 12)" "200 " "nor one with a storage controller without a driver"
+api GET /v1/events
+like "$(field '[.events[] | select(.event == "job_held")][-1].text')" "^slow: 'capture', .* waits: no driver has taken a controller" "as it says"
+driverless '{"class":"0200","id":"8086:1572"},{"class":"0100","id":"1425:5501"}'
+is "$STATUS $(jobs_of 12)" "200 capture slow-00000000 waiting" "until nothing of the sort is said: a network card is no reason"
 token '{"uses":1,"job":"restore=none@3"}'
 register 8 "$disk,\"token\":\"$TOKEN\"}"
 is "$STATUS $(jobs_of 8)" "200 " "a job that cannot be: it is enrolled all the same"

@@ -200,6 +200,19 @@ static bool can_be_read(json_t *take_list)
 	return true;
 }
 
+static bool is_listed(const json_t *list, const char *id)
+{
+	const json_t *job;
+	size_t i;
+
+	json_array_foreach(json_object_get(list, "jobs"), i, job)
+	{
+		if (strcmp(json_string_value(json_object_get(job, "id")), id) == 0)
+			return true;
+	}
+	return false;
+}
+
 /* Each of two reports may be as long as that; and what the list leaves out is there where one job is asked for. */
 static void test_list_of_jobs(void)
 {
@@ -216,13 +229,39 @@ static void test_list_of_jobs(void)
 				     &fixture_err) < 0)
 			abort();
 	}
-	ok(fleet_list_jobs(fixture_fleet, NULL, NULL, &list, &fixture_err) == 0 &&
+	ok(fleet_list_jobs(fixture_fleet, NULL, NULL, NULL, &list, &fixture_err) == 0 &&
 		   can_be_read(list),
 	   "the list of jobs can be read, whatever they report");
 	ok(fleet_show_job(fixture_fleet, id, 0, 0, &job, &fixture_err) == 0 &&
 		   json_array_size(json_object_get(json_object_get(job, "report"), "n")) ==
 			   json_array_size(numbers),
 	   "which is shown with each");
+}
+
+/* One that newer ones have pushed out of the list is found by its id's beginning, as it is shown and written. */
+static void test_list_is_long(void)
+{
+	CLEANUP_JSON json_t *list = NULL, *found = NULL;
+	char first[JOB_ID_SIZE], id[JOB_ID_SIZE], begin[9] = "";
+
+	fixture_order(MACHINE_A, first);
+	memcpy(id, first, sizeof(id));
+	memcpy(begin, first, sizeof(begin) - 1);
+	for (unsigned i = 0; i < JOBS_LISTED; i++) {
+		if (fleet_job_failed(fixture_fleet, MACHINE_A, id, "internal", "x", NULL,
+				     &fixture_err) < 0)
+			abort();
+		fixture_order(MACHINE_A, id);
+	}
+	ok(fleet_list_jobs(fixture_fleet, NULL, NULL, NULL, &list, &fixture_err) == 0 &&
+		   json_array_size(json_object_get(list, "jobs")) == JOBS_LISTED &&
+		   !is_listed(list, first),
+	   "the list of jobs has an end");
+	ok(fleet_list_jobs(fixture_fleet, NULL, NULL, begin, &found, &fixture_err) == 0 &&
+		   is_listed(found, first),
+	   "those beyond it are found by how their ids begin");
+	if (fleet_job_failed(fixture_fleet, MACHINE_A, id, "internal", "x", NULL, &fixture_err) < 0)
+		abort();
 }
 
 static void test_list_of_machines(void)
@@ -302,6 +341,7 @@ int main(void)
 	test_taken();
 	test_taken_dropped();
 	test_list_of_jobs();
+	test_list_is_long();
 	test_list_of_machines();
 	test_leftovers();
 	fixture_end_fleet();

@@ -1,6 +1,9 @@
-/* A server without memory for an answer: that is no progress of the job, which says what it waits for. */
+/* A server without memory for an answer, or that may not read its files: that is no progress of the job, which says what it waits for. */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "common/bytes.h"
 #include "common/cleanup.h"
@@ -91,6 +94,62 @@ static void order_restore(void)
 	fleet_release(fixture_fleet, j);
 }
 
+static int deny(void *arg, enum file_op op, const char *path)
+{
+	(void)arg;
+	(void)path;
+	return op == FILE_READ ? -EACCES : 0;
+}
+
+/* As after a backup that was put back for another user: no medium fails, and nobody else would say why nothing comes. */
+static void test_denied(void)
+{
+	char why[512];
+
+	fixture_store->files.fault = deny;
+	cache_clear(fixture_store);
+	ok(ask_for_chunk() == 500, "a pack that the server may not read");
+	ok(is_stalled(why) && strstr(why, "Permission denied") && strstr(why, "storage"),
+	   "the job says so at once");
+	fixture_store->files.fault = NULL;
+	ok(ask_for_chunk() == 200 && !is_stalled(why), "until it may");
+}
+
+/* As the agent of A does. */
+static unsigned send_pack(const struct sample_pack *p)
+{
+	struct call c = {.app = &server, .http = http, .body = p->data, .body_size = p->size};
+	unsigned status;
+
+	(void)snprintf(c.machine, sizeof(c.machine), "%s", MACHINE_A);
+	(void)snprintf(c.match.params[0], sizeof(c.match.params[0]), "%s", job);
+	id_to_text(&p->id, c.match.params[1]);
+	api_put_pack(&c);
+	status = c.status;
+	json_decref(c.answer_json);
+	return status;
+}
+
+/* Somebody has tidied up.  That the server lacks a folder is no reason to end a capture, as is that it knows no such job. */
+static void test_no_folder(void)
+{
+	struct config config = {.data = fixture_data};
+	struct sample *other = sample_new(99, &sample_small);
+	char tmp[128], why[512];
+
+	(void)snprintf(tmp, sizeof(tmp), "%s/store/tmp", fixture_data);
+	server.config = &config;
+	fixture_order(MACHINE_A, job);
+	if (rmdir(tmp) < 0)
+		abort();
+	ok(send_pack(&other->packs[0]) == 500, "a pack, without the folder for what is written");
+	ok(is_stalled(why) && strstr(why, "tmp/"), "the job says so");
+	if (mkdir(tmp, 0700) < 0)
+		abort();
+	ok(send_pack(&other->packs[0]) == 204 && !is_stalled(why), "and goes on with it");
+	sample_free(other);
+}
+
 int main(void)
 {
 	struct http_config config = {.memory_max = MEMORY_MAX};
@@ -119,6 +178,8 @@ int main(void)
 	ok(strstr(why, "memory"), "and the job says what it waits for");
 	call_release(&hog);
 	ok(ask_for_chunk() == 200 && !is_stalled(why), "then it goes on");
+	test_denied();
+	test_no_folder();
 	http_server_stop(http);
 	fixture_end_fleet();
 	return done();

@@ -623,7 +623,11 @@ static void check_lists(struct state *s)
 	struct job_filter all = {.machine = NULL}, active = {.active = true};
 	struct job_filter mine = {.machine = "m", .limit = 1};
 	struct job_filter failed = {.by_state = true, .state = JOB_FAILED};
+	struct job_filter named = {.id = "j1", .limit = 1}, begun = {.id = "j"}, no = {.id = "j%"};
 
+	ok(jobs_listed(s, &named, "j1 ") && jobs_listed(s, &begun, "j2 j1 ") &&
+		   jobs_listed(s, &no, ""),
+	   "by how the id begins");
 	ok(jobs_listed(s, &all, "j2 j1 ") && jobs_listed(s, &active, "j2 ") &&
 		   jobs_listed(s, &mine, "j1 ") && jobs_listed(s, &failed, "j1 "),
 	   "lists");

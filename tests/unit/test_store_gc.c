@@ -182,6 +182,56 @@ static void test_damaged(void)
 	sample_free(b);
 }
 
+static size_t count_files(const struct sample *x)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < x->packs_len; i++)
+		n += access(fixture_pack_path(&x->packs[i].id), F_OK) == 0;
+	return n;
+}
+
+static void write_file(const char *path, const void *data, size_t size)
+{
+	FILE *f = fopen(path, "wbe");
+
+	if (!f || fwrite(data, 1, size, f) != size || fclose(f) != 0)
+		abort();
+}
+
+/* Packs that a start finds, of which all objects are in others: two agents had sent the same at one time. */
+static void test_shadowed(void)
+{
+	struct sample_shape shape = sample_small;
+	struct sample *a = sample_new(3, &shape), *same;
+	struct store *s = fixture_open(false);
+	struct roots roots = {.len = 1};
+	struct gc_result got = {0};
+	size_t before;
+
+	shape.is_stored = true;
+	same = sample_new(3, &shape);
+	if (!fixture_put_all(s, a) || fixture_seal(s, a, "a") < 0)
+		abort();
+	partial_remove(s, "a");
+	roots.ids[0] = a->root;
+	store_close(s);
+	for (size_t i = 0; i < same->packs_len; i++)
+		write_file(fixture_pack_path(&same->packs[i].id), same->packs[i].data,
+			   same->packs[i].size);
+	before = count_files(a) + count_files(same);
+	s = fixture_open(true);
+	ok(before > a->packs_len && stat_of(s).packs == before,
+	   "a start knows of packs whose objects others have");
+	ok(gc(s, &roots, &got) == 0 && count_files(a) + count_files(same) == a->packs_len &&
+		   stat_of(s).packs == a->packs_len && is_whole(s, a),
+	   "and gc removes them");
+	store_close(s);
+	tree_remove(fixture_data);
+	sample_free(a);
+	sample_free(same);
+}
+
 /* ---- what happens meanwhile: done from within the call for the roots */
 
 struct meanwhile {
@@ -588,6 +638,7 @@ int main(void)
 	test_simple();
 	test_rewrite();
 	test_damaged();
+	test_shadowed();
 	test_meanwhile();
 	test_cancel();
 	test_refusals();
