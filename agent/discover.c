@@ -27,7 +27,7 @@
 #include "common/http.h"
 
 #define NONCES	  4u  /* answers to so many of the last announcements count */
-#define SEEN_MAX  64u /* servers of which something was said */
+#define SEEN_MAX  16u /* servers that are named: who makes them up must not fill the screen */
 #define PAUSE_MIN 1000u
 #define PAUSE_MAX 30000u
 /* How long an answer from an address of the link alone waits for one from a better address, and how often that is asked for. */
@@ -51,6 +51,7 @@ struct discover {
 	uint64_t near_since_ms; /* the first answer since then from an address of the link alone */
 	struct seen seen[SEEN_MAX];
 	size_t seen_len;
+	bool many_said;
 };
 
 unsigned discover_pause_ms(unsigned n, uint32_t random)
@@ -171,15 +172,25 @@ static void announce(struct discover *d)
 
 /* ---- receiving */
 
-/* False if we have spoken of this server at this place before. */
-static bool is_new(struct discover *d, const uint8_t *key, const char *url)
+/* False if nothing is to be said of this server at this place: it was named before, or many were. */
+static bool is_worth_naming(struct discover *d, const uint8_t *key, const char *url)
 {
 	for (size_t i = 0; i < d->seen_len; i++) {
 		if (memcmp(d->seen[i].key, key, 32) == 0 && strcmp(d->seen[i].url, url) == 0)
 			return false;
 	}
-	if (d->seen_len == SEEN_MAX)
-		return false; /* somebody is making them up */
+	if (d->seen_len == SEEN_MAX) {
+		if (!d->many_said) {
+			char line[80];
+
+			(void)snprintf(line, sizeof(line),
+				       "more than %u servers answer: no others are named",
+				       SEEN_MAX);
+			d->setup.say(d->setup.ctx, line);
+		}
+		d->many_said = true;
+		return false;
+	}
 	memcpy(d->seen[d->seen_len].key, key, 32);
 	(void)snprintf(d->seen[d->seen_len].url, URL_MAX, "%s", url);
 	d->seen_len++;
@@ -231,7 +242,7 @@ static void take_answer(struct discover *d, const struct beacon *here, const cha
 	hex_encode(here->key, 32, key);
 	if (!d->setup.has_key && d->setup.heard)
 		d->setup.heard(d->setup.ctx, key, url, name);
-	if (!is_new(d, here->key, url))
+	if (!is_worth_naming(d, here->key, url))
 		return;
 	if (d->setup.has_key) {
 		(void)snprintf(

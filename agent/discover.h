@@ -22,7 +22,7 @@ struct discover_setup {
 	void (*found)(void *ctx, const char *url, const char *name);
 	/* Without has_key: a server says that it is at `url` and has the key `pin` (64 hex digits).  At each answer. */
 	void (*heard)(void *ctx, const char *pin, const char *url, const char *name);
-	/* Something to tell the person, once for each such server. */
+	/* Something to tell the person, once for each such server, and once that there are too many. */
 	void (*say)(void *ctx, const char *line);
 	void *ctx;
 };

@@ -335,7 +335,8 @@ static uint64_t after_error(struct talk *t, int r, const struct http_answer *a,
 		return after_refusal(t->s, a);
 	case -EPROTO:
 	case -EMSGSIZE:
-		say_trouble(t->s, "what it answers makes no sense");
+		if (is_worth_a_line(t->s))
+			say_trouble(t->s, "what it answers makes no sense");
 		return NONSENSE_MS;
 	default:
 		if (is_worth_a_line(t->s))
