@@ -53,7 +53,7 @@ wait_line 20 "$TAP_TMP/server.log" ' waiting machine=' >/dev/null
 before=$SECONDS
 stop_server
 is "$SERVER_STATUS" 0 "SIGTERM ends it cleanly"
-ok "at once, though a machine waits for orders" test $((SECONDS - before)) -le 10 # of 30
+ok "at once, though a machine waits for orders" test $((SECONDS - before)) -le 10 # of 25
 wait "$poller"
 is "$(cat "$TAP_TMP/polled")" "503 busy" "who is told to come again"
 ok "the state was closed" test ! -s "$DATA/state.db-wal"
