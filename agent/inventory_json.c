@@ -177,6 +177,29 @@ static json_t *make_skipped(const void *of, size_t i)
 	return end(&o);
 }
 
+/* DISKS_MAX of them; disks that say nothing of their size before all others, since jobs that nobody has looked over wait for them. */
+static json_t *make_skipped_list(const struct disk_list *l)
+{
+	size_t left = DISKS_MAX, others = DISKS_MAX;
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < l->skipped_len && others > 0; i++)
+		others -= strcmp(l->skipped[i].reason, DISK_NO_SIZE) == 0;
+	for (size_t i = 0; list && i < l->skipped_len && left > 0; i++) {
+		bool is_disk = strcmp(l->skipped[i].reason, DISK_NO_SIZE) == 0;
+
+		if (!is_disk && others == 0)
+			continue;
+		others -= !is_disk;
+		left--;
+		if (json_array_append_new(list, make_skipped(l, i)) < 0) {
+			json_decref(list);
+			list = NULL;
+		}
+	}
+	return list;
+}
+
 static json_t *make_nic(const void *of, size_t i)
 {
 	const struct nic *n = &((const struct nic_list *)of)->nics[i];
@@ -278,7 +301,6 @@ static json_t *make_hypervisor(const struct hypervisor *h)
 
 json_t *inventory_to_json(const struct inventory *i)
 {
-	size_t skipped = i->disks.skipped_len;
 	struct out o = begin();
 
 	put_count(&o, "inventory", 1);
@@ -292,8 +314,7 @@ json_t *inventory_to_json(const struct inventory *i)
 	put(&o, "hypervisor", make_hypervisor(&i->hypervisor));
 	put_array(&o, "nics", i->nics.len, make_nic, &i->nics);
 	put_array(&o, "disks", i->disks.len, make_disk, &i->disks);
-	put_array(&o, "skipped", skipped < DISKS_MAX ? skipped : DISKS_MAX, make_skipped,
-		  &i->disks);
+	put(&o, "skipped", make_skipped_list(&i->disks));
 	put_array(&o, "unclaimed", i->unclaimed_len, make_unclaimed, i->unclaimed);
 	put(&o, "unsettled", json_boolean(i->is_unsettled));
 	put_array(&o, "warnings", i->warnings.len, make_warning, &i->warnings);

@@ -2,10 +2,13 @@
 #include "agent/disk.h"
 
 #include <errno.h>
+#include <jansson.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "agent/inventory.h"
+#include "common/json.h"
 #include "tests/unit/tap.h"
 
 static struct disk *add(struct disk_list *l, const char *name, const char *bus_path)
@@ -237,6 +240,31 @@ static void test_no_size(void)
 	}
 }
 
+/* The server holds back a token's job for a disk of no size, so it must not be what the list has no room for. */
+static void test_many_skipped(void)
+{
+	struct inventory *i = calloc(1, sizeof(*i));
+	CLEANUP_JSON json_t *j = NULL;
+	const json_t *list, *one;
+	unsigned dead = 0, last = 0;
+	size_t n;
+
+	for (unsigned k = 0; i && k < 300; k++)
+		(void)disk_list_skip(&i->disks, "sdb", k < 299 ? "path" : DISK_NO_SIZE, "%u", k);
+	j = i ? inventory_to_json(i) : NULL;
+	list = json_object_get(j, "skipped");
+	json_array_foreach((json_t *)list, n, one)
+	{
+		const char *reason = json_string_value(json_object_get(one, "reason"));
+
+		dead += reason && strcmp(reason, DISK_NO_SIZE) == 0;
+		last = (unsigned)strtoul(json_string_value(json_object_get(one, "text")), NULL, 10);
+	}
+	ok(json_array_size(list) == DISKS_MAX && dead == 1 && last == 299,
+	   "of 300 that are no disks 256 are told, the one of no size among them");
+	inventory_freep(&i);
+}
+
 static void test_settle(void)
 {
 	struct disk_list l = {0};
@@ -313,6 +341,7 @@ int main(void)
 	test_paths();
 	test_blind_path();
 	test_no_size();
+	test_many_skipped();
 	test_settle();
 	test_files();
 	return done();
