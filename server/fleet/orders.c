@@ -376,9 +376,12 @@ static int cancel_locked(struct fleet *f, struct job *j, struct err *err)
 	bool released = false;
 
 	if (j->committing) {
-		return err_set(err, API_CONFLICT,
-			       "The job is about to be done: its version is "
-			       "being written.");
+		return err_set(
+			err, API_CONFLICT,
+			j->row.kind == JOB_CAPTURE
+				? "The job is about to be done: its version is being written."
+				: "The job has ended at its agent, and is about to end here: "
+				  "it is too late to cancel it.");
 	}
 	if (!j->machine && j->row.state == JOB_RUNNING) {
 		j->cancel = true; /* the worker ends it */

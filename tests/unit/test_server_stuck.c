@@ -186,6 +186,38 @@ static void test_restore(void)
 	   "and then it is done");
 }
 
+/* What the server does at the end of a job is not to be called what it is not. */
+static void test_too_late(void)
+{
+	static const enum job_kind kinds[] = {JOB_CAPTURE, JOB_RESTORE};
+	CLEANUP_JSON json_t *cancelled = NULL;
+	char id[JOB_ID_SIZE];
+
+	for (size_t i = 0; i < 2; i++) {
+		bool is_capture = kinds[i] == JOB_CAPTURE;
+		struct job *j;
+
+		if (is_capture)
+			fixture_order(MACHINE_A, id);
+		else
+			order(restore_to(MACHINE_B), id);
+		j = job_find(fixture_fleet, id);
+		j->committing = true; /* nobody else is there */
+		ok(fleet_cancel_job(fixture_fleet, id, &cancelled, &fixture_err) == API_CONFLICT &&
+			   is_capture == !!strstr(fixture_err.msg, "version") &&
+			   fleet_job_failed(fixture_fleet, is_capture ? MACHINE_A : MACHINE_B, id,
+					    "internal", "x", NULL, &fixture_err) == API_BUSY &&
+			   is_capture == !!strstr(fixture_err.msg, "version"),
+		   is_capture ? "a capture that is about to be done writes its version"
+			      : "a restore that is about to end writes none");
+		j->committing = false;
+		if (fleet_cancel_job(fixture_fleet, id, &cancelled, &fixture_err) < 0)
+			abort();
+		json_decref(cancelled);
+		cancelled = NULL;
+	}
+}
+
 static void test_begin(void)
 {
 	CLEANUP_JSON json_t *cancelled = NULL;
@@ -234,6 +266,7 @@ int main(void)
 	test_own(true);
 	test_commit();
 	test_restore();
+	test_too_late();
 	test_begin();
 	test_late();
 	fixture_end_fleet();
