@@ -113,7 +113,7 @@ void api_poll(struct call *c)
 	if (r == 0 && (strcmp(state, "busy") == 0) != (job != NULL))
 		r = err_set(&err, API_BAD_REQUEST, "only a busy agent names its job");
 	if (r == 0)
-		r = fleet_poll(call_server(c)->fleet, c->machine, c->peer, job, &answer, &err);
+		r = fleet_poll(call_server(c)->fleet, c->machine, job, &answer, &err);
 	api_answer(c, r, 200, answer, &err);
 }
 

@@ -97,8 +97,8 @@ int fleet_list_pairings(struct fleet *f, json_t **ret, struct err *err) MUST_CHE
 /* ---- what agents say */
 
 /* Waits for an order, a cancel or the time; `job` is what the agent is busy with, or NULL.  -> {"order", "cancel"} */
-int fleet_poll(struct fleet *f, const char *machine, const char *address, const char *job,
-	       json_t **ret, struct err *err) MUST_CHECK;
+int fleet_poll(struct fleet *f, const char *machine, const char *job, json_t **ret,
+	       struct err *err) MUST_CHECK;
 
 /* The job `id`, which must be of this kind and the one that `machine` is to do now; it is running from here on.  API_NOT_FOUND,
  * API_CANCELLED, API_CONFLICT (it has ended).  To be released. */

@@ -302,31 +302,15 @@ static int wait_for_news(struct fleet *f, struct machine *m, const char *job, st
 	return 0;
 }
 
-/* A secret that was copied shows so, and so does a machine that got another address. */
-static void note_address(struct fleet *f, struct machine *m, const char *address)
-{
-	uint64_t now = fleet_now_ms();
-
-	if (strcmp(m->row.address, address) == 0)
-		return;
-	if (m->moved_ms == 0 || now - m->moved_ms >= TOUCH_EVERY_MS) {
-		m->moved_ms = now;
-		fleet_event(f, "machine_moved", m->row.id, "", "%s: from %s to %s", m->row.name,
-			    m->row.address, address);
-	}
-	(void)snprintf(m->row.address, sizeof(m->row.address), "%s", address);
-}
-
 /* The lock is held; gives the present job with a reference, or NULL. */
-static int poll_locked(struct fleet *f, const char *machine, const char *address, const char *job,
-		       struct job **ret, bool *ret_cancel, struct err *err)
+static int poll_locked(struct fleet *f, const char *machine, const char *job, struct job **ret,
+		       bool *ret_cancel, struct err *err)
 {
 	struct machine *m = machine_find(f, machine);
 	int r;
 
 	if (!m)
 		return err_set(err, API_UNAUTHORIZED, "This machine is not known any more.");
-	note_address(f, m, address);
 	if (job && m->job && strcmp(m->job->row.id, job) == 0) {
 		m->job->heard_ms = fleet_now_ms();
 		r = job_start(f, m->job, err);
@@ -385,8 +369,7 @@ static int order_of(struct fleet *f, struct job *j, json_t **ret, struct err *er
 	return 0;
 }
 
-int fleet_poll(struct fleet *f, const char *machine, const char *address, const char *job,
-	       json_t **ret, struct err *err)
+int fleet_poll(struct fleet *f, const char *machine, const char *job, json_t **ret, struct err *err)
 {
 	CLEANUP_JSON json_t *order = json_null();
 	struct job *j = NULL;
@@ -394,7 +377,7 @@ int fleet_poll(struct fleet *f, const char *machine, const char *address, const 
 	int r;
 
 	(void)pthread_mutex_lock(&f->lock);
-	r = poll_locked(f, machine, address, job, &j, &cancel, err);
+	r = poll_locked(f, machine, job, &j, &cancel, err);
 	(void)pthread_mutex_unlock(&f->lock);
 	if (r == 0 && j)
 		r = order_of(f, j, &order, err);

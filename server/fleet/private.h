@@ -35,8 +35,9 @@ struct machine {
 	struct machine_row row;	  /* inventory NULL: it is parsed below */
 	json_t *inventory;	  /* never changed, only replaced */
 	uint64_t former_until_ms; /* secrets.c: 0 for registering only, UINT64_MAX not yet known */
-	struct id stale[STALE_KEPT]; /* secrets before, to be recognised */
-	size_t stale_len;	     /* counts on */
+	char former_address[ADDRESS_SIZE]; /* of this session, before the present one; "": none */
+	struct id stale[STALE_KEPT];	   /* secrets before, to be recognised */
+	size_t stale_len;		   /* counts on */
 	size_t stale_own;	     /* those from here on are of the session that is under way */
 	uint64_t stale_ms, moved_ms; /* when that was last told */
 	struct job *job;	     /* the present one, or NULL */

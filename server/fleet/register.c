@@ -256,6 +256,7 @@ static void begin_session(struct fleet *f, struct machine *m, const struct machi
 	m->inventory = json_incref((json_t *)inventory);
 	m->session = ++f->sessions;
 	m->told_cancel[0] = '\0';
+	m->former_address[0] = '\0';
 	m->registered_ms = fleet_now_ms();
 	m->is_unused = true;
 	m->claimed_ms = 0;

@@ -12,7 +12,8 @@
 #include "common/log.h"
 #include "server/fleet/private.h"
 
-#define TOLD_EVERY_MS 60000u
+#define TOLD_EVERY_MS	    60000u
+#define MOVED_BACK_EVERY_MS 3600000u
 
 struct id secret_hash(const char *secret)
 {
@@ -144,6 +145,24 @@ static void note_stale(struct fleet *f, const struct id *hash, const char *addre
 	}
 }
 
+/* A machine that got another address, or somebody with a copy of its secret.  One that is reached by two in turn is not told of each time. */
+static void note_address(struct fleet *f, struct machine *m, const char *address)
+{
+	uint64_t now = fleet_now_ms();
+	bool is_former = strcmp(m->former_address, address) == 0;
+
+	if (strcmp(m->row.address, address) == 0)
+		return;
+	if (m->moved_ms == 0 ||
+	    now - m->moved_ms >= (is_former ? MOVED_BACK_EVERY_MS : TOLD_EVERY_MS)) {
+		m->moved_ms = now;
+		fleet_event(f, "machine_moved", m->row.id, "", "%s: from %s to %s", m->row.name,
+			    m->row.address, address);
+	}
+	memcpy(m->former_address, m->row.address, sizeof(m->former_address));
+	(void)snprintf(m->row.address, sizeof(m->row.address), "%s", address);
+}
+
 static void machine_spoke(struct machine *m)
 {
 	m->spoke_ms = fleet_now_ms();
@@ -175,6 +194,7 @@ int fleet_authorize(struct fleet *f, const char *secret, const char *address,
 	if (!by_former)
 		settle(f, found);
 	machine_heard(f, found);
+	note_address(f, found, address);
 	machine_spoke(found);
 	memcpy(ret->machine, found->row.id, MACHINE_ID_SIZE);
 	ret->shown = hash;

@@ -253,6 +253,45 @@ static void test_spared_reclaim(void)
 	ok(come_with(mine, next) == 0, "but not for the session that the job was ordered for");
 }
 
+/* ---- from where it speaks */
+
+static int count_moves(void *arg, const struct event_row *e)
+{
+	*(unsigned *)arg += strcmp(e->event, "machine_moved") == 0;
+	return 0;
+}
+
+/* Events of a machine that moved, after the session has spoken from there; `long_ago`: the last one is. */
+static unsigned moves(const char *secret, const char *from, bool long_ago)
+{
+	struct session_proof ignored;
+	struct machine *m = machine_find(fleet, MACHINE);
+	unsigned n = 0;
+
+	if (long_ago)
+		m->moved_ms -= 61000;
+	if (fleet_authorize(fleet, secret, from, &ignored, &err) < 0 ||
+	    state_each_event(state, 0, 10000, count_moves, &n, &err) < 0)
+		abort();
+	return n;
+}
+
+/* A machine at work asks for no orders: whatever it asks for counts, and so does what somebody with a copy of its secret asks for. */
+static void test_moves(void)
+{
+	char secret[SECRET_TEXT_SIZE];
+
+	if (come_by_token(HERE, secret) < 0)
+		abort();
+	ok(moves(secret, HERE, false) == 0 && moves(secret, ELSEWHERE, false) == 1,
+	   "a session that speaks from another address is told of, whatever it asks for");
+	ok(strcmp(machine_find(fleet, MACHINE)->row.address, ELSEWHERE) == 0,
+	   "and is there from then on");
+	ok(moves(secret, HERE, true) == 1 && moves(secret, ELSEWHERE, true) == 1,
+	   "one that is at two addresses in turn is not told of each time");
+	ok(moves(secret, "192.0.2.77", true) == 2, "a third address is told of");
+}
+
 /* ---- renewing */
 
 static void test_renewals(void)
@@ -399,6 +438,9 @@ int main(void)
 	close_all();
 	open_all();
 	test_spared();
+	close_all();
+	open_all();
+	test_moves();
 	close_all();
 	open_all();
 	test_renewals();

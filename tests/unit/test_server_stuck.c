@@ -168,11 +168,11 @@ static void test_restore(void)
 	order(restore_to(MACHINE_B), id);
 	set_silent(id);
 	fixture_store->files.fault = no_index;
-	ok(fleet_poll(fixture_fleet, MACHINE_B, "x", NULL, &none, &fixture_err) < 0 &&
+	ok(fleet_poll(fixture_fleet, MACHINE_B, NULL, &none, &fixture_err) < 0 &&
 		   shows_why(id, "waiting", "Input/output error"),
 	   "a restore whose order cannot be made says so");
 	fixture_store->files.fault = NULL;
-	ok(fleet_poll(fixture_fleet, MACHINE_B, "x", NULL, &answer, &fixture_err) == 0 &&
+	ok(fleet_poll(fixture_fleet, MACHINE_B, NULL, &answer, &fixture_err) == 0 &&
 		   json_is_object(json_object_get(answer, "order")) &&
 		   shows_why(id, "waiting", NULL),
 	   "until it can");
