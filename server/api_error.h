@@ -42,6 +42,6 @@ enum api_code api_code_of(int code);
 const char *api_code_name(enum api_code code);
 /* 400, ... */
 unsigned api_code_status(enum api_code code);
-/* Of 503 and 507: seconds to wait; 0 for the others. */
+/* Of 429, 503 and 507: seconds to wait, unless more is known; 0 for the others. */
 unsigned api_code_retry_after(enum api_code code);
 #endif

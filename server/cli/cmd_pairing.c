@@ -71,9 +71,10 @@ const struct command cmd_pairings = {
 	.operands = "",
 	.summary = "List the machines that show a pairing code",
 	.text = "A machine booted from a medium that was made for no server shows a pairing "
-		"code, and waits until it is confirmed here. Those that were confirmed, "
-		"rejected, or had a wrong code typed are listed until they expire. KNOWN: a "
-		"machine with this id has registered before.",
+		"code, and waits until it is confirmed here. Those that were "
+		"rejected, or had a wrong code typed, are listed until they expire, those that "
+		"were confirmed until they have registered. KNOWN: a machine with this id has "
+		"registered before.",
 	.takes = TAKES_SERVER | TAKES_JSON,
 	OPTIONS(pairings_options),
 	.run = run_pairings,

@@ -58,7 +58,7 @@ struct registration {
 };
 #define SECRET_TEXT_SIZE 65
 /* -> the new session's secret.  API_FORBIDDEN; API_CONFLICT: by a token, while the machine of that id speaks, and *ret_retry_s when it
- * may be otherwise at the earliest. */
+ * may be otherwise at the earliest, or there are too many machines; API_RATE_LIMITED with *ret_retry_s. */
 int fleet_register(struct fleet *f, const struct registration *reg,
 		   char ret_secret[static SECRET_TEXT_SIZE], unsigned *ret_retry_s,
 		   struct err *err) MUST_CHECK;
@@ -74,7 +74,7 @@ int fleet_authorize(struct fleet *f, const char *secret, const char *address,
 /* Has that session not ended meanwhile, by registering anew or removing the machine?  API_UNAUTHORIZED */
 int fleet_authorize_again(struct fleet *f, const struct session_proof *proof,
 			  struct err *err) MUST_CHECK;
-/* Another secret for the same session.  API_CONFLICT: by one that has been replaced. */
+/* Another secret for the same session.  API_CONFLICT: by one that has been replaced; API_RATE_LIMITED. */
 int fleet_renew(struct fleet *f, const struct session_proof *proof,
 		char ret_secret[static SECRET_TEXT_SIZE], struct err *err) MUST_CHECK;
 
@@ -101,7 +101,7 @@ int fleet_poll(struct fleet *f, const char *machine, const char *job, json_t **r
 	       struct err *err) MUST_CHECK;
 
 /* The job `id`, which must be of this kind and the one that `machine` is to do now; it is running from here on.  API_NOT_FOUND,
- * API_CANCELLED, API_CONFLICT (it has ended).  To be released. */
+ * API_CANCELLED, API_CONFLICT (it has ended), API_FORBIDDEN (it is of another kind).  To be released. */
 int fleet_acquire(struct fleet *f, const char *machine, const char *id, enum job_kind kind,
 		  struct job **ret, struct err *err) MUST_CHECK;
 void fleet_release(struct fleet *f, struct job *j);
