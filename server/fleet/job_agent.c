@@ -215,15 +215,22 @@ int fleet_progress(struct fleet *f, const char *machine, const char *id, const s
 	size_t i;
 	LOCK_FLEET(f);
 	struct job *j = job_find_mine(f, machine, id, err);
+	int r;
 
 	/* Who asks for leave gets an error, so that he cannot take it for that. */
 	if (!j && err->code == API_CANCELLED && !p->begun && !p->released) {
 		*ret_cancel = true;
 		return 0;
 	}
-	if (!j || (p->begun && note_leave(f, j, p->begun, false, err) < 0) ||
-	    (p->released && note_leave(f, j, p->released, true, err) < 0))
+	if (!j)
 		return err->code;
+	r = p->begun ? note_leave(f, j, p->begun, false, err) : 0;
+	if (r == 0 && p->released)
+		r = note_leave(f, j, p->released, true, err);
+	if (p->begun || p->released) /* its agent waits for that, and for nothing else */
+		job_note_step(j, r, err);
+	if (r < 0)
+		return r;
 	take_numbers(j, p);
 	json_array_foreach((json_t *)p->log, i, line)
 	{

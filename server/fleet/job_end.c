@@ -299,6 +299,8 @@ int fleet_job_failed(struct fleet *f, const char *machine, const char *id, const
 		r = j->row.manifest ? 0 : set_report(j, report, err);
 		if (r == 0)
 			r = job_end_as(f, j, JOB_FAILED, code, message, err);
+		if (r < 0 && !j->row.manifest) /* else it is the version that is waited for */
+			job_note_step(j, r, err);
 		j = NULL;
 	}
 	(void)pthread_mutex_unlock(&f->lock);

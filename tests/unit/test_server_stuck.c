@@ -238,6 +238,57 @@ static void test_begin(void)
 		abort();
 }
 
+static int ask_leave(const char *id, const char *which, json_t *take_disks)
+{
+	CLEANUP_JSON json_t *disks = take_disks;
+	struct progress p = {.phase = "restore", .disk = 0};
+	bool cancel = false;
+
+	if (strcmp(which, "begun") == 0)
+		p.begun = disks;
+	else if (strcmp(which, "released") == 0)
+		p.released = disks;
+	return fleet_progress(fixture_fleet, MACHINE_B, id, &p, &cancel, &fixture_err);
+}
+
+/* A restore may not write, nor make startable what it has written, before that is written down here. */
+static void test_leave(const char *which)
+{
+	CLEANUP_JSON json_t *cancelled = NULL;
+	char id[JOB_ID_SIZE];
+
+	order(restore_to(MACHINE_B), id);
+	ok(ask_leave(id, "none", NULL) == 0 && shows_why(id, "running", NULL), "a restore runs");
+	fixture_fill_state(true);
+	ok(ask_leave(id, which, json_pack("[i]", 0)) < 0 && shows_why(id, "running", "readonly"),
+	   "one whose leave is not taken says so");
+	ok(ask_leave(id, "none", NULL) == 0 && shows_why(id, "running", "readonly"),
+	   "its progress changes nothing in that");
+	fixture_fill_state(false);
+	ok(ask_leave(id, which, json_pack("[i]", 0)) == 0 && shows_why(id, "running", NULL),
+	   "until it is");
+	if (fleet_cancel_job(fixture_fleet, id, &cancelled, &fixture_err) < 0)
+		abort();
+}
+
+static int says_failed(const char *id)
+{
+	return fleet_job_failed(fixture_fleet, MACHINE_A, id, "read_error", "It is sick.", NULL,
+				&fixture_err);
+}
+
+static void test_failed(void)
+{
+	char id[JOB_ID_SIZE];
+
+	fixture_order(MACHINE_A, id);
+	atomic_store(&refuses, true);
+	ok(says_failed(id) < 0 && shows_why(id, "running", "disk I/O error"),
+	   "a capture whose failure is not taken says so");
+	atomic_store(&refuses, false);
+	ok(says_failed(id) == 0 && fixture_shows(id, "failed", 0), "and has failed when it is");
+}
+
 /* What comes while the watchdog waits for the lock is later than the time that it goes by. */
 static void test_late(void)
 {
@@ -268,6 +319,9 @@ int main(void)
 	test_restore();
 	test_too_late();
 	test_begin();
+	test_leave("begun");
+	test_leave("released");
+	test_failed();
 	test_late();
 	fixture_end_fleet();
 	return done();
