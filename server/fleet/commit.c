@@ -57,7 +57,7 @@ static int settle(struct fleet *f, struct job *j, json_t *roots, struct err *err
 
 	if (r < 0)
 		return r;
-	report_text = report_complete(&j->row, now, roots);
+	report_text = report_complete(j, now, roots);
 	report = report_text ? json_loads(report_text, 0, NULL) : NULL;
 	manifest = json_pack("{s:i, s:s, s:I, s:o, s:s, s:s, s:s, s:O?, s:o, s:O}", "hoist", 1,
 			     "image", j->row.image, "version", (json_int_t)version, "created",

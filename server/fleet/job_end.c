@@ -56,7 +56,7 @@ int job_end_as(struct fleet *f, struct job *j, enum job_state state, const char 
 	j->row.state = state;
 	j->row.ended = fleet_now();
 	if (j->row.started)
-		report = report_complete(&j->row, j->row.ended, NULL);
+		report = report_complete(j, j->row.ended, NULL);
 	if (report)
 		j->row.report = report;
 	j->row.seq++;

@@ -155,7 +155,7 @@ int job_start(struct fleet *f, struct job *j, struct err *err)
 		return err->code;
 	}
 	job_note_step(j, 0, NULL);
-	j->heard_ms = j->progress_ms = fleet_now_ms();
+	j->began_ms = j->heard_ms = j->progress_ms = fleet_now_ms();
 	job_changed(j);
 	log_event(LOG_INFO, "job_started", "job=%s kind=%s machine=%s", j->row.id,
 		  job_kind_name(j->row.kind), *j->row.machine ? j->row.machine : "-");

@@ -72,6 +72,7 @@ struct job {
 	uint64_t sick, read_errors; /* the same, of places that cannot be read */
 	char rescue_pass[8];
 	struct pace pace;
+	uint64_t began_ms;    /* monotonic; 0: before this server's start */
 	uint64_t heard_ms;    /* last word of the agent about it */
 	uint64_t progress_ms; /* last change of a number, or bytes moved */
 	bool stalled;
@@ -213,8 +214,8 @@ int job_carry_out(struct fleet *f, struct job *j, struct err *err) MUST_CHECK;
 int job_commit(struct fleet *f, struct job *j, struct err *err) MUST_CHECK;
 
 /* ---- report.c */
-/* The row's report with the server's own part, and `roots` unless NULL: heap, NULL: out of memory. */
-char *report_complete(const struct job_row *row, int64_t now, json_t *roots);
+/* The job's report with the server's own part, and `roots` unless NULL: heap, NULL: out of memory. */
+char *report_complete(const struct job *j, int64_t now, json_t *roots);
 /* The roots of the disks of a capture, restore or verification as source, server and target have them, `said` being the agent's report or NULL.
  * Hashes their indexes in the store: without the lock.  -ENOENT, -EBADMSG: of a capture's one is damaged. */
 int report_roots(struct fleet *f, const struct job_row *row, const struct job_disk_row *disks,

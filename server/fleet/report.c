@@ -12,14 +12,22 @@ static int out_of_memory(struct err *err)
 	return err_set(err, -ENOMEM, "The server is out of memory; ask again.");
 }
 
-char *report_complete(const struct job_row *row, int64_t now, json_t *roots)
+/* By the clock only where there is nothing better: it may have been put right meanwhile. */
+static int64_t seconds_of(const struct job *j, int64_t now)
 {
+	if (j->began_ms != 0)
+		return (int64_t)(fleet_now_ms() - j->began_ms) / 1000;
+	return j->row.started && now > j->row.started ? now - j->row.started : 0;
+}
+
+char *report_complete(const struct job *j, int64_t now, json_t *roots)
+{
+	const struct job_row *row = &j->row;
 	CLEANUP_JSON json_t *report =
 		row->report ? json_loads(row->report, 0, NULL) : json_object();
-	int64_t seconds = row->started && now > row->started ? now - row->started : 0;
 	json_t *server = json_pack("{s:s, s:o, s:o, s:I}", "version", HOIST_VERSION, "started",
 				   view_time(row->started), "ended", view_time(now), "seconds",
-				   (json_int_t)seconds);
+				   (json_int_t)seconds_of(j, now));
 
 	if (json_object_set_new(report, "server", server) < 0 ||
 	    (roots && json_object_set(report, "roots", roots) < 0))

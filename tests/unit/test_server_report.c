@@ -103,6 +103,35 @@ static void test_roots(void)
 	   "and it is open who agrees");
 }
 
+/* The server's clock was put right meanwhile: when it began and ended is as the clock said, how long it took is not. */
+static void test_clock(int64_t years)
+{
+	CLEANUP_JSON json_t *said =
+		fixture_say_root("target", "target_root", &fixture_sample->root);
+	CLEANUP_JSON json_t *job = NULL;
+	const struct progress p = {.phase = "check", .disk = -1};
+	bool cancel = false;
+	char id[JOB_ID_SIZE];
+	const json_t *seconds;
+
+	order_restore(id);
+	if (fleet_progress(fixture_fleet, MACHINE_B, id, &p, &cancel, &fixture_err) < 0)
+		abort();
+	(void)pthread_mutex_lock(&fixture_fleet->lock);
+	job_find(fixture_fleet, id)->row.started -= years * 31557600;
+	(void)pthread_mutex_unlock(&fixture_fleet->lock);
+	(void)usleep(1100000);
+	if (fleet_job_done(fixture_fleet, MACHINE_B, id, said, &fixture_err) < 0 ||
+	    fleet_show_job(fixture_fleet, id, 0, 0, &job, &fixture_err) < 0)
+		abort();
+	seconds = json_object_get(json_object_get(json_object_get(job, "report"), "server"),
+				  "seconds");
+	printf("# %lld s\n", (long long)json_integer_value(seconds));
+	ok(json_integer_value(seconds) >= 1 && json_integer_value(seconds) < 600,
+	   years > 0 ? "a clock that was put on is not in the time that a job took"
+		     : "nor one that was put back");
+}
+
 /* What was sealed is gone when the capture is to be made a version. */
 static void test_lost_index(void)
 {
@@ -216,6 +245,8 @@ int main(void)
 {
 	fixture_begin_fleet();
 	test_roots();
+	test_clock(11);
+	test_clock(-11);
 	test_lost_index();
 	test_lost_pack(0);
 	test_lost_pack(fixture_sample->chunk_packs);
