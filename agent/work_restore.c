@@ -309,9 +309,11 @@ static int fix_up(struct work *w, struct target_disk *t, uint64_t source_size, s
 	if (r < 0) {
 		job_say(w->job,
 			"warning: %s. The target holds the image as it was, and its partitions are "
-			"found by the primary table. On the migrated system 'sgdisk --verify' shows "
-			"whether that is sound, and 'sgdisk --move-second-header' moves the backup",
-			why.msg);
+			"found by the primary table if that is sound. 'sgdisk --verify' shows "
+			"whether it is, and 'sgdisk --move-second-header' then moves the backup; if "
+			"not, restore onto a disk of %" PRIu64
+			" bytes, at whose end the backup is found",
+			why.msg, source_size);
 		t->gpt = "failed";
 	} else if (f.result == GPT_MOVED) {
 		job_say(w->job, "the GPT of '%s' was moved to the disk's end%s", t->disk->id,

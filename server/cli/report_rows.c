@@ -269,7 +269,7 @@ static void add_fix_ups(struct adder *a, const json_t *report)
 		const char *result, *text;
 	} results[] = {
 		{"moved", "the GPT was moved to the disk's end"},
-		{"failed", "the GPT could not be moved; its primary table is good"},
+		{"failed", "the GPT could not be moved and is as it was; the log says why"},
 		{"untouched", "none"},
 	};
 	const json_t *disk;

@@ -387,6 +387,9 @@ static void test_report(void)
 	CLEANUP_FREE char *html = page_of(hostile, true), *text = page_of(hostile, false);
 	CLEANUP_FREE char *old_text = page_of(old, false), *equal_text = page_of(equal, false);
 	CLEANUP_FREE char *none = page_of("{\"report\":null}", true);
+	CLEANUP_FREE char *gpt = page_of(
+		"{\"kind\":\"restore\",\"report\":{\"disks\":[{\"gpt\":\"failed\",\"target\":\"t\"}]}}",
+		false);
 	CLEANUP_FREE char *gc = page_of(
 		"{\"kind\":\"gc\",\"report\":{\"packs_rewritten\":2,\"objects_removed\":3}}",
 		false);
@@ -414,6 +417,8 @@ static void test_report(void)
 	ok(strstr(equal_text, "yes, all three are the same") &&
 		   strstr(equal_text, "NO: they differ"),
 	   "roots that agree, and roots that do not");
+	ok(strstr(gpt, "t  the GPT could not be moved") && !strstr(gpt, "good"),
+	   "of a GPT that could not be moved nobody says that it is good");
 	ok(strstr(none, "</html>"), "no report is a page, too");
 }
 
