@@ -259,10 +259,11 @@ static int check_table(struct blk *b, const struct gpt_fixup *f, uint64_t source
 }
 
 /* One entry of type 0xEE is protective; any other beside it makes it hybrid. */
-static bool is_hybrid(const uint8_t *mbr)
+static bool is_protective(const uint8_t *mbr, bool *ret_is_hybrid)
 {
 	unsigned protective = 0, others = 0;
 
+	*ret_is_hybrid = false;
 	if (mbr[510] != 0x55 || mbr[511] != 0xaa)
 		return false;
 	for (unsigned i = 0; i < 4; i++) {
@@ -271,7 +272,8 @@ static bool is_hybrid(const uint8_t *mbr)
 		protective += type == MBR_GPT_PROTECT;
 		others += type != 0 && type != MBR_GPT_PROTECT;
 	}
-	return others > 0 && protective > 0;
+	*ret_is_hybrid = others > 0 && protective > 0;
+	return protective > 0;
 }
 
 /* Let libparted read and write the table of the copy, unless it takes it for another one: a GPT without a protective MBR is none to it, and an Amiga's may stand
@@ -382,7 +384,7 @@ static int move(struct blk *b, uint64_t source_size, struct gpt_fixup *f, struct
 
 	if (r < 0)
 		return r;
-	f->is_hybrid = is_hybrid(mbr);
+	(void)is_protective(mbr, &f->is_hybrid);
 	r = check_table(b, f, source_size, err);
 	if (r == 0)
 		r = copy_places(b, f, &p, err);
@@ -395,6 +397,21 @@ static int move(struct blk *b, uint64_t source_size, struct gpt_fixup *f, struct
 	return r < 0 ? r : patch_apply(p, err);
 }
 
+/* Where the first header is damaged, systems take the backup at the disk's end for it. */
+static int check_gone(struct blk *b, uint64_t source_size, struct err *err)
+{
+	uint64_t sectors = source_size / blk_sector_size(b), other;
+	bool is_hybrid, is_one = false;
+	uint8_t mbr[MBR_SIZE];
+	int r = blk_read(b, mbr, sizeof(mbr), 0, err);
+
+	if (r == 0 && sectors > 0 && is_protective(mbr, &is_hybrid))
+		r = read_header(b, sectors - 1, &is_one, &other, err);
+	if (r == 0 && is_one)
+		r = refuse(b, err, "its first header is gone, and its backup alone is not moved");
+	return r;
+}
+
 int fixup_gpt(struct blk *b, uint64_t source_size, struct gpt_fixup *ret, struct err *err)
 {
 	struct gpt_fixup f = {.result = GPT_NONE};
@@ -404,9 +421,11 @@ int fixup_gpt(struct blk *b, uint64_t source_size, struct gpt_fixup *ret, struct
 	if (r < 0)
 		return r;
 	f.new_backup = blk_size(b) / blk_sector_size(b) - 1;
-	if (is_gpt && f.old_backup == f.new_backup) {
+	if (!is_gpt) {
+		r = check_gone(b, source_size, err);
+	} else if (f.old_backup == f.new_backup) {
 		f.result = GPT_FINE;
-	} else if (is_gpt) {
+	} else {
 		f.result = GPT_MOVED;
 		r = move(b, source_size, &f, err);
 	}

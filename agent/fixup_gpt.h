@@ -24,7 +24,7 @@ struct gpt_fixup {
 /* Move the backup table to the end of the disk `b` (BLK_WRITE) and set the
  * protective MBR right.  On return it is on stable storage and was read again.
  * `source_size`: the bytes at the beginning of the disk that are the image's; of these only the table's own parts are written.
- *   -EBADMSG  the table is damaged, or unlike those that libparted moves safely (its first part elsewhere than in sector 2, a backup within what is usable, partitions
+ *   -EBADMSG  the table is damaged, or only its backup is there, or it is unlike those that libparted moves safely (its first part elsewhere than in sector 2, a backup within what is usable, partitions
  *             outside), or its new place would be on bytes of the image; or libparted failed: with what is wrong
  *   -ENOTRECOVERABLE  the disk failed half-way, and what was there could not be put back
  * After any error but the last the disk is as it was, in each byte. */

@@ -265,6 +265,20 @@ static void test_others(void)
 
 	memset(disk + ss, 0, ss);
 	store();
+	memcpy(before, disk, (size_t)NEW * ss);
+	ok(fix(512, OLD * 512, &f, &err) == -EBADMSG && strstr(err.msg, "its backup"),
+	   "one of which only the backup is left is told of");
+	printf("# %s\n", err.msg);
+	load();
+	ok(memcmp(before, disk, (size_t)NEW * ss) == 0, "and not touched");
+
+	disk[450] = 0x83;
+	store();
+	ok(fix(512, OLD * 512, &f, &err) == 0 && f.result == GPT_NONE,
+	   "what is left of one on a disk with an MBR is none");
+	disk[450] = 0xee;
+	memset(disk + (size_t)(OLD - 1) * ss, 0, ss);
+	store();
 	ok(fix(512, OLD * 512, &f, &err) == 0 && f.result == GPT_NONE, "no GPT, nothing to do");
 }
 
