@@ -1,4 +1,5 @@
 /* The end of jobs: what agents say at it, and what the server looks at before it believes that. */
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,6 +30,15 @@ static void log_end(struct fleet *f, const struct job *j)
 {
 	char event[32];
 
+	if (j->row.state == JOB_DONE &&
+	    j->row.unreadable > 0) { /* a restore: commit.c has the captures */
+		fleet_event(f, "job_done_with_unreadable", j->row.machine, j->row.id,
+			    "%s of %s, version %u: %" PRIu64
+			    " bytes could not be read when it was captured, and are zeros",
+			    job_kind_name(j->row.kind), j->row.image, j->row.version,
+			    j->row.unreadable);
+		return;
+	}
 	(void)snprintf(event, sizeof(event), "job_%s", job_state_name(j->row.state));
 	fleet_event(f, event, j->row.machine, j->row.id, "%s%s%s%s%s", job_kind_name(j->row.kind),
 		    *j->row.image ? " of " : "", j->row.image, *j->row.message ? ": " : "",

@@ -70,6 +70,9 @@ like "$OUT" "^restored sick@1 .*verified it: .*; $lost bytes could not be read a
 ok "the target is the source with zeros for what was lost" cmp dst.img want.img
 like "$(cat dst.log)" "warning: $lost bytes in 4 places of disk 'file:s' could not be read when it was captured, and are zeros" \
 	"the target's screen says so"
+api GET /v1/events
+like "$(field '[.events[] | select(.event == "job_done_with_unreadable").text] | last')" "^restore of sick, version 1: $lost bytes" "and the events"
+is "$(field '[.events[] | select(.event == "job_done" and (.text | startswith("restore")))] | length')" 0 "none of which calls it done"
 
 # ---- the disk recovers: another capture tries those places again, and sends little more than them
 : >src.faults
