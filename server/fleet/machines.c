@@ -337,6 +337,27 @@ static int poll_locked(struct fleet *f, const char *machine, const char *job, st
 	return 0;
 }
 
+/* A verify may have found damage since the restore was ordered: its end is known then, and as long as nothing was written nothing need be lost for it. */
+static int check_undamaged(struct fleet *f, const struct job *j, const struct job_disk_row *rows,
+			   struct err *err)
+{
+	CLEANUP(version_row_done) struct version_row v = {0};
+	struct err ignored;
+
+	for (size_t n = 0; n < j->disks_len; n++) {
+		if (rows[n].begun)
+			return 0;
+	}
+	if (j->row.kind != JOB_RESTORE ||
+	    state_get_version(f->config.state, j->row.image, j->row.version, &v, &ignored) < 0 ||
+	    !v.damaged)
+		return 0;
+	return err_set(err, -EBADMSG,
+		       "Version %u of image '%s' is damaged, as a verify has found since this "
+		       "restore was ordered. Nothing was written to any target.",
+		       v.version, v.image);
+}
+
 /* An order that cannot be made ends its job. */
 static int order_of(struct fleet *f, struct job *j, json_t **ret, struct err *err)
 {
@@ -349,7 +370,9 @@ static int order_of(struct fleet *f, struct job *j, json_t **ret, struct err *er
 	(void)pthread_mutex_lock(&f->lock);
 	memcpy(rows, j->disks, j->disks_len * sizeof(*rows));
 	(void)pthread_mutex_unlock(&f->lock);
-	r = job_make_order(f, j, rows, ret, &order_err);
+	r = check_undamaged(f, j, rows, &order_err);
+	if (r == 0)
+		r = job_make_order(f, j, rows, ret, &order_err);
 	LOCK_FLEET(f);
 	if (j->row.kind == JOB_RESTORE) /* that of a capture needs nothing of the store */
 		job_note_step(j, r, &order_err);

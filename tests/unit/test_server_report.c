@@ -132,6 +132,53 @@ static void test_clock(int64_t years)
 		     : "nor one that was put back");
 }
 
+static void set_damaged(bool is_damaged)
+{
+	if (state_set_damaged(fixture_state, "web", (uint32_t)fixture_versions(), is_damaged,
+			      &fixture_err) < 0)
+		abort();
+}
+
+static bool is_given(void)
+{
+	CLEANUP_JSON json_t *answer = NULL;
+
+	if (fleet_poll(fixture_fleet, MACHINE_B, "x", NULL, &answer, &fixture_err) < 0)
+		abort();
+	return json_is_object(json_object_get(answer, "order"));
+}
+
+/* A verify has found it since the restore was ordered. */
+static void test_damaged_since(void)
+{
+	CLEANUP_JSON json_t *begun = json_pack("[i]", 0), *job = NULL, *cancelled = NULL;
+	const struct progress p = {.phase = "restore", .disk = 0, .begun = begun};
+	bool cancel = false;
+	char id[JOB_ID_SIZE];
+
+	order_restore(id);
+	set_damaged(true);
+	ok(!is_given() && fixture_shows(id, "failed", (int)fixture_versions()),
+	   "a restore of a version that was found damaged meanwhile is not begun");
+	if (fleet_show_job(fixture_fleet, id, 0, 0, &job, &fixture_err) < 0)
+		abort();
+	printf("# %s\n", json_string_value(json_object_get(job, "message")));
+	ok(json_is_string(json_object_get(job, "code")) &&
+		   strcmp(json_string_value(json_object_get(job, "code")), "store_damaged") == 0 &&
+		   strstr(json_string_value(json_object_get(job, "message")), "is damaged"),
+	   "and says why");
+	set_damaged(false);
+	order_restore(id);
+	if (!is_given() ||
+	    fleet_progress(fixture_fleet, MACHINE_B, id, &p, &cancel, &fixture_err) < 0)
+		abort();
+	set_damaged(true);
+	ok(is_given(), "one that had begun has nothing to lose, and goes on");
+	set_damaged(false);
+	if (fleet_cancel_job(fixture_fleet, id, &cancelled, &fixture_err) < 0)
+		abort();
+}
+
 /* What was sealed is gone when the capture is to be made a version. */
 static void test_lost_index(void)
 {
@@ -247,6 +294,7 @@ int main(void)
 	test_roots();
 	test_clock(11);
 	test_clock(-11);
+	test_damaged_since();
 	test_lost_index();
 	test_lost_pack(0);
 	test_lost_pack(fixture_sample->chunk_packs);
