@@ -37,7 +37,9 @@ static int fill_disks(struct fleet *f, const struct job_disk_row *rows, struct o
 		if (o->kind == JOB_CAPTURE)
 			continue;
 		d->fingerprint = rows[n].fingerprint;
-		d->overwrite = rows[n].overwrite;
+		/* A target that may have been whole may have been started since, and look as it did before the restore: the fingerprint does not tell what a
+		 * volume that is encrypted, or has volumes in it, holds.  It has its mark, or what is on it is nobody's to lose. */
+		d->overwrite = rows[n].overwrite && !rows[n].released;
 		d->begun = rows[n].begun;
 		memcpy(d->source_disk, rows[n].source_disk, sizeof(d->source_disk));
 		d->root = rows[n].root;

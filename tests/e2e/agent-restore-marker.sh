@@ -127,6 +127,31 @@ ok "a disk that was whole and has changed: the job ends" job_wait 120
 is "$(field .state),$(field .code)" "failed,target_changed" "it is refused"
 is "$(sha256sum <t.img)" "$sum" "and nothing was written to it"
 
+# ---- the same, of a disk whose fingerprint is what it was before the restore, as where all that is on it is encrypted: an older version was on it
+stop_agent dst
+cp a.img t.img
+fill t.img $((20 << 20)) 20000000
+before=$(registrations dst)
+start_agent dst --workers 1 --disk t.img
+ok "a disk with an older version appears" wait_for 30 is_known_anew dst "$before"
+print=$(fingerprint_of dst)
+ok "a restore onto it is ordered" order_held dst "$one,\"overwrite\":[\"$print\"]}"
+has_part() { cmp -s -i $((20 << 20)) -n 4000000 a.img t.img; }
+ok "it writes" valve "$(agent_pid dst)" 60 has_part
+stop_agent dst KILL
+ok "it is marked" is_marked t.img 0
+call "$(cat dst.state/session-secret)" POST "/v1/agent/jobs/$JOB/progress" -d '{"phase":"finish","released":[0]}'
+is "$STATUS" 200 "its agent had leave to make it startable"
+cp a.img t.img
+fill t.img $((40 << 20)) 4096
+sum=$(sha256sum <t.img)
+start_agent dst --workers 1 --disk t.img
+ok "it was whole and has changed since: the job ends" job_wait 120
+is "$(field .state),$(field .code)" "failed,target_changed" "it is refused" || diag "$BODY"
+is "$(sha256sum <t.img)" "$sum" "and nothing was written to it"
+ok "the machine is there for another job" wait_for 30 machine_is_idle dst
+is "$(fingerprint_of dst)" "$print" "though its fingerprint is the one that was ordered"
+
 # ---- cancelled
 begin $size
 went=$(grep -c 'going on restoring' dst.log)
