@@ -1,6 +1,7 @@
 /* server.h - what a running server is made of. */
 #ifndef SERVER_SERVER_H
 #define SERVER_SERVER_H
+#include <stdatomic.h>
 #include <stdint.h>
 
 #include "server/access/access.h"
@@ -30,6 +31,7 @@ struct server {
 	struct audit *audit;
 	struct media *media; /* NULL: none to hand out */
 	struct rumours rumours;
+	atomic_uint_fast64_t index_room; /* bytes of indexes that are being written */
 };
 
 uint64_t server_now_ms(void); /* monotonic */

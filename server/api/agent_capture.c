@@ -1,11 +1,13 @@
 /* Capture: what agents send.  Nothing is believed: ids are computed again by the store. */
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/statvfs.h>
 
 #include "common/bytes.h"
 #include "common/cleanup.h"
+#include "common/index.h"
 #include "common/json.h"
 #include "server/api/api.h"
 
@@ -24,18 +26,38 @@ int api_disk_number(struct call *c, uint64_t *ret, struct err *err)
 	return 0;
 }
 
-int api_check_space(struct server *s, struct err *err)
+static int check_room(struct server *s, uint64_t size, uint64_t reserve, struct err *err)
 {
 	struct statvfs fs;
+	uint64_t free_bytes;
 
 	if (statvfs(s->config->data, &fs) < 0)
 		return err_set(err, -errno, "look for free space in '%s': %m", s->config->data);
-	if ((uint64_t)fs.f_bavail * fs.f_frsize >= s->config->reserve)
+	free_bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
+	if (free_bytes >= reserve && free_bytes - reserve >= size)
 		return 0;
 	return err_set(err, API_NO_SPACE,
 		       "The server's store is full: %llu MiB are free, %llu MiB are kept free.",
-		       (unsigned long long)((uint64_t)fs.f_bavail * fs.f_frsize >> 20),
+		       (unsigned long long)(free_bytes >> 20),
 		       (unsigned long long)(s->config->reserve >> 20));
+}
+
+/* `size` bytes of an index, to be given back.  An agent may have indexes written as often as it likes, and their size is that of a disk which it names
+ * itself.  They may take half of what packs leave free: a capture whose last pack found room ends. */
+static int take_index_room(struct server *s, uint64_t size, struct err *err)
+{
+	uint_fast64_t others = atomic_load(&s->index_room);
+	int r;
+
+	do {
+		r = check_room(s, others + size, s->config->reserve / 2, err);
+	} while (r == 0 && !atomic_compare_exchange_weak(&s->index_room, &others, others + size));
+	return r;
+}
+
+static void give_index_room(struct server *s, uint64_t size)
+{
+	atomic_fetch_sub(&s->index_room, size);
 }
 
 static struct job *acquire(struct call *c, struct err *err)
@@ -157,7 +179,7 @@ static int put_pack(struct call *c, struct job *j, struct err *err)
 			       "The pack's name is not 64 lower-case hex digits.");
 	r = fleet_check_taken(s->fleet, j, err);
 	if (r == 0)
-		r = api_check_space(s, err);
+		r = check_room(s, 0, s->config->reserve, err);
 	if (r == 0)
 		r = store_put_pack(s->store, &id, c->body, c->body_size, err);
 	if (r == -EBADMSG || r == -EPROTO)
@@ -182,17 +204,36 @@ void api_put_pack(struct call *c)
 
 /* ---- windows */
 
-static void read_windows(struct call *c, struct window_range *ret_windows, struct id *ret_nodes)
+/* Returns how many they are; an entry of more than is allowed will be refused. */
+static uint64_t read_windows(struct call *c, struct window_range *ret_windows, struct id *ret_nodes)
 {
 	struct reader body;
+	uint64_t all = 0;
 	size_t len = 0;
 
 	reader_init(&body, c->body, c->body_size);
 	while (body.left > 0) {
 		ret_windows[len].first = reader_u64(&body);
 		ret_windows[len].count = reader_u32(&body);
+		all += ret_windows[len].count <= WINDOWS_RUN_MAX ? ret_windows[len].count : 0;
 		memcpy(ret_nodes[len++].b, reader_bytes(&body, ID_SIZE), ID_SIZE);
 	}
+	return all;
+}
+
+static int set_windows(struct call *c, struct job *j, uint64_t n,
+		       const struct window_range *windows, const struct id *nodes, size_t len,
+		       struct err *err)
+{
+	struct server *s = call_server(c);
+	struct partial *p = NULL;
+	int r = job_get_partial(s->fleet, j, n, &p, err);
+
+	if (r == 0)
+		r = partial_set(p, windows, nodes, len, err);
+	if (r == 0)
+		fleet_note_transfer(s->fleet, j);
+	return r;
 }
 
 static int put_windows(struct call *c, struct job *j, struct err *err)
@@ -201,22 +242,24 @@ static int put_windows(struct call *c, struct job *j, struct err *err)
 	CLEANUP_FREE struct window_range *windows = calloc(len + 1, sizeof(*windows));
 	CLEANUP_FREE struct id *nodes = calloc(len + 1, sizeof(*nodes));
 	struct server *s = call_server(c);
-	struct partial *p = NULL;
-	uint64_t n = 0;
+	struct job_disk_row d;
+	uint64_t n = 0, size;
 	int r = api_disk_number(c, &n, err);
 
 	if (r == 0)
-		r = job_get_partial(s->fleet, j, n, &p, err);
+		r = job_get_disk(s->fleet, j, n, &d, err);
 	if (r < 0)
 		return r;
 	if (len == 0 || c->body_size % WINDOW_ENTRY != 0)
 		return err_set(err, API_BAD_REQUEST, "The body is not a row of windows.");
 	if (!windows || !nodes)
 		return err_set(err, -ENOMEM, "The server is out of memory; ask again.");
-	read_windows(c, windows, nodes);
-	r = partial_set(p, windows, nodes, len, err);
-	if (r == 0)
-		fleet_note_transfer(s->fleet, j);
+	size = read_windows(c, windows, nodes) * ID_SIZE;
+	r = take_index_room(s, size, err);
+	if (r < 0)
+		return r;
+	r = set_windows(c, j, n, windows, nodes, len, err);
+	give_index_room(s, size);
 	return r;
 }
 
@@ -300,17 +343,28 @@ static struct job_disk_row sealed_row(const struct finish *fin, const struct sea
 	return d;
 }
 
+static uint64_t index_size(const struct index_info *i)
+{
+	return INDEX_HEADER_SIZE + window_count(i->geometry.size) * ID_SIZE +
+	       index_tail_size(i->unreadable_len);
+}
+
 static int seal(struct call *c, struct job *j, uint64_t n, const struct finish *fin,
 		struct err *err)
 {
 	CLEANUP(seal_result_done) struct seal_result result = {0};
 	struct server *s = call_server(c);
 	struct job_disk_row sealed;
+	uint64_t size = index_size(&fin->info);
 	struct partial *p = NULL;
-	int r = job_get_partial(s->fleet, j, n, &p, err);
+	int r = take_index_room(s, size, err);
 
+	if (r < 0)
+		return r;
+	r = job_get_partial(s->fleet, j, n, &p, err);
 	if (r == 0)
 		r = partial_seal(p, &fin->info, &fin->root, &result, err);
+	give_index_room(s, size);
 	if (r == 0 && result.missing_len == 0) {
 		sealed = sealed_row(fin, &result);
 		r = job_set_sealed(s->fleet, j, n, &sealed, err);

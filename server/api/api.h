@@ -26,8 +26,6 @@ static inline struct server *call_server(struct call *c)
 }
 /* Answer `take_json`, or the error. */
 void api_answer(struct call *c, int r, unsigned status, json_t *take_json, const struct err *err);
-/* 507 when the store's filesystem is about to be full. */
-int api_check_space(struct server *s, struct err *err) MUST_CHECK;
 /* Answers what packs, nodes or windows of a job came to.  A store without room, that cannot be read or written for whatever reason, or whose index is damaged is
  * for the operator to know of, by the job (which may be NULL): the agent only tries again. */
 void api_fail_transfer(struct call *c, struct job *j, struct err *err);

@@ -4,7 +4,7 @@
 # What a peer may send: too much, too deep, too slow, too often, and what is not what it says.
 . "$(dirname "$0")/../lib/tap.sh"
 . "$(dirname "$0")/../lib/server.sh"
-requires curl jq xxd openssl
+requires curl jq xxd openssl perl
 
 ulimit -Sn 1024
 start_server --inactivity 2 --body-time 3
@@ -167,6 +167,11 @@ J=/v1/agent/jobs/$(field .id)
 call "$SECRET" PUT "$J/packs/$FINGERPRINT" --data-binary x
 is "$STATUS $(error_code)" "507 no_space" "no pack is taken when the disk is about to be full"
 like "$(tr -d '\r' <"$TAP_TMP/head")" 'Retry-After: [1-9]' "and it says when to come again"
+{ perl -e 'print pack("QL", 0, 1)' && zeros 32; } >"$TAP_TMP/window"
+call "$SECRET" PUT "$J/disks/0/windows" --data-binary @"$TAP_TMP/window"
+is "$STATUS $(error_code)" "507 no_space" "nor a window, of which an index is made"
+call "$SECRET" POST "$J/disks/0/finish" -d "{\"root\":\"$FINGERPRINT\",\"sector_size\":512,\"physical_sector_size\":512}"
+is "$STATUS $(error_code)" "507 no_space" "nor an index, as often as it may be asked for"
 is_held() { api GET "/v1/jobs/${J##*/}" && [ "$(field .stalled)" = true ]; }
 ok "the operator sees at once that the job does not go on" wait_for 20 is_held
 like "$(field .message)" "store is full: .* Make room .*hoist gc.* goes on by itself" "why, and what to do"
