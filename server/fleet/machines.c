@@ -194,14 +194,13 @@ int fleet_list_pairings(struct fleet *f, json_t **ret, struct err *err)
 
 int fleet_list_machines(struct fleet *f, json_t **ret, struct err *err)
 {
-	CLEANUP_JSON json_t *list = json_array();
+	json_t *list;
 	LOCK_FLEET(f);
 
-	for (struct machine *m = f->machines; m; m = m->next) {
-		if (json_array_append_new(list, view_machine(f, m, false)) < 0)
-			return err_set(err, -ENOMEM, "The server is out of memory; ask again.");
-	}
-	*ret = json_pack("{s:O}", "machines", list);
+	list = view_machines(f);
+	if (!list)
+		return err_set(err, -ENOMEM, "The server is out of memory; ask again.");
+	*ret = json_pack("{s:o}", "machines", list);
 	return 0;
 }
 
@@ -212,7 +211,7 @@ int fleet_show_machine(struct fleet *f, const char *name, json_t **ret, struct e
 	int r = machine_resolve(f, name, &m, err);
 
 	if (r == 0)
-		*ret = view_machine(f, m, true);
+		*ret = view_machine(f, m);
 	return r;
 }
 

@@ -228,9 +228,10 @@ int report_check_targets(const struct job_disk_row *disks, size_t len, const jso
 			 struct err *err) MUST_CHECK;
 
 /* ---- view.c */
-/* `live` NULL: of a job that has ended, or for a machine without inventory; NULL: out of memory. */
+/* `live` NULL: of a job that has ended; NULL: out of memory. */
 json_t *view_job(const struct fleet *f, const struct job_row *row, const struct job *live);
-json_t *view_machine(const struct fleet *f, const struct machine *m, bool with_inventory);
+json_t *view_machine(const struct fleet *f, const struct machine *m); /* with its inventory */
+json_t *view_machines(const struct fleet *f);			      /* all of them, in brief */
 json_t *view_version(const struct version_row *v);
 json_t *view_time(int64_t t); /* null for 0 */
 

@@ -148,14 +148,29 @@ static json_t *object_or_null(const json_t *o, const char *key)
 	return json_is_object(v) ? json_incref(v) : json_null();
 }
 
-/* ---- the list of machines: what one says of itself is not to be in the way of what is said of the others */
+/* ---- the list of machines: what one says of itself is not to be in the way of what is said of the others
+ *
+ * Who asks takes 8 MiB and JSON_VALUES_MAX values.  When all that they say is too much, each machine gets its share: one that has more disks than go into
+ * it is shown with their sizes alone, and with as many as go into it then. */
 
-#define DISKS_MAX 256u /* docs/inventory.md */
+#define DISKS_MAX      256u	   /* docs/inventory.md */
+#define LIST_MAX       (15u << 19) /* bytes of the list */
+#define LIST_SHARES    (3u << 20)  /* of which are disks, where they are shared out */
+#define LIST_DISKS     (48u << 10) /* with up to eight values each */
+#define DISK_COST      128u	   /* of its share at least, whole */
+#define DISK_SIZE_COST 64u	   /* and with its size alone */
+#define BRIEF_MAX      256u	   /* bytes of an object that is none of the disks */
 
 static bool is_brief(const json_t *v)
 {
 	return v && !json_is_array(v) && !json_is_object(v) &&
 	       (!json_is_string(v) || json_string_length(v) < TEXT_SIZE);
+}
+
+/* As it will be written: of one byte there may be six. */
+static size_t text_size(const json_t *v)
+{
+	return json_dumpb(v, NULL, 0, JSON_COMPACT);
 }
 
 /* Of an object the members `keys`, of which the last is NULL. */
@@ -174,14 +189,32 @@ static json_t *brief_or_null(const json_t *from, const char *const *keys)
 	return o;
 }
 
-static json_t *brief_disks(const json_t *disks)
+static json_t *short_or_null(const json_t *from, const char *const *keys)
+{
+	json_t *o = brief_or_null(from, keys);
+
+	if (!o || text_size(o) <= BRIEF_MAX)
+		return o;
+	json_decref(o);
+	return json_null();
+}
+
+static json_t *brief_disk(const json_t *disk, bool whole)
 {
 	static const char *const keys[] = {"id", "path", "size", "model", "serial", "empty", NULL};
+	json_t *size = json_object_get(disk, "size");
+
+	if (whole)
+		return brief_or_null(disk, keys);
+	return json_pack("{s:O*}", "size", json_is_integer(size) ? size : NULL);
+}
+
+static json_t *brief_disks(const json_t *disks, size_t max, bool whole)
+{
 	json_t *list = json_array();
 
-	for (size_t i = 0; list && i < json_array_size(disks) && i < DISKS_MAX; i++) {
-		if (json_array_append_new(list, brief_or_null(json_array_get(disks, i), keys)) <
-		    0) {
+	for (size_t i = 0; list && i < json_array_size(disks) && i < max; i++) {
+		if (json_array_append_new(list, brief_disk(json_array_get(disks, i), whole)) < 0) {
 			json_decref(list);
 			list = NULL;
 		}
@@ -189,14 +222,25 @@ static json_t *brief_disks(const json_t *disks)
 	return list;
 }
 
-static void put_brief(struct view *v, const json_t *inventory)
+static json_t *disks_in_share(const json_t *disks, size_t share)
+{
+	json_t *list = brief_disks(disks, DISKS_MAX, true);
+	size_t len = share / DISK_SIZE_COST;
+
+	if (!list || (text_size(list) <= share && json_array_size(list) <= share / DISK_COST))
+		return list;
+	json_decref(list);
+	return brief_disks(disks, len < DISKS_MAX ? len : DISKS_MAX, false);
+}
+
+static void put_brief(struct view *v, const json_t *inventory, size_t share)
 {
 	static const char *const firmware[] = {"kind", "bits", "secure_boot", NULL};
 	static const char *const hypervisor[] = {"kind", "guest", "version", NULL};
 
-	put(v, "firmware", brief_or_null(json_object_get(inventory, "firmware"), firmware));
-	put(v, "hypervisor", brief_or_null(json_object_get(inventory, "hypervisor"), hypervisor));
-	put(v, "disks", brief_disks(json_object_get(inventory, "disks")));
+	put(v, "firmware", short_or_null(json_object_get(inventory, "firmware"), firmware));
+	put(v, "hypervisor", short_or_null(json_object_get(inventory, "hypervisor"), hypervisor));
+	put(v, "disks", disks_in_share(json_object_get(inventory, "disks"), share));
 }
 
 static void put_inventory(struct view *v, json_t *inventory)
@@ -216,25 +260,68 @@ static const char *machine_state(const struct fleet *f, const struct machine *m)
 	return m->job && m->job->row.state == JOB_RUNNING ? "busy" : "idle";
 }
 
-json_t *view_machine(const struct fleet *f, const struct machine *m, bool with_inventory)
+static void put_machine(struct view *v, const struct fleet *f, const struct machine *m)
 {
 	json_t *memory = json_object_get(m->inventory, "memory");
+
+	put(v, "id", json_string(m->row.id));
+	put(v, "name", json_string(m->row.name));
+	put(v, "state", json_string(machine_state(f, m)));
+	put(v, "address", json_string(m->row.address));
+	put(v, "first_seen", view_time(m->row.first_seen));
+	put(v, "last_seen", view_time(m->row.last_seen));
+	put(v, "agent_version", json_string(m->row.agent_version));
+	put(v, "job", m->job ? json_string(m->job->row.id) : json_null());
+	put(v, "memory", json_is_integer(memory) ? json_incref(memory) : json_null());
+}
+
+json_t *view_machine(const struct fleet *f, const struct machine *m)
+{
 	struct view v = {.o = json_object()};
 
-	put(&v, "id", json_string(m->row.id));
-	put(&v, "name", json_string(m->row.name));
-	put(&v, "state", json_string(machine_state(f, m)));
-	put(&v, "address", json_string(m->row.address));
-	put(&v, "first_seen", view_time(m->row.first_seen));
-	put(&v, "last_seen", view_time(m->row.last_seen));
-	put(&v, "agent_version", json_string(m->row.agent_version));
-	put(&v, "job", m->job ? json_string(m->job->row.id) : json_null());
-	put(&v, "memory", json_is_integer(memory) ? json_incref(memory) : json_null());
-	if (with_inventory)
-		put_inventory(&v, m->inventory);
-	else
-		put_brief(&v, m->inventory);
+	put_machine(&v, f, m);
+	put_inventory(&v, m->inventory);
 	return view_done(&v);
+}
+
+/* NULL: out of memory, or, with `ret_fits` false, more than a list may have (NULL: what is shared out is not). */
+static json_t *list_machines(const struct fleet *f, size_t share, bool *ret_fits)
+{
+	json_t *list = json_array();
+	size_t size = 0, disks = 0;
+	bool fits = true;
+
+	for (const struct machine *m = f->machines; list && m; m = m->next) {
+		struct view v = {.o = json_object()};
+		json_t *o;
+
+		put_machine(&v, f, m);
+		put_brief(&v, m->inventory, share);
+		o = view_done(&v);
+		size += text_size(o);
+		disks += json_array_size(json_object_get(o, "disks"));
+		fits = !ret_fits || (size <= LIST_MAX && disks <= LIST_DISKS);
+		if (json_array_append_new(list, o) < 0 || !fits) {
+			json_decref(list);
+			list = NULL;
+		}
+	}
+	if (ret_fits)
+		*ret_fits = fits;
+	return list;
+}
+
+json_t *view_machines(const struct fleet *f)
+{
+	bool fits;
+	json_t *list = list_machines(f, LIST_MAX, &fits);
+	size_t len = 0;
+
+	if (list || fits)
+		return list;
+	for (const struct machine *m = f->machines; m; m = m->next)
+		len++;
+	return list_machines(f, LIST_SHARES / len, NULL);
 }
 
 /* Of a version's disks: what is zeros in the image since nobody could read it. */

@@ -6,6 +6,7 @@
 
 #include "common/cleanup.h"
 #include "common/limits.h"
+#include "common/text.h"
 #include "server/state/sqlite.h"
 #include "tests/lib/fleet_fixture.h"
 #include "tests/unit/tap.h"
@@ -303,6 +304,59 @@ static void test_list_of_machines(void)
 	}
 }
 
+/* 256 disks of which each text is as long as may be. */
+static json_t *long_inventory(const char *unit)
+{
+	static const char *const keys[] = {"id", "path", "model", "serial"};
+	json_t *disks = json_array();
+	char text[TEXT_SIZE] = "";
+
+	while (strlen(text) + strlen(unit) < sizeof(text))
+		(void)strcat(text, unit);
+	for (unsigned i = 0; i < 256; i++) {
+		json_t *disk = json_pack("{s:i}", "size", 512);
+
+		for (size_t k = 0; k < sizeof(keys) / sizeof(keys[0]); k++)
+			(void)json_object_set_new(disk, keys[k], json_string(text));
+		(void)json_array_append_new(disks, disk);
+	}
+	return json_pack("{s:o, s:{s:s}}", "disks", disks, "firmware", "kind", text);
+}
+
+/* Machines of one token that each say little too much. */
+static void test_list_of_many_machines(void)
+{
+	const char *token = "of many";
+	struct token_row t = {.uses = 100, .uses_left = 100, .id = "many"};
+	struct id hash = id_of(token, strlen(token));
+	char secret[SECRET_TEXT_SIZE], id[MACHINE_ID_SIZE];
+	json_t *list = NULL, *disks;
+	unsigned retry_s = 0;
+
+	if (state_add_token(fixture_state, &t, &hash, &fixture_err) < 0)
+		abort();
+	for (unsigned i = 0; i < 60; i++) {
+		CLEANUP_JSON json_t *inventory = long_inventory(i % 2 ? "x" : "\x01");
+		struct registration reg = {.token = token,
+					   .machine = id,
+					   .name = "m",
+					   .agent_version = "1",
+					   .address = "x",
+					   .inventory = inventory};
+
+		(void)snprintf(id, sizeof(id), "%030x2c", i);
+		if (fleet_register(fixture_fleet, &reg, secret, &retry_s, &fixture_err) < 0)
+			abort();
+	}
+	if (fleet_list_machines(fixture_fleet, &list, &fixture_err) < 0)
+		abort();
+	disks = json_object_get(json_array_get(json_object_get(list, "machines"), 0), "disks");
+	ok(json_is_string(json_object_get(json_array_get(disks, 0), "id")),
+	   "where many say too much, one that does not is shown as ever");
+	ok(json_array_size(json_object_get(list, "machines")) >= 60 && can_be_read(list),
+	   "and the list can be read");
+}
+
 static int count_commit(void *arg)
 {
 	++*(unsigned *)arg;
@@ -343,6 +397,7 @@ int main(void)
 	test_list_of_jobs();
 	test_list_is_long();
 	test_list_of_machines();
+	test_list_of_many_machines();
 	test_leftovers();
 	fixture_end_fleet();
 	return done();
