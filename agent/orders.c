@@ -8,12 +8,18 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "agent/clock.h"
 #include "agent/end.h"
 #include "agent/heartbeat.h"
 #include "agent/wire.h"
 #include "agent/work.h"
 #include "common/cleanup.h"
 #include "common/text.h"
+
+#define REST_STEP_MS 100u /* all that is waited is a multiple of it */
+#define REST_MS	     5000u
+#define SOON_MS	     500u /* an answer without an order should have taken longer */
+#define REST_SOON_MS 1000u
 
 struct orders {
 	struct orders_setup setup;
@@ -266,10 +272,10 @@ static int poll_order(struct orders *o, struct order *ret, bool *ret_has, struct
 }
 
 /* Not in a hurry, but not deaf. */
-static void rest(struct orders *o)
+static void rest(struct orders *o, unsigned ms)
 {
-	for (unsigned i = 0; i < 50 && !is_stopped(o); i++)
-		(void)usleep(100000);
+	for (; ms > 0 && !is_stopped(o); ms -= REST_STEP_MS)
+		(void)usleep(REST_STEP_MS * 1000);
 }
 
 /* A disk that came late is to be found in the list. */
@@ -288,6 +294,7 @@ int orders_serve(struct orders *o, int *ret_status, struct err *err)
 	while (!is_stopped(o)) {
 		struct order order = {.disks = NULL};
 		enum outcome_kind kind;
+		uint64_t asked = clock_ms();
 		bool has = false, lost = false;
 		int r = poll_order(o, &order, &has, err);
 
@@ -295,11 +302,13 @@ int orders_serve(struct orders *o, int *ret_status, struct err *err)
 			return 0;
 		if (r < 0) {
 			console_say(o->setup.console, "asking for orders: %s", err->msg);
-			rest(o); /* a server gone mad */
+			rest(o, REST_MS); /* a server gone mad */
 			continue;
 		}
 		if (!has) {
 			look_at_news(o);
+			if (clock_ms() - asked < SOON_MS) /* one that is ending, or does not wait */
+				rest(o, REST_SOON_MS);
 			continue;
 		}
 		r = do_order(o, &order, &kind, &lost, err);

@@ -1,11 +1,15 @@
-/* An agent's session: the places where its server answers, and what waits to be told there. */
+/* An agent's session: the places where its server answers, what waits to be told there, and how often it is asked. */
 #include <errno.h>
+#include <pthread.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "agent/heartbeat.h"
 #include "agent/link.h"
+#include "agent/orders.h"
 #include "agent/session.h"
 #include "common/cleanup.h"
+#include "tests/lib/https_server.h"
 #include "tests/unit/tap.h"
 
 static void count_line(void *ctx, const char *line)
@@ -149,10 +153,87 @@ static void test_lines_not_told(void)
 	session_free(s);
 }
 
+/* Registers whoever asks, and has no order: at once. */
+static struct https_answer hasty(const struct https_request *q)
+{
+	const char *body = strstr(q->head, "/register ")
+				   ? "{\"machine\":\"00112233445566778899aabbccddeeff\","
+				     "\"secret\":\"0123456789abcdef\"}"
+				   : "{\"order\":null}";
+	struct https_answer a = {.data = NULL};
+	int n = asprintf(&a.data, "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n%s", strlen(body),
+			 body);
+
+	if (n < 0)
+		abort();
+	a.size = (size_t)n;
+	return a;
+}
+
+struct serving {
+	struct orders *orders;
+	int result;
+};
+
+static void *serve(void *arg)
+{
+	struct serving *s = arg;
+	struct err err;
+	int status;
+
+	s->result = orders_serve(s->orders, &status, &err);
+	return NULL;
+}
+
+static void test_hasty_server(void)
+{
+	struct https_server *server = https_server_new(hasty, false);
+	const struct setting_list none = {.len = 0};
+	const struct config config = {.once = false};
+	struct console *console = console_new(&none);
+	char url[64];
+	struct session_setup setup = {.url = url,
+				      .pin = https_server_pin(server),
+				      .machine_id = "00112233445566778899aabbccddeeff",
+				      .name = "m",
+				      .say = note_line,
+				      .is_up = note_nothing};
+	struct orders_setup todo = {.config = &config, .console = console};
+	struct serving s = {.result = -1};
+	pthread_t thread;
+	struct err err;
+	unsigned asked;
+
+	(void)snprintf(url, sizeof(url), "https://127.0.0.1:%u", https_server_port(server));
+	if (!console || session_new(&setup, &todo.session, &err) < 0)
+		abort();
+	session_set_inventory(todo.session, json_object());
+	todo.link = link_new(todo.session);
+	s.orders = todo.link ? orders_new(&todo) : NULL;
+	if (!s.orders || pthread_create(&thread, NULL, serve, &s) != 0)
+		abort();
+	for (unsigned i = 0; i < 300 && https_server_requests(server) < 2; i++)
+		(void)usleep(100000);
+	(void)usleep(1500000);
+	asked = https_server_requests(server);
+	ok(asked >= 2 && asked <= 6, "a server that does not wait is not asked all the time");
+	printf("# %u requests\n", asked);
+	orders_stop(s.orders);
+	link_interrupt(todo.link);
+	(void)pthread_join(thread, NULL);
+	ok(s.result == 0, "and the agent can be told to end meanwhile");
+	orders_free(s.orders);
+	link_free(todo.link);
+	session_free(todo.session);
+	console_free(console);
+	https_server_free(server);
+}
+
 int main(void)
 {
 	test_places();
 	test_home();
 	test_lines_not_told();
+	test_hasty_server();
 	return done();
 }
