@@ -93,14 +93,21 @@ int job_end(struct fleet *f, struct job *j, enum job_state state, enum api_code 
 
 /* ---- what agents say */
 
-/* The agent's report, kept with the job.  The lock is held. */
-static int set_report(struct job *j, const json_t *report, struct err *err)
+/* The agent's report, kept with the job; what only the server says, of the job or of its store, is not an agent's to say.  The lock is held. */
+static int set_report(struct job *j, const json_t *report, json_t *roots, struct err *err)
 {
-	char *text;
+	static const char *const servers[] = {"server",		 "roots",	  "damage",
+					      "damaged",	 "packs_removed", "packs_rewritten",
+					      "objects_removed", "bytes_freed"};
+	CLEANUP_JSON json_t *full = report ? json_copy((json_t *)report) : json_object();
+	char *text = NULL;
 
-	if (!report)
+	if (!report && !roots)
 		return 0;
-	text = json_dumps(report, JSON_COMPACT);
+	for (size_t i = 0; i < sizeof(servers) / sizeof(servers[0]); i++)
+		(void)json_object_del(full, servers[i]);
+	if (!roots || json_object_set(full, "roots", roots) == 0)
+		text = json_dumps(full, JSON_COMPACT);
 	if (!text)
 		return err_set(err, -ENOMEM, "The server is out of memory; ask again.");
 	free(j->row.report);
@@ -213,18 +220,15 @@ struct ending {
 static int end_with_roots(struct fleet *f, struct job *j, const json_t *report,
 			  const struct ending *e, struct err *err)
 {
-	CLEANUP_JSON json_t *full = report ? json_copy((json_t *)report) : json_object();
 	CLEANUP_JSON json_t *roots = NULL;
 	int wrong = 0, r = report_roots(f, &j->row, j->disks, j->disks_len, report, &roots, err);
 
 	if (r < 0)
 		return r;
-	if (json_object_set(full, "roots", roots) < 0)
-		return err_set(err, -ENOMEM, "The server is out of memory; ask again.");
 	if (e->state == JOB_DONE)
 		wrong = report_check_targets(j->disks, j->disks_len, report, err);
 	LOCK_FLEET(f);
-	r = set_report(j, full, err);
+	r = set_report(j, report, roots, err);
 	if (r == 0 && wrong == 0)
 		return job_end_as(f, j, e->state, e->code, e->message, err);
 	if (r == 0)
@@ -280,7 +284,7 @@ int fleet_job_done(struct fleet *f, const char *machine, const char *id, const j
 		if (r == 0 && !j->row.manifest)
 			r = check_own(f, j, report, err);
 		if (r == 0) /* a manifest that is settled keeps its report */
-			r = j->row.manifest ? 0 : set_report(j, report, err);
+			r = j->row.manifest ? 0 : set_report(j, report, NULL, err);
 	} else if (j) {
 		r = 0;
 	}
@@ -306,7 +310,7 @@ int fleet_job_failed(struct fleet *f, const char *machine, const char *id, const
 	if (j && j->row.kind == JOB_RESTORE) {
 		job_begin_committing(j);
 	} else if (j) {
-		r = j->row.manifest ? 0 : set_report(j, report, err);
+		r = j->row.manifest ? 0 : set_report(j, report, NULL, err);
 		if (r == 0)
 			r = job_end_as(f, j, JOB_FAILED, code, message, err);
 		if (r < 0 && !j->row.manifest) /* else it is the version that is waited for */

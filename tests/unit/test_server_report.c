@@ -288,6 +288,31 @@ static void test_long_reason(void)
 	   "which its event has as text, cut at a character");
 }
 
+/* An agent that says what is the server's to say. */
+static void test_borrowed_words(void)
+{
+	static const char *const words[] = {"roots", "damage", "bytes_freed"};
+	bool has = false;
+	CLEANUP_JSON json_t *said =
+		json_pack("{s:[{s:s, s:b}], s:s, s:i, s:s}", "roots", "disk", "file:a", "agree", 1,
+			  "damage", "the image is lost", "bytes_freed", 1, "agent_version", "1");
+	CLEANUP_JSON json_t *job = NULL;
+	const json_t *report;
+	char id[JOB_ID_SIZE];
+
+	fixture_order(MACHINE_A, id);
+	if (fleet_job_failed(fixture_fleet, MACHINE_A, id, "internal", "x", said, &fixture_err) <
+		    0 ||
+	    fleet_show_job(fixture_fleet, id, 0, 0, &job, &fixture_err) < 0)
+		abort();
+	report = json_object_get(job, "report");
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+		has = has || json_object_get(report, words[i]);
+	ok(report && !has, "an agent's report has nothing that is the server's to say");
+	ok(json_object_get(report, "agent_version") && json_object_get(said, "roots"),
+	   "what is its own stays");
+}
+
 int main(void)
 {
 	fixture_begin_fleet();
@@ -300,6 +325,7 @@ int main(void)
 	test_lost_pack(fixture_sample->chunk_packs);
 	test_two_targets();
 	test_long_reason();
+	test_borrowed_words();
 	fixture_end_fleet();
 	return done();
 }
