@@ -89,6 +89,8 @@ static int download(struct ctx *c, struct iso_copy *copy, struct err *err)
 	else
 		path_make(path, "/v1/media/%s", name);
 	r = api_download(c, path, copy->fd, err);
+	if (r == 0)
+		r = iso_check_whole(copy->fd, err);
 	return r < 0 ? r : medium_find(copy->fd, &copy->offset, err);
 }
 
@@ -102,6 +104,8 @@ static int fill_copy(const char *in_path, struct iso_copy *copy, struct err *err
 	r = copy->has_settings ? medium_find(in, &copy->offset, err) : 0;
 	if (r == 0)
 		r = copy_file(in, copy->fd, err);
+	if (r == 0) /* the copy: the original may have changed meanwhile */
+		r = iso_check_whole(copy->fd, err);
 	return r < 0 ? err_prefix(err, "'%s'", in_path) : 0;
 }
 

@@ -125,6 +125,30 @@ static int strange(struct err *err, const char *what)
 
 /* ---- finding */
 
+static bool is_iso(const uint8_t pvd[static ISO_SECTOR])
+{
+	return memcmp(pvd + 1, "CD001", 5) == 0;
+}
+
+int iso_check_whole(int fd, struct err *err)
+{
+	uint8_t pvd[ISO_SECTOR];
+	ssize_t n = medium_read(fd, pvd, sizeof(pvd), PVD_AT);
+	off_t size = lseek(fd, 0, SEEK_END);
+	uint64_t end;
+
+	if (n < 0 || size < 0)
+		return err_set(err, n < 0 ? (int)n : -errno, "look at its size: %s",
+			       strerrordesc_np(n < 0 ? (int)-n : errno));
+	if ((size_t)n < sizeof(pvd) || !is_iso(pvd))
+		return 0;
+	end = get_le(pvd + PVD_VOLUME_SIZE, 4) * ISO_SECTOR;
+	if ((uint64_t)size >= end)
+		return 0;
+	return err_set(err, -EPROTO, "it is cut off: it has %llu bytes, and says that it has %llu",
+		       (unsigned long long)size, (unsigned long long)end);
+}
+
 static bool is_marker(const uint8_t *p)
 {
 	struct cpio_entry e;

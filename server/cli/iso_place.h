@@ -18,6 +18,8 @@ struct iso_place {
 	char release[ISO_PLACE_RELEASE_SIZE];
 };
 
+/* -EPROTO: an ISO that is longer than its file, as when a download broke off or is under way.  What is no ISO is whole. */
+int iso_check_whole(int fd, struct err *err) MUST_CHECK;
 /* -ENOENT none, -EEXIST more than one, -EPROTO an ISO that is not as scripts/mkiso makes it; -errno of reading. */
 int iso_place_find(int fd, struct iso_place *ret, struct err *err) MUST_CHECK;
 /* What is behind the marker, heap; `ret_size` may be 0. */

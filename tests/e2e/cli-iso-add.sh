@@ -245,6 +245,6 @@ refused "something is behind /boot/added.img" --in tail.iso --out bad.iso --add 
 cat base.iso added.img >double.iso
 refused "more than one place for archives" --in double.iso --out bad.iso --add one.cpio
 head -c 5000000 base.iso >short.iso
-refused "no place for" --in short.iso --out bad.iso --add one.cpio
+refused "cut off" --in short.iso --out bad.iso --add one.cpio
 is "$(find . -name 'bad.iso*' | wc -l)" 0 "nothing was written"
 done_testing

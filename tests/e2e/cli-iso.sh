@@ -121,6 +121,8 @@ head -c 1000000 /dev/urandom >noise.iso
 refused 1 "there is no place for settings in it" --in noise.iso --out bad.iso --set name=b
 refused 1 "more than one place" --in two.iso --out bad.iso --set name=b
 refused 1 "cut off" --in cut.iso --out bad.iso --set name=b
+head -c $(($(stat -c %s base.iso) - 10000)) base.iso >cut.iso
+refused 1 "cut.iso': it is cut off: it has" --in cut.iso --out bad.iso --set name=b
 refused 1 "No such file" --in none.iso --out bad.iso --set name=b
 refused 1 "not a regular file" --in base.iso --out second --set name=b
 refused 2 "not the name of a setting" --in base.iso --out bad.iso --set A=b
