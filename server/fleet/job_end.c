@@ -127,6 +127,18 @@ static int check_sealed(const struct job *j, struct err *err)
 	return 0;
 }
 
+static void tell_reopened(struct fleet *f, struct job *j, size_t n)
+{
+	uint64_t now = fleet_now_ms();
+
+	if (j->reopened_ms != 0 && now - j->reopened_ms < TOLD_EVERY_MS)
+		return;
+	j->reopened_ms = now;
+	fleet_event(f, "capture_reopened", j->row.machine, j->row.id,
+		    "disk %zu (%s) was finished with another root than its agent says", n,
+		    j->disks[n].disk);
+}
+
 /* What was finished has to be what this agent has read: else another one was in its place meanwhile (register.c), and has left what is its own.
  * Such disks are open again; the agent gets its order once more, reads them and finishes them. */
 static int check_own(struct fleet *f, struct job *j, const json_t *report, struct err *err)
@@ -148,9 +160,7 @@ static int check_own(struct fleet *f, struct job *j, const json_t *report, struc
 		r = state_save_job_disk(f->config.state, j->row.id, (uint32_t)n, &j->disks[n], err);
 		if (r < 0)
 			return r;
-		fleet_event(f, "capture_reopened", j->row.machine, j->row.id,
-			    "disk %zu (%s) was finished with another root than its agent says", n,
-			    j->disks[n].disk);
+		tell_reopened(f, j, n);
 		return err_set(err, API_INCOMPLETE,
 			       "Disk %zu (%s) was finished with another root than the report has: "
 			       "it is to be finished again.",

@@ -12,7 +12,8 @@
 #define JOBS_LISTED    200u
 #define TICK_MS	       1000u
 #define TOUCH_EVERY_MS 60000u
-#define DEAF_MS	       5000u /* a server that did not tick for so long did not hear either */
+#define TOLD_EVERY_MS  60000u /* of what somebody may do without end: an event */
+#define DEAF_MS	       5000u  /* a server that did not tick for so long did not hear either */
 #define POLL_LATE_S    5u
 /* docs/protocol.md, "Limits" */
 #define MACHINES_MAX	 4096u
@@ -86,6 +87,7 @@ struct job {
 	uint64_t commit_ms;	   /* of a capture that is settled: when the worker tries again */
 	bool cancel;		   /* verify, gc: asked to stop */
 	uint64_t saved_seq;
+	uint64_t reopened_ms; /* when that was last told of; 0: never */
 };
 
 struct fleet {

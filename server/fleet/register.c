@@ -15,8 +15,6 @@
 #include "common/log.h"
 #include "server/fleet/private.h"
 
-#define TOLD_EVERY_MS 60000u
-
 enum admission { BY_SECRET, BY_HAD_SECRET, BY_DISPLACED, BY_PAIRING, BY_TOKEN };
 
 /* One that was let in. */

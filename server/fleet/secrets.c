@@ -12,7 +12,6 @@
 #include "common/log.h"
 #include "server/fleet/private.h"
 
-#define TOLD_EVERY_MS	    60000u
 #define MOVED_BACK_EVERY_MS 3600000u
 
 struct id secret_hash(const char *secret)

@@ -288,6 +288,35 @@ static void test_long_reason(void)
 	   "which its event has as text, cut at a character");
 }
 
+static int count_reopened(void *arg, const struct event_row *e)
+{
+	*(unsigned *)arg += strcmp(e->event, "capture_reopened") == 0;
+	return 0;
+}
+
+/* An agent that has its disk opened again and again: that is not to push all that has happened out of the events. */
+static void test_reopened_often(void)
+{
+	const struct id other = id_of("other", 5);
+	CLEANUP_JSON json_t *lie = fixture_say_root("disk", "root", &other);
+	CLEANUP_JSON json_t *job = NULL;
+	unsigned before = 0, after = 0, opened = 0;
+	char id[JOB_ID_SIZE];
+
+	fixture_order(MACHINE_A, id);
+	(void)!state_each_event(fixture_state, 0, 10000, count_reopened, &before, &fixture_err);
+	for (unsigned i = 0; i < 5; i++) {
+		fixture_capture(MACHINE_A, id);
+		opened += fleet_job_done(fixture_fleet, MACHINE_A, id, lie, &fixture_err) ==
+			  API_INCOMPLETE;
+	}
+	(void)!state_each_event(fixture_state, 0, 10000, count_reopened, &after, &fixture_err);
+	ok(opened == 5 && after == before + 1,
+	   "a disk that is opened again and again is told of once in a while");
+	if (fleet_cancel_job(fixture_fleet, id, &job, &fixture_err) < 0)
+		abort();
+}
+
 /* An agent that says what is the server's to say. */
 static void test_borrowed_words(void)
 {
@@ -326,6 +355,7 @@ int main(void)
 	test_two_targets();
 	test_long_reason();
 	test_borrowed_words();
+	test_reopened_often();
 	fixture_end_fleet();
 	return done();
 }
