@@ -100,6 +100,8 @@ struct setting_table command_options(const struct command *cmd,
 /* Which server, from options, HOIST_* variables, ~/.config/hoist/config, a data folder.  No connection is made.
  * -EDESTADDRREQ: nothing says which one. */
 int target_find(struct ctx *c, struct err *err) MUST_CHECK;
+/* The same, for who is going to talk to it: address and fingerprint are there, or -EINVAL. */
+int target_check(struct ctx *c, struct err *err) MUST_CHECK;
 /* A request; `path` is escaped already.  `ret` may be NULL. */
 int api(struct ctx *c, const char *method, const char *path, const json_t *body, json_t **ret,
 	struct err *err) MUST_CHECK;

@@ -51,13 +51,14 @@ static int needs_password(struct ctx *c, bool *ret, struct err *err)
 
 static int run_access_token_create(struct ctx *c, struct err *err)
 {
+	static const struct question asked = {"Password", "--password-file", false};
 	CLEANUP_JSON json_t *token = NULL;
 	char password[ASK_SIZE] = "", expires[WHEN_TEXT_SIZE];
 	bool ask = false;
 	int r = needs_password(c, &ask, err);
 
 	if (r == 0 && ask)
-		r = ask_password("Password", c->o.password_file, false, password, err);
+		r = ask_password(&asked, c->o.password_file, password, err);
 	if (r == 0)
 		r = make_token(c, password, &token, err);
 	explicit_bzero(password, sizeof(password));

@@ -54,6 +54,7 @@ static int make_token(struct ctx *c, json_t **ret, struct err *err)
 
 static int run_login(struct ctx *c, struct err *err)
 {
+	static const struct question asked = {"Password", "--password-file", false};
 	CLEANUP_JSON json_t *token = NULL;
 	char password[ASK_SIZE] = "", expires[WHEN_TEXT_SIZE];
 	const char *name = NULL, *secret = NULL;
@@ -61,11 +62,9 @@ static int run_login(struct ctx *c, struct err *err)
 	int r = default_name(c, &name, err);
 
 	if (r == 0)
-		r = target_find(c, err);
-	if (r == -EDESTADDRREQ) /* a matter of options */
-		r = err->code = -EINVAL;
+		r = target_check(c, err); /* before a password is typed in vain */
 	if (r == 0)
-		r = ask_password("Password", c->o.password_file, false, password, err);
+		r = ask_password(&asked, c->o.password_file, password, err);
 	if (r == 0)
 		r = session_begin(c, name, password, err);
 	explicit_bzero(password, sizeof(password));

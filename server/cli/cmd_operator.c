@@ -10,6 +10,12 @@
 #include "server/cli/print.h"
 #include "server/cli/table.h"
 
+static const struct question own_password = {"Your own password", "--old-password-file", false},
+			     present_password = {"Present password", "--old-password-file", false},
+			     first_password = {"Password of the new operator", "--password-file",
+					       true},
+			     new_password = {"New password", "--password-file", true};
+
 /* The body goes with the password in it. */
 static int send_password(struct ctx *c, const char *path, json_t *take_body, char *password,
 			 json_t **ret, struct err *err)
@@ -29,7 +35,7 @@ static int own_session_begin(struct ctx *c, bool *ret, struct err *err)
 
 	if (r < 0 || strcmp(json_text(me, "kind"), "token") != 0)
 		return r;
-	r = ask_password("Your own password", c->o.old_password_file, false, password, err);
+	r = ask_password(&own_password, c->o.old_password_file, password, err);
 	if (r == 0)
 		r = session_begin(c, json_text(me, "name"), password, err);
 	explicit_bzero(password, sizeof(password));
@@ -57,8 +63,7 @@ static int run_operator_add(struct ctx *c, struct err *err)
 		return err_set(err, -EINVAL, "--role is missing: viewer, operator or admin");
 	r = own_session_begin(c, &begun, err);
 	if (r == 0)
-		r = ask_password("Password of the new operator", c->o.password_file, true, password,
-				 err);
+		r = ask_password(&first_password, c->o.password_file, password, err);
 	if (r == 0) {
 		r = send_password(c, "/v1/operators",
 				  json_pack("{s:s, s:s, s:s}", "name", name, "role", c->o.role,
@@ -169,9 +174,9 @@ static int change_own(struct ctx *c, struct err *err)
 	if (r == 0 && strcmp(json_text(me, "kind"), "file") == 0)
 		r = err_set(err, -EINVAL, "whose password? What is missing is: NAME");
 	if (r == 0)
-		r = ask_password("Present password", c->o.old_password_file, false, old, err);
+		r = ask_password(&present_password, c->o.old_password_file, old, err);
 	if (r == 0)
-		r = ask_password("New password", c->o.password_file, true, password, err);
+		r = ask_password(&new_password, c->o.password_file, password, err);
 	if (r == 0)
 		r = session_begin(c, name, old, err);
 	if (r == 0) {
@@ -196,7 +201,7 @@ static int run_operator_passwd(struct ctx *c, struct err *err)
 	path_make(path, "/v1/operators/%s", c->operands[0]);
 	r = own_session_begin(c, &begun, err);
 	if (r == 0)
-		r = ask_password("New password", c->o.password_file, true, password, err);
+		r = ask_password(&new_password, c->o.password_file, password, err);
 	if (r == 0)
 		r = send_password(c, path, json_pack("{s:s}", "password", password), password,
 				  &answer, err);

@@ -326,19 +326,26 @@ static int read_token(struct ctx *c, struct err *err)
 	return 0;
 }
 
-static int connect_to(struct ctx *c, struct err *err)
+int target_check(struct ctx *c, struct err *err)
 {
 	int r = target_find(c, err);
 
+	if (r == -EDESTADDRREQ) /* a matter of options */
+		r = err->code = -EINVAL;
 	if (r == 0 && !c->target.pin[0]) {
 		r = err_set(err, -EINVAL,
 			    "the fingerprint of the server's key is missing: give --pin; "
 			    "`hoist-server --data DIR --print-fingerprint` prints it");
 	}
+	return r;
+}
+
+static int connect_to(struct ctx *c, struct err *err)
+{
+	int r = target_check(c, err);
+
 	if (r == 0 && !c->no_token)
 		r = read_token(c, err);
-	if (r == -EDESTADDRREQ) /* a matter of options */
-		r = err->code = -EINVAL;
 	if (r < 0)
 		return r;
 	c->http = http_new(&c->target);
