@@ -79,7 +79,8 @@ static int print_page(struct ctx *c, const char *path, uint64_t *last, struct er
 		print_row(c, a);
 		*last = json_number(a, "id");
 	}
-	(void)fflush(stdout);
+	if (fflush(stdout) != 0)
+		return err_set(err, -EIO, "write to standard output: %m");
 	return (int)json_array_size(json_object_get(answer, "audit"));
 }
 
@@ -98,8 +99,8 @@ static int run_audit(struct ctx *c, struct err *err)
 			       since > 0 ? since : 0);
 	for (;;) {
 		r = print_page(c, path, &last, err);
-		if (r < 0 || ferror(stdout))
-			return r < 0 ? r : 0;
+		if (r < 0)
+			return r;
 		if (!c->o.follow && (r == 0 || !paged))
 			return 0;
 		if (r == 0)

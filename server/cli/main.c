@@ -174,6 +174,8 @@ static int run_command(const struct command *cmd, int argc, char **argv)
 		r = cmd->run(&c, &err);
 	if (fflush(stdout) != 0 && r == 0)
 		r = err_set(&err, -EIO, "write to standard output: %m");
+	else if (ferror(stdout) && r == 0) /* of long output the end may have had room again */
+		r = err_set(&err, -EIO, "write to standard output: not all of it was taken");
 	r = report(&c, r, &err);
 	http_free(c.http);
 	explicit_bzero(c.target.secret, sizeof(c.target.secret));

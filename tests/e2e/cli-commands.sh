@@ -142,6 +142,11 @@ cli capture web1 --image other --disk file:zzz
 like "$STATUS_CLI $ERR" "^1 .*no disk of this machine 'file:zzz'" "a disk that is not there is refused"
 cli capture web1 --image other --disk file:
 like "$STATUS_CLI $ERR" "^1 .*more than one disk of this machine" "a disk that could be two as well"
+for words in audit jobs "machine show web1"; do
+	# shellcheck disable=SC2086 # words
+	"$HOIST" $words >/dev/full 2>"$TAP_TMP/cli.err"
+	like "$? $(cat "$TAP_TMP/cli.err")" "^1 hoist: write to standard output: No space left" "$words: a full disk is no success"
+done
 cli machine forget web1
 is "$STATUS_CLI" 1 "a machine with a job is not forgotten"
 cli job cancel "$job"
