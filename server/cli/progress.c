@@ -23,6 +23,7 @@
 #define LINE_EVERY_S 30 /* without a terminal */
 #define RETRY_MAX_S  15
 #define COLUMNS	     80
+#define ALIKE	     24 /* that many first bytes make it the same sentence */
 #define BAR_MIN	     10
 #define BAR_MAX	     40
 
@@ -114,8 +115,8 @@ static void describe_progress(const json_t *job, size_t columns, char *buf, size
 void progress_line(const json_t *job, size_t columns, char *buf, size_t size)
 {
 	if (describe_waiting(job, buf, size))
-		;
-	else if (json_number(job, "total") == 0) {
+		return;
+	if (json_number(job, "total") == 0) {
 		(void)snprintf(buf, size, "%s",
 			       json_text(job, has_state(job, "running") ? "phase" : "state"));
 	} else {
@@ -188,7 +189,10 @@ void progress_summary(const json_t *job, char *buf, size_t size)
 
 struct show {
 	bool terminal;
-	bool drawn; /* the terminal's line holds something */
+	bool drawn;	      /* the terminal's line holds something */
+	char said[LINE_SIZE]; /* what a terminal was shown in full, and when */
+	time_t said_time;
+	bool saying; /* no other line was shown since that fits */
 	char last_key[64];
 	time_t last_time;
 };
@@ -217,12 +221,29 @@ static void show_clear(struct show *s)
 	s->drawn = false;
 }
 
+/* What the terminal's line has no room for gets a line of its own, where it can be read to its end; the same with other numbers now and then. */
+static void show_sentence(struct show *s, const char *text)
+{
+	bool fits = strlen(text) <= terminal_columns();
+	bool alike = strncmp(text, s->said, ALIKE) == 0;
+
+	if (!fits && !(s->saying && strcmp(text, s->said) == 0) &&
+	    !(alike && now_s() - s->said_time < LINE_EVERY_S)) {
+		show_clear(s);
+		(void)fprintf(stderr, "%s\n", text);
+		(void)snprintf(s->said, sizeof(s->said), "%s", text);
+		s->said_time = now_s();
+	}
+	s->saying = !fits;
+}
+
 static void show_text(struct show *s, const char *text)
 {
 	char clean[LINE_SIZE];
 
 	(void)text_clean(clean, sizeof(clean), text, strlen(text));
 	if (s->terminal) {
+		show_sentence(s, clean);
 		(void)fprintf(stderr, "\r%.*s\033[K", (int)terminal_columns(), clean);
 		(void)fflush(stderr);
 		s->drawn = true;

@@ -4,7 +4,8 @@
 # What a peer may send: too much, too deep, too slow, too often, and what is not what it says.
 . "$(dirname "$0")/../lib/tap.sh"
 . "$(dirname "$0")/../lib/server.sh"
-requires curl jq xxd openssl perl
+. "$(dirname "$0")/../lib/cli.sh"
+requires curl jq xxd openssl perl script
 
 ulimit -Sn 1024
 start_server --inactivity 2 --body-time 3
@@ -178,4 +179,7 @@ like "$(field .message)" "store is full: .* Make room .*hoist gc.* goes on by it
 ok "and so does the log" grep -q 'job_stalled.*store is full' "$TAP_TMP/server.log"
 send POST "$J/lack?kind=chunk" < <(zeros 32)
 is "$STATUS" 200 "questions are answered all the same"
+script -qec "stty cols 60; timeout 5 '$HOIST' job show ${J##*/} --wait" "$TAP_TMP/tty" </dev/null >/dev/null 2>&1
+like "$(tr '\r' '\n' <"$TAP_TMP/tty")" "stalled: The server's store is full: .*; the job goes on by itself\." "who waits for it on a terminal can read that to its end"
+is "$(grep -ac 'the job goes on by itself' "$TAP_TMP/tty")" 1 "once"
 done_testing

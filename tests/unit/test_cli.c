@@ -229,6 +229,8 @@ static void test_progress(void)
 	check_line(
 		"{\"state\":\"running\",\"stalled\":true,\"message\":\"No word\\u001b for 300 s.\"}",
 		80, "stalled: No word\xef\xbf\xbd for 300 s.", "progress: stalled, and why");
+	check_line("{\"state\":\"running\",\"stalled\":true,\"message\":\"No word for 300 s.\"}",
+		   20, "stalled: No word for 300 s.", "progress: why, to its end");
 	check_summary("{\"kind\":\"capture\",\"state\":\"done\",\"image\":\"web1\",\"version\":3,"
 		      "\"total\":8589934592,\"data\":1048576,\"sent\":1024}",
 		      "captured web1@3: 8.0 GiB of disks, 1.0 MiB of data, 1.0 KiB sent",
