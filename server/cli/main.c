@@ -142,8 +142,15 @@ static int check_operands(const struct ctx *c, struct err *err)
 {
 	const struct command *cmd = c->command;
 
-	if (c->operands_len < cmd->operands_min)
-		return err_set(err, -EINVAL, "what is missing is: %s", cmd->operands);
+	if (c->operands_len < cmd->operands_min) {
+		const char *missing = cmd->operands;
+
+		for (int i = 0; i < c->operands_len; i++) {
+			missing += strcspn(missing, " ");
+			missing += strspn(missing, " ");
+		}
+		return err_set(err, -EINVAL, "what is missing is: %s", missing);
+	}
 	if (c->operands_len > cmd->operands_max)
 		return err_set(err, -EINVAL, "'%.64s' is one word too many",
 			       c->operands[cmd->operands_max]);

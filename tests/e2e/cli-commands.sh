@@ -30,6 +30,8 @@ for usage in "frobnicate" "machine" "machine show" "machine show a b" "jobs --st
 	is "$STATUS_CLI:$OUT" "2:" "wrong usage: '$usage'"
 	like "$ERR" "Try 'hoist|one of these is meant" "with what to try"
 done
+cli operator role alice
+like "$ERR" "what is missing is: ROLE"$'\n' "what is missing, and not what was given"
 cli --version
 is "$OUT" "hoist $(cat "$TOP/VERSION")" "--version"
 
