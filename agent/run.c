@@ -527,6 +527,9 @@ int run_main(int argc, char **argv)
 		(void)fprintf(stderr, "hoist-agent: %s. Try 'hoist-agent run --help'.\n", err.msg);
 		return 2;
 	}
+	if (a.config.once)
+		status =
+			EXIT_FAILURE; /* until a job is done: told to end before that, it has done none */
 	a.console = console_new(&a.config.consoles);
 	ending_signals(&set);
 	(void)pthread_sigmask(SIG_BLOCK, &set, NULL); /* before any thread: they inherit it */

@@ -114,4 +114,14 @@ api POST "/v1/jobs/$JOB/cancel"
 is "$STATUS" 200 "it is cancelled"
 ok "the agent stops" wait_line 20 src.log 'capture: cancelled'
 ok "and is there for another job" wait_for 30 machine_is_idle src
+
+# ---- --once: the status speaks of a job
+start_agent once --once --disk src.img
+ok "one that serves a single job waits for it" wait_for 30 machine_is_idle once
+stop_agent once
+is "$AGENT_STATUS" 1 "told to end before it had one, it does not say that it is done"
+start_agent once --once --disk src.img
+ok "a job is ordered" wait_for 30 order '{"kind":"capture","machine":"once","image":"once"}'
+wait "$(agent_pid once)"
+is "$?" 0 "done"
 done_testing
