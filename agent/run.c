@@ -5,6 +5,7 @@
 #include "agent/run.h"
 
 #include <errno.h>
+#include <net/if.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -327,6 +328,21 @@ static int find_paired(struct agent *a, struct pair_result *ret, struct err *err
 
 /* ---- start and end */
 
+/* A name may be mistyped, or its card's driver be late. */
+static void name_absent_interfaces(const struct agent *a)
+{
+	const struct setting_list *l = &a->config.interfaces;
+
+	for (size_t i = 0; a->config.discovery && i < l->len; i++) {
+		if (if_nametoindex(l->items[i]) == 0)
+			console_say(
+				a->console,
+				"there is no network interface '%s' here: servers are not looked "
+				"for on it until there is",
+				l->items[i]);
+	}
+}
+
 static int start(struct agent *a, struct inventory **ret, struct err *err)
 {
 	CLEANUP(inventory_freep) struct inventory *i = NULL;
@@ -342,6 +358,7 @@ static int start(struct agent *a, struct inventory **ret, struct err *err)
 	(void)snprintf(a->machine_id, sizeof(a->machine_id), "%s", i->machine_id);
 	machine_name_choose(&a->config, i, a->name);
 	introduce(a, i);
+	name_absent_interfaces(a);
 	*ret = TAKE_PTR(i);
 	return 0;
 }

@@ -72,10 +72,11 @@ ok "the machine is back" wait_for 30 machine_is_idle newcomer
 stop_agent late
 
 # ---- a medium that was made for nobody
-timeout -k 10 -s INT 4 "$AGENT" run --id bare --disk a.img --discovery-port "$udp" --interface lo >bare.log 2>&1
+timeout -k 10 -s INT 4 "$AGENT" run --id bare --disk a.img --discovery-port "$udp" --interface lo --interface lol >bare.log 2>&1
 is $? 124 "an agent without a pin goes on announcing itself"
 like "$(cat bare.log)" "not made for a server" "says what it lacks"
 like "$(cat bare.log)" "server 'right' is at" "and which servers there are"
+is "$(grep -o "no network interface '[a-z]*'" bare.log)" "no network interface 'lol'" "and an interface that is not there"
 nok "an address and a token without a key are refused" timeout 20 "$AGENT" run --server 127.0.0.1 --token x --disk a.img
 like "$(cat .output)" "needs --pin" "and it says what is missing"
 done_testing
