@@ -300,7 +300,8 @@ static uint64_t after_refusal(struct pair_server *s, const struct http_answer *a
 
 	switch (a->status) {
 	case 403:
-		say_trouble(s, "it takes no machines by pairing");
+		say_trouble(s, "it takes no machines by pairing; a medium with a token of that "
+			       "server is needed ('hoist iso --new-token' makes one)");
 		return FORBIDDEN_MS;
 	case 404:
 		say_trouble(s, "it knows nothing of this pairing (any more); a new code follows");

@@ -138,7 +138,7 @@ stop_server
 # ---- a server that does not pair
 start_here --pairing no
 start_bare web5 --disk a.img
-ok "a server may not pair" wait_line 60 web5.log 'takes no machines by pairing'
+ok "a server may not pair" wait_line 60 web5.log 'takes no machines by pairing; .*--new-token'
 stop_agent web5
 call '' POST /v1/agent/pair -d "{\"machine_id\":\"$(printf '%032x' 1)\",\"name\":\"x\",\"agent_version\":\"1\",\"commitment\":\"$(printf '0%.0s' {1..64})\"}"
 is "$STATUS $(error_code)" "403 forbidden" "and says so"
