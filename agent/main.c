@@ -9,6 +9,7 @@
 #include "agent/run.h"
 #include "agent/ssh/ssh.h"
 #include "agent/usage/map.h"
+#include "common/standard_fds.h"
 
 static const struct command {
 	const char *name;
@@ -34,6 +35,7 @@ int main(int argc, char **argv)
 {
 	const char *name = argc > 1 ? argv[1] : "";
 
+	standard_fds_keep();
 	for (size_t i = 0; i < sizeof(commands) / sizeof(*commands); i++) {
 		if (strcmp(name, commands[i].name) == 0)
 			return commands[i].run(argc - 1, argv + 1);

@@ -21,6 +21,7 @@
 #include "common/json.h"
 #include "common/limits.h"
 #include "common/log.h"
+#include "common/standard_fds.h"
 #include "server/api/api.h"
 #include "server/config.h"
 #include "server/discover.h"
@@ -539,6 +540,7 @@ int main(int argc, char **argv)
 	struct config config = {0};
 	int status = EXIT_SUCCESS;
 
+	standard_fds_keep();
 	if (argc == 2 && strcmp(argv[1], "--print-man") == 0) { /* for `make man` */
 		server_print_man(stdout);
 		return EXIT_SUCCESS;

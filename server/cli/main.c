@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/standard_fds.h"
 #include "server/cli/cli.h"
 
 /* How many words of argv are options that stand before the command: "hoist --data DIR machines". */
@@ -209,6 +210,7 @@ int main(int argc, char **argv)
 	const struct command *cmd;
 	int words = 0, leading;
 
+	standard_fds_keep();
 	(void)signal(SIGPIPE, SIG_DFL);
 	/* NOLINTNEXTLINE(concurrency-mt-unsafe): before any thread */
 	(void)setlocale(LC_CTYPE,

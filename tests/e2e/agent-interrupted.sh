@@ -115,6 +115,14 @@ is "$STATUS" 200 "it is cancelled"
 ok "the agent stops" wait_line 20 src.log 'capture: cancelled'
 ok "and is there for another job" wait_for 30 machine_is_idle src
 
+# ---- started without standard output and error: what is said goes nowhere, and not into what has their numbers
+"$AGENT" run --server "$URL" --pin "$FINGERPRINT" --token "$TOKEN" --id mute --name mute --discovery=no --disk src.img <&- >&- 2>&- &
+mute=$!
+ok "it appears" wait_for 30 machine_is_idle mute
+is "$(readlink "/proc/$mute/fd/0" "/proc/$mute/fd/1" "/proc/$mute/fd/2" | sort -u)" /dev/null "what it has opened has other numbers"
+kill "$mute"
+wait "$mute"
+
 # ---- --once: the status speaks of a job
 start_agent once --once --disk src.img
 ok "one that serves a single job waits for it" wait_for 30 machine_is_idle once

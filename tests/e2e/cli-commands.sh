@@ -149,6 +149,8 @@ for words in audit jobs "machine show web1"; do
 	"$HOIST" $words >/dev/full 2>"$TAP_TMP/cli.err"
 	like "$? $(cat "$TAP_TMP/cli.err")" "^1 hoist: write to standard output: No space left" "$words: a full disk is no success"
 done
+"$HOIST" machines >&- 2>"$TAP_TMP/cli.err"
+like "$? $(cat "$TAP_TMP/cli.err")" "^1 hoist: write to standard output: Bad file" "nor is no standard output at all"
 cli machine forget web1
 is "$STATUS_CLI" 1 "a machine with a job is not forgotten"
 cli job cancel "$job"
