@@ -45,6 +45,30 @@ static json_t *disks_json(const struct job *j)
 	return array;
 }
 
+/* Who reads it, as a start without state.db does, takes no more than that of a document: each of the two that it is made of may have as much. */
+static int check_readable(const char *text, struct err *err)
+{
+	CLEANUP_JSON json_t *again = NULL;
+	struct err why;
+	size_t size = strlen(text);
+	int r = 0;
+
+	if (size > MANIFEST_MAX) {
+		return err_set(err, API_TOO_LARGE,
+			       "The manifest would have %zu bytes, more than %u: the agent's "
+			       "inventory and report are too long.",
+			       size, MANIFEST_MAX);
+	}
+	r = json_parse(text, size, MANIFEST_MAX, &again, &why);
+	if (r == -ENOMEM)
+		return out_of_memory(err);
+	return r < 0 ? err_set(err, API_TOO_LARGE,
+			       "The manifest could not be read again (%.200s): the agent's "
+			       "inventory and report are too long.",
+			       why.msg)
+		     : 0;
+}
+
 /* Settle version and manifest in the row; the lock and commit_lock are held. */
 static int settle(struct fleet *f, struct job *j, json_t *roots, struct err *err)
 {
@@ -68,12 +92,9 @@ static int settle(struct fleet *f, struct job *j, json_t *roots, struct err *err
 	text = manifest ? json_dumps(manifest, JSON_COMPACT) : NULL;
 	if (!report_text || !text)
 		return out_of_memory(err);
-	if (strlen(text) > MANIFEST_MAX) {
-		return err_set(err, API_TOO_LARGE,
-			       "The manifest would have %zu bytes, more than %u: the agent's "
-			       "inventory and report are too long.",
-			       strlen(text), MANIFEST_MAX);
-	}
+	r = check_readable(text, err);
+	if (r < 0)
+		return r;
 	j->row.version = version;
 	j->row.manifest = text;
 	j->row.report = report_text;

@@ -444,10 +444,32 @@ static void test_settled_damaged(int how, const char *what)
 	   "the next capture is that version");
 }
 
+/* A manifest that this server would not read is found again by none. */
+static void test_too_many_values(void)
+{
+	CLEANUP_JSON json_t *report = fixture_say_root("disk", "root", &fixture_sample->root);
+	json_t *many = json_array();
+	size_t had = fixture_versions();
+	char id[JOB_ID_SIZE];
+
+	for (unsigned i = 0; i < JSON_VALUES_MAX; i++)
+		(void)json_array_append_new(many, json_null());
+	(void)json_object_set_new(report, "many", many);
+	fixture_order(MACHINE_A, id);
+	fixture_capture(MACHINE_A, id);
+	ok(fleet_job_done(fixture_fleet, MACHINE_A, id, report, &fixture_err) == API_TOO_LARGE &&
+		   fixture_versions() == had && fixture_manifests() == had,
+	   "a manifest of more values than are read is not written");
+	printf("# %s\n", fixture_err.msg);
+	ok(fixture_says_done(MACHINE_A, id) == 0 && fixture_shows(id, "done", (int)had + 1),
+	   "another report is taken");
+}
+
 int main(void)
 {
 	fixture_begin_fleet();
 	test_plain();
+	test_too_many_values();
 	test_committing(true);
 	test_committing(false);
 	test_settled();
