@@ -184,10 +184,11 @@ static void take_numbers(struct job *j, const struct progress *p)
 
 	if (new_phase)
 		pace_reset(&j->pace);
-	if (new_phase || p->done != j->row.done || p->data != j->row.data ||
+	if (new_phase || p->done != j->said_done || p->data != j->row.data ||
 	    p->sent != j->row.sent || p->sick != j->sick || p->read_errors != j->read_errors)
 		j->progress_ms = fleet_now_ms();
 	(void)snprintf(j->row.phase, sizeof(j->row.phase), "%s", p->phase);
+	j->said_done = p->done;
 	/* A phase with nothing to count, as the last one, leaves the numbers of the one before: they are what the job's summary shows. */
 	if (p->total > 0) {
 		j->row.done = p->done;
@@ -205,7 +206,8 @@ static void take_numbers(struct job *j, const struct progress *p)
 	j->disk = p->disk;
 	(void)snprintf(j->bottleneck, sizeof(j->bottleneck), "%s",
 		       p->bottleneck ? p->bottleneck : "");
-	pace_add(&j->pace, fleet_now_ms(), p->done);
+	if (p->total > 0)
+		pace_add(&j->pace, fleet_now_ms(), p->done);
 }
 
 int fleet_progress(struct fleet *f, const char *machine, const char *id, const struct progress *p,

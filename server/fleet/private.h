@@ -70,6 +70,7 @@ struct job {
 	json_t *log;		    /* array of text */
 	int64_t disk;		    /* being worked on, -1 */
 	char bottleneck[12];	    /* what the agent said, or empty */
+	uint64_t said_done;	    /* the same, also of a phase with nothing to count */
 	uint64_t sick, read_errors; /* the same, of places that cannot be read */
 	char rescue_pass[8];
 	struct pace pace;

@@ -308,6 +308,46 @@ static void test_late(void)
 		abort();
 }
 
+static void say_progress(const char *id, const char *phase, uint64_t done, uint64_t total)
+{
+	const struct progress p = {.phase = phase, .done = done, .total = total, .disk = -1};
+	bool cancel = false;
+
+	if (fleet_progress(fixture_fleet, MACHINE_B, id, &p, &cancel, &fixture_err) < 0)
+		abort();
+}
+
+static void be_slow(const char *id)
+{
+	const uint64_t ms = 1000ull * fixture_fleet->config.stall_s;
+
+	(void)pthread_mutex_lock(&fixture_fleet->lock);
+	job_find(fixture_fleet, id)->progress_ms -= ms;
+	(void)pthread_mutex_unlock(&fixture_fleet->lock);
+}
+
+/* An agent that was started again begins with a phase that has no total, and hangs in it.  What the phase before had come to is no progress of it. */
+static void test_restarted(void)
+{
+	CLEANUP_JSON json_t *cancelled = NULL;
+	char id[JOB_ID_SIZE];
+
+	order(restore_to(MACHINE_B), id);
+	say_progress(id, "restore", 5000, 10000);
+	say_progress(id, "check", 0, 0);
+	be_slow(id);
+	say_progress(id, "check", 0, 0);
+	ok(shows_why(id, "running", "though its agent answers"),
+	   "an agent that hangs at the start");
+	say_progress(id, "check", 4096, 0);
+	ok(shows_why(id, "running", NULL), "and goes on");
+	be_slow(id);
+	say_progress(id, "check", 4096, 0);
+	ok(shows_why(id, "running", "though its agent answers"), "and hangs again");
+	if (fleet_cancel_job(fixture_fleet, id, &cancelled, &fixture_err) < 0)
+		abort();
+}
+
 int main(void)
 {
 	fixture_begin_fleet();
@@ -323,6 +363,7 @@ int main(void)
 	test_leave("released");
 	test_failed();
 	test_late();
+	test_restarted();
 	fixture_end_fleet();
 	return done();
 }
