@@ -45,6 +45,8 @@ static int guard_read_at(struct blk *b, void *buf, size_t size, uint64_t offset,
 	if (r < 0) {
 		g->failures++;
 		g->failures_ms += clock_ms() - start_ms;
+	} else {
+		job_add_looked(g->job, size);
 	}
 	return r;
 }

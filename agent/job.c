@@ -223,6 +223,14 @@ void job_add(struct job *j, uint64_t done, uint64_t data, uint64_t sent)
 	(void)pthread_mutex_unlock(&j->lock);
 }
 
+void job_add_looked(struct job *j, uint64_t size)
+{
+	(void)pthread_mutex_lock(&j->lock);
+	if (j->progress.phase == PHASE_CHECK)
+		j->progress.done += size;
+	(void)pthread_mutex_unlock(&j->lock);
+}
+
 void job_take_back(struct job *j, uint64_t done)
 {
 	(void)pthread_mutex_lock(&j->lock);

@@ -113,6 +113,8 @@ void job_set_disk(struct job *j, uint32_t disk);
 void job_set_skipped(struct job *j, uint64_t skipped);
 /* Each is added to what there is. */
 void job_add(struct job *j, uint64_t done, uint64_t data, uint64_t sent);
+/* Bytes that were read to find out what is on the disks: done of the phase `check`, which has no total, and nothing in the others. */
+void job_add_looked(struct job *j, uint64_t size);
 /* Bytes of disk that are to be done again. */
 void job_take_back(struct job *j, uint64_t done);
 /* A window of `size` bytes was put off; a pass begins, with so many bytes to be saved; some were; some are lost; a read has failed. */

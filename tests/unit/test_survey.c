@@ -105,6 +105,8 @@ static void test_map(void)
 	ok(f.disk.used_bytes < 33 * MIB && f.disk.used_bytes >= 31 * MIB,
 	   "what swap holds is not in use");
 	ok(f.disk.used_bytes == used_bytes(&f.disk.used), "the sum is right");
+	ok(job_get_progress(&f.job).done > 0 && job_get_progress(&f.job).total == 0,
+	   "what was read for it is counted: that it goes on is to be seen");
 	ok(used_within(&f.disk.used, DATA_AT, 31 * MIB) == 31 * MIB, "all that is unknown is");
 	ok(strcmp(text_of(f.disk.report, "how"), "map") == 0 &&
 		   strcmp(text_of(f.disk.report, "table"), "dos") == 0,
