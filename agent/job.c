@@ -178,7 +178,7 @@ static void settle_span(struct job *j, struct job_span spans[static JOB_PHASES],
 	s->done = j->progress.done;
 }
 
-void job_start_phase(struct job *j, enum job_phase phase, uint64_t total)
+static void go_to_phase(struct job *j, enum job_phase phase, uint64_t done, uint64_t total)
 {
 	uint64_t now_ms = clock_ms();
 
@@ -187,9 +187,19 @@ void job_start_phase(struct job *j, enum job_phase phase, uint64_t total)
 	j->spans[phase].was = true;
 	j->phase_ms = now_ms;
 	j->progress.phase = phase;
-	j->progress.done = 0;
+	j->progress.done = done;
 	j->progress.total = total;
 	(void)pthread_mutex_unlock(&j->lock);
+}
+
+void job_start_phase(struct job *j, enum job_phase phase, uint64_t total)
+{
+	go_to_phase(j, phase, 0, total);
+}
+
+void job_resume_phase(struct job *j, const struct job_progress *was)
+{
+	go_to_phase(j, was->phase, was->done, was->total);
 }
 
 void job_get_spans(struct job *j, struct job_span ret[static JOB_PHASES])

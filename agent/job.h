@@ -107,6 +107,8 @@ char *job_take_line(struct job *j);
 void job_untake_line(struct job *j, const char *line);
 
 void job_start_phase(struct job *j, enum job_phase phase, uint64_t total);
+/* Back to the phase that there was then, as far as that had come. */
+void job_resume_phase(struct job *j, const struct job_progress *was);
 /* Of all phases, the present one as far as it is. */
 void job_get_spans(struct job *j, struct job_span ret[static JOB_PHASES]);
 void job_set_disk(struct job *j, uint32_t disk);

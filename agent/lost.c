@@ -42,6 +42,21 @@ static int find_owners(struct job *job, struct blk *const *disks, size_t len, si
 	return r;
 }
 
+/* A phase of its own: what is read for it is progress (guard.c), and none of the capture. */
+static int find_owners_if_any(struct job *job, struct blk *const *disks, size_t len, size_t n,
+			      const struct extents *bad, struct owner **ret, size_t *ret_len)
+{
+	const struct job_progress was = job_get_progress(job);
+	int r;
+
+	if (bad->len == 0)
+		return 0;
+	job_start_phase(job, PHASE_CHECK, 0);
+	r = find_owners(job, disks, len, n, bad, ret, ret_len);
+	job_resume_phase(job, &was);
+	return r;
+}
+
 json_t *lost_report(struct job *job, struct blk *const *disks, size_t len, size_t n,
 		    const struct extents *bad, size_t *room, size_t *ret_left_out)
 {
@@ -49,8 +64,7 @@ json_t *lost_report(struct job *job, struct blk *const *disks, size_t len, size_
 	json_t *places = json_array();
 	size_t owners_len = 0, shown, seen = 0;
 
-	if (!places ||
-	    (bad->len > 0 && find_owners(job, disks, len, n, bad, &owners, &owners_len) < 0)) {
+	if (!places || find_owners_if_any(job, disks, len, n, bad, &owners, &owners_len) < 0) {
 		json_decref(places);
 		return NULL;
 	}

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "agent/lost.h"
 #include "agent/source.h"
 #include "tests/lib/blk_fault.h"
 #include "tests/lib/rig.h"
@@ -240,6 +241,35 @@ static void test_used(void)
 	   "parts");
 }
 
+/* Whose what cannot be read is, at the end of a capture: of what is read for that nothing is capture. */
+static void test_lost(void)
+{
+	struct extents bad = {0};
+	struct job_span spans[JOB_PHASES];
+	struct job_progress p;
+	struct fixture f;
+	size_t room = 10, left_out = 0;
+	json_t *places;
+
+	setup(&f, &(struct blk_fault_plan){0});
+	job_start_phase(&f.job, PHASE_CAPTURE, 200);
+	job_add(&f.job, 100, 7, 8);
+	if (extents_add(&bad, DATA_AT, 512) < 0)
+		abort();
+	places = lost_report(&f.job, &f.blk, 1, 0, &bad, &room, &left_out);
+	ok(json_array_size(places) == 1 && left_out == 0, "a place that is lost");
+	job_get_spans(&f.job, spans);
+	ok(spans[PHASE_CHECK].was && spans[PHASE_CHECK].done > 0,
+	   "what is read to tell whose it is is counted");
+	p = job_get_progress(&f.job);
+	ok(p.phase == PHASE_CAPTURE && p.done == 100 && p.total == 200 && p.data == 7 &&
+		   p.sent == 8,
+	   "and the capture is as far as it was");
+	json_decref(places);
+	extents_done(&bad);
+	teardown(&f);
+}
+
 int main(void)
 {
 	test_used();
@@ -249,5 +279,6 @@ int main(void)
 	test_bad_disk();
 	test_missed_partition();
 	test_stopped();
+	test_lost();
 	return done();
 }
