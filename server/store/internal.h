@@ -90,8 +90,8 @@ struct marks;
 struct collector;
 struct workers;
 
-/* A root that was sealed from a partial: its index stays.  When the partial was removed it is over, but while store_gc runs it stays in
- * the list: gc asked for the roots in use before. */
+/* A root that was sealed from a partial: its index stays.  When the partial was removed, or sealed many times since, it is over, but while
+ * store_gc runs it stays in the list: gc asked for the roots in use before. */
 struct sealed {
 	struct sealed *next;
 	struct id root;

@@ -16,7 +16,8 @@
 #include "common/cleanup.h"
 #include "server/store/internal.h"
 
-#define KEY_MAX 200u
+#define KEY_MAX	    200u
+#define SEALED_KEPT 64u /* of one partial: a machine has no more connections */
 
 static bool key_is_valid(const char *key)
 {
@@ -286,6 +287,19 @@ int partial_read(struct partial *p, uint64_t first, uint32_t count, struct id *r
 	return 0;
 }
 
+/* Nobody seals one disk so often at one time, and nobody needs what was sealed before: it is not to become more for ever.  With the lock. */
+static void end_older(struct store *s, const char *key)
+{
+	unsigned n = 0;
+
+	for (struct sealed *x = s->sealed; x; x = x->next) {
+		if (strcmp(x->key, key) == 0 && n++ >= SEALED_KEPT)
+			x->is_over = true;
+	}
+	if (!s->collector)
+		partials_forget_sealed(s);
+}
+
 int partial_note_sealed(struct partial *p, const struct id *root, struct err *err)
 {
 	struct sealed *x = malloc(sizeof(*x) + strlen(p->key) + 1);
@@ -298,6 +312,7 @@ int partial_note_sealed(struct partial *p, const struct id *root, struct err *er
 	(void)pthread_mutex_lock(&p->store->lock);
 	x->next = p->store->sealed;
 	p->store->sealed = x;
+	end_older(p->store, p->key);
 	(void)pthread_mutex_unlock(&p->store->lock);
 	return 0;
 }

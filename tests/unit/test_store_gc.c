@@ -3,9 +3,11 @@
 #include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "common/root.h"
 #include "tests/lib/store_fixture.h"
 #include "tests/unit/tap.h"
 
@@ -58,6 +60,56 @@ static struct store_stat stat_of(struct store *s)
 	if (store_stat(s, &st, &err) < 0)
 		abort();
 	return st;
+}
+
+#define SEALS 100u
+
+/* An agent has its disk sealed again and again, each time with another place that could not be read. */
+static void test_sealed_often(void)
+{
+	struct store *s = fixture_open(false);
+	struct sample *x = sample_new(1, &sample_small);
+	struct partial *p = NULL;
+	struct root_hash *h = malloc(sizeof(*h));
+	struct roots none = {.len = 0};
+	struct gc_result got;
+	size_t noted = 0, good = 0;
+	struct id root = {{0}};
+	struct err err;
+
+	if (!h || !fixture_put_all(s, x) ||
+	    partial_open(s, "often.0", x->geometry.size, &p, &err) < 0)
+		abort();
+	for (uint32_t w = 0; w < x->windows; w++) {
+		if (partial_set_one(p, w, &x->nodes[w], &err) < 0)
+			abort();
+	}
+	for (unsigned i = 0; i < SEALS; i++) {
+		struct extent lost = {0, i + 1};
+		struct index_info info = {x->geometry, &lost, 1, {{0}}};
+		struct seal_result result = {0};
+
+		root_init(h, &x->geometry);
+		for (uint32_t w = 0; w < x->windows; w++)
+			root_add(h, &x->nodes[w]);
+		root = root_final(h, &lost, 1);
+		good += partial_seal(p, &info, &root, &result, &err) == 0;
+		seal_result_done(&result);
+	}
+	for (const struct sealed *e = s->sealed; e; e = e->next)
+		noted++;
+	ok(good == SEALS && noted < SEALS, "a disk that is sealed again and again");
+	printf("# %zu\n", noted);
+	ok(gc(s, &none, &got) == 0 && index_file_verify(s, &root, &err) == 0,
+	   "of which the last index stays");
+	partial_close(p);
+	partial_remove(s, "often.0");
+	ok(!s->sealed && gc(s, &none, &got) == 0 && index_file_verify(s, &root, &err) == -ENOENT,
+	   "as long as its capture");
+	free(h);
+	sample_free(x);
+	store_close(s);
+	tree_remove(fixture_data);
 }
 
 /* Two disks; one is given up. */
@@ -636,6 +688,7 @@ int main(void)
 {
 	fixture_begin();
 	test_simple();
+	test_sealed_often();
 	test_rewrite();
 	test_damaged();
 	test_shadowed();
