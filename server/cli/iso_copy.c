@@ -21,9 +21,13 @@
 
 int iso_open(const char *path, int flags, int *ret, struct err *err)
 {
-	CLEANUP_CLOSE int fd = open(path, flags | O_CLOEXEC);
+	CLEANUP_CLOSE int fd = -1;
 	struct stat st;
 
+	/* before it is opened: nobody may ever write into a pipe */
+	if (stat(path, &st) == 0 && S_ISFIFO(st.st_mode))
+		return err_set(err, -EIO, "open '%s': it is neither a file nor a disk", path);
+	fd = open(path, flags | O_CLOEXEC);
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return err_set(err, -errno, "open '%s': %m", path);
 	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))

@@ -16,7 +16,7 @@
 /* NUL-terminated heap, to be wiped: it may be a private key, by mistake. */
 static int read_file(const char *path, char **ret, size_t *ret_size, struct err *err)
 {
-	CLEANUP_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
+	CLEANUP_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	CLEANUP_FREE char *text = malloc(KEY_FILE_MAX + 1);
 	ssize_t n = fd < 0 || !text ? -1 : medium_read(fd, text, KEY_FILE_MAX + 1, 0);
 

@@ -121,6 +121,11 @@ head -c 1000000 /dev/urandom >noise.iso
 refused 1 "there is no place for settings in it" --in noise.iso --out bad.iso --set name=b
 refused 1 "more than one place" --in two.iso --out bad.iso --set name=b
 refused 1 "cut off" --in cut.iso --out bad.iso --set name=b
+mkfifo pipe
+for which in "--in pipe --out bad.iso --set name=b" "--show pipe" "--in base.iso --out bad.iso --ssh-key pipe"; do
+	# shellcheck disable=SC2086 # words
+	like "$(timeout 20 "$HOIST" iso $which 2>&1; echo $?)" "'pipe': .*1\$" "a pipe is not waited for: $which"
+done
 head -c $(($(stat -c %s base.iso) - 10000)) base.iso >cut.iso
 refused 1 "cut.iso': it is cut off: it has" --in cut.iso --out bad.iso --set name=b
 refused 1 "No such file" --in none.iso --out bad.iso --set name=b
