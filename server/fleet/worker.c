@@ -13,6 +13,7 @@
 #include "server/fleet/private.h"
 
 #define DAMAGE_TEXT_MAX (1u << 20)
+#define TELL_MS		500u /* a step is a pack, hundreds a second: not each of them is told */
 
 /* One job's walk through the store. */
 struct walk {
@@ -20,7 +21,7 @@ struct walk {
 	struct job *job;
 	uint64_t before; /* bytes of disks that are behind us */
 	uint64_t total;	 /* 0: as the store says */
-	uint64_t began_ms;
+	uint64_t began_ms, told_ms;
 	json_t *roots; /* verify */
 };
 
@@ -28,15 +29,19 @@ static bool walk_progress(void *arg, uint64_t done, uint64_t total)
 {
 	struct walk *w = arg;
 	struct job *j = w->job;
+	uint64_t now = fleet_now_ms();
 	LOCK_FLEET(w->fleet);
 
 	j->row.done = w->before + done;
 	j->row.total = w->total ? w->total : total;
 	if (j->row.total < j->row.done)
 		j->row.total = j->row.done;
-	pace_add(&j->pace, fleet_now_ms(), j->row.done);
-	j->progress_ms = j->heard_ms = fleet_now_ms();
-	job_changed(j);
+	pace_add(&j->pace, now, j->row.done);
+	j->progress_ms = j->heard_ms = now;
+	if (now - w->told_ms >= TELL_MS) {
+		job_changed(j);
+		w->told_ms = now;
+	}
 	return j->cancel || w->fleet->stopping;
 }
 

@@ -136,6 +136,10 @@ before=$("$HOIST" server info --json | jq .store.bytes)
 cli gc --wait
 is "$STATUS_CLI" 0 "gc --wait" || diag "$ERR"
 ok "gives room back" test "$("$HOIST" server info --json | jq .store.bytes)" -lt "$before"
+began=$SECONDS packs=$("$HOIST" server info --json | jq .store.packs)
+cli image verify big --wait --json
+seq=$(jq .seq <<<"$OUT")
+ok "a verify of $packs packs tells who follows it twice a second ($seq)" test "$seq" -le $((8 + 2 * (SECONDS - began)))
 # damage: a byte of a pack
 pack=$(find "$DATA/store/packs" -type f -size +100k | head -n 1)
 printf x | dd of="$pack" bs=1 seek=50000 conv=notrunc status=none
