@@ -139,18 +139,29 @@ static int report(const struct ctx *c, int r, const struct err *err)
 	return EXIT_FAILED;
 }
 
+/* "MACHINE CODE" without its first `n` words; the last one, which may stand for several, stays. */
+static const char *operands_from(const char *text, int n)
+{
+	for (const char *next = strchr(text, ' '); next && n > 0; n--) {
+		text = next + 1;
+		next = strchr(text, ' ');
+	}
+	return text;
+}
+
 static int check_operands(const struct ctx *c, struct err *err)
 {
 	const struct command *cmd = c->command;
 
-	if (c->operands_len < cmd->operands_min) {
-		const char *missing = cmd->operands;
+	if (c->operands_len < cmd->operands_min)
+		return err_set(err, -EINVAL, "what is missing is: %s",
+			       operands_from(cmd->operands, c->operands_len));
+	for (int i = 0; i < c->operands_len && i < cmd->operands_max; i++) {
+		const char *name = operands_from(cmd->operands, i);
 
-		for (int i = 0; i < c->operands_len; i++) {
-			missing += strcspn(missing, " ");
-			missing += strspn(missing, " ");
-		}
-		return err_set(err, -EINVAL, "what is missing is: %s", missing);
+		if (!c->operands[i][0]) /* a variable of a script that was never set */
+			return err_set(err, -EINVAL, "%.*s is empty", (int)strcspn(name, " "),
+				       name);
 	}
 	if (c->operands_len > cmd->operands_max)
 		return err_set(err, -EINVAL, "'%.64s' is one word too many",
@@ -200,6 +211,8 @@ static int no_command(const char *word)
 		print_family(word, stderr);
 		return EXIT_USAGE;
 	}
+	if (strncmp(word, "--", 2) == 0)
+		return wrong_usage("no command is named", "");
 	(void)snprintf(what, sizeof(what), "there is no command '%.64s'", word);
 	return wrong_usage(what, "");
 }

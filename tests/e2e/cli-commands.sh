@@ -30,6 +30,10 @@ for usage in "frobnicate" "machine" "machine show" "machine show a b" "jobs --st
 	is "$STATUS_CLI:$OUT" "2:" "wrong usage: '$usage'"
 	like "$ERR" "Try 'hoist|one of these is meant" "with what to try"
 done
+cli machine show ''
+like "$STATUS_CLI $ERR" "^2 hoist: MACHINE is empty"$'\n' "an empty word is none"
+cli --data "$TAP_TMP"
+like "$STATUS_CLI $ERR" "^2 hoist: no command is named"$'\n' "options alone are no command"
 cli operator role alice
 like "$ERR" "what is missing is: ROLE"$'\n' "what is missing, and not what was given"
 cli --version
