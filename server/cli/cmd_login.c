@@ -76,6 +76,10 @@ static int run_login(struct ctx *c, struct err *err)
 		r = json_get_str(token, "token", SECRET_MAX, &secret, err);
 	if (r == 0)
 		r = login_save(c, secret, err);
+	if (r < 0 && secret) { /* nobody has it */
+		http_set_secret(c->http, secret);
+		(void)!session_end(c, &ignored);
+	}
 	if (r < 0)
 		return r;
 	when_to_text(json_text(token, "expires"), expires);

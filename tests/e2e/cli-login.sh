@@ -46,6 +46,10 @@ remote login alice --password-file "$TAP_TMP/pw" --expires never
 is "$STATUS_CLI" 2 "no token lives for ever"
 remote login alice --password-file "$TAP_TMP/pw" --expires 367d
 like "$STATUS_CLI $ERR" "^2 hoist: --expires: '367d' is not .*at most 366d" "nor longer than the server makes them"
+HOME=/proc/none remote login alice --password-file "$TAP_TMP/pw"
+like "$STATUS_CLI $ERR" "^1 hoist: make the folder '/proc/none" "a token that cannot be kept is told of"
+cli access-token list
+unlike "$OUT" alice "and not left behind at the server"
 remote login alice --password-file "$TAP_TMP/pw"
 like "$STATUS_CLI $OUT" "^0 logged in as alice \(operator\) until 20" "logged in"
 is "$(home_files)" "600 .config/hoist/tokens/$FINGERPRINT" "the token is in a file of hers alone, named by the server's key"
