@@ -205,6 +205,15 @@ static time_t now_s(void)
 	return ts.tv_sec;
 }
 
+/* One whose line can be drawn again: not that of an editor's shell. */
+static bool has_terminal(void)
+{
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): nobody sets variables */
+	const char *kind = getenv("TERM");
+
+	return isatty(STDERR_FILENO) && !(kind && strcmp(kind, "dumb") == 0);
+}
+
 static size_t terminal_columns(void)
 {
 	struct winsize w;
@@ -362,7 +371,7 @@ static void print_unreadable(void *ctx, const char *line)
 
 int job_follow(struct ctx *c, const char *id, json_t **ret, struct err *err)
 {
-	struct show s = {.terminal = isatty(STDERR_FILENO)};
+	struct show s = {.terminal = has_terminal()};
 	char text[LINE_SIZE], clean[LINE_SIZE];
 	json_t *job = NULL;
 	int r = 0;

@@ -52,6 +52,10 @@ is "$(jq -r '.roots[0].agree' <<<"$OUT")" true "as JSON"
 script -qec "stty cols 80; '$HOIST' capture src --image web1 --wait" "$TAP_TMP/tty" </dev/null >/dev/null 2>&1
 like "$(cat "$TAP_TMP/tty")" $'\r.*\033\\[K' "a bar on a terminal"
 like "$(cat "$TAP_TMP/tty")" $'\r\033\\[Kcaptured web1@3' "which is gone at the end"
+TERM=dumb script -qec "'$HOIST' capture src --image dumb --wait" "$TAP_TMP/tty" </dev/null >/dev/null 2>&1
+cli image rm dumb
+like "$(cat "$TAP_TMP/tty")" "captured dumb@1" "a capture on a terminal that cannot draw a line again"
+nok "is told in lines" grep -q $'\033' "$TAP_TMP/tty"
 
 # ---- restore
 truncate -s $((20 << 20)) x.img y.img
