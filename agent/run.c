@@ -334,12 +334,13 @@ static void name_absent_interfaces(const struct agent *a)
 	const struct setting_list *l = &a->config.interfaces;
 
 	for (size_t i = 0; a->config.discovery && i < l->len; i++) {
-		if (if_nametoindex(l->items[i]) == 0)
+		if (if_nametoindex(l->items[i]) == 0) {
 			console_say(
 				a->console,
 				"there is no network interface '%s' here: servers are not looked "
 				"for on it until there is",
 				l->items[i]);
+		}
 	}
 }
 
