@@ -143,7 +143,7 @@ static bool is_given(void)
 {
 	CLEANUP_JSON json_t *answer = NULL;
 
-	if (fleet_poll(fixture_fleet, MACHINE_B, "x", NULL, &answer, &fixture_err) < 0)
+	if (fleet_poll(fixture_fleet, MACHINE_B, NULL, &answer, &fixture_err) < 0)
 		abort();
 	return json_is_object(json_object_get(answer, "order"));
 }
