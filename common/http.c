@@ -42,7 +42,6 @@ struct http {
 	char reason[CURL_ERROR_SIZE];
 	atomic_bool cancelled;
 	bool any_key;
-	size_t json_max; /* of http_json */
 	uint64_t sent, received;
 	/* the request under way */
 	size_t answer_max;
@@ -273,7 +272,6 @@ struct http *http_new(const struct http_target *t)
 	if (!h)
 		return NULL;
 	h->target = *t;
-	h->json_max = JSON_ANSWER_MAX;
 	h->fd = -1;
 	h->curl = curl_easy_init();
 	if (!h->curl || !set_up(h)) {
@@ -296,11 +294,6 @@ void http_free(struct http *h)
 void http_set_secret(struct http *h, const char *secret)
 {
 	(void)snprintf(h->target.secret, sizeof(h->target.secret), "%s", secret);
-}
-
-void http_set_json_max(struct http *h, size_t max)
-{
-	h->json_max = max;
 }
 
 void http_allow_any_key(struct http *h)
@@ -557,7 +550,7 @@ int http_json(struct http *h, const struct http_call *call, json_t **ret,
 		.content_type = "application/json",
 		.body = text,
 		.body_size = text ? strlen(text) : 0,
-		.answer_max = h->json_max,
+		.answer_max = JSON_ANSWER_MAX,
 		.timeout_s = call->timeout_s,
 	};
 	struct http_answer a = {0};
@@ -576,7 +569,7 @@ int http_json(struct http *h, const struct http_call *call, json_t **ret,
 		*ret = NULL;
 		return 0;
 	}
-	r = json_parse((const char *)a.data, a.size, h->json_max, ret, err);
+	r = json_parse((const char *)a.data, a.size, JSON_ANSWER_MAX, ret, err);
 	return r < 0 ? err_prefix(err, "%s %s: the server's answer", q.method, q.path) : 0;
 }
 

@@ -32,8 +32,6 @@ static inline void http_freep(struct http **p)
 	http_free(*p);
 }
 void http_set_secret(struct http *h, const char *secret);
-/* The longest answer that http_json takes: 8 MiB, unless this says otherwise. */
-void http_set_json_max(struct http *h, size_t max);
 /* Without a pin: GET /v1/info, which tells nothing and carries no secret, may be asked of whoever answers.  What it says of its own key is
  * seen to be true only by connecting with that as the pin. */
 void http_allow_any_key(struct http *h);

@@ -14,10 +14,8 @@
 #include "common/cleanup.h"
 #include "server/cli/cli.h"
 
-#define SERVICE_DIR   "/var/lib/hoist" /* of the systemd unit */
-#define FILE_SIZE_MAX 65536u
-#define LIST_SIZE_MAX \
-	(64u << 20) /* as many machines as a server knows, with ten disks and more each */
+#define SERVICE_DIR	"/var/lib/hoist" /* of the systemd unit */
+#define FILE_SIZE_MAX	65536u
 #define TOKEN_PATH_SIZE 4096
 
 struct found {
@@ -351,10 +349,7 @@ static int connect_to(struct ctx *c, struct err *err)
 	if (r < 0)
 		return r;
 	c->http = http_new(&c->target);
-	if (!c->http)
-		return err_set(err, -ENOMEM, "out of memory");
-	http_set_json_max(c->http, LIST_SIZE_MAX);
-	return 0;
+	return c->http ? 0 : err_set(err, -ENOMEM, "out of memory");
 }
 
 int api(struct ctx *c, const char *method, const char *path, const json_t *body, json_t **ret,

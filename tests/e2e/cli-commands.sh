@@ -181,20 +181,4 @@ cli restore web1 web1
 is "$STATUS_CLI" 1 "restore: none"
 cli gc --wait
 like "$STATUS_CLI $OUT" "^0 gc done" "gc --wait" || diag "$ERR"
-
-# ---- a list of more than 8 MiB: whoever has a medium's token can make up machines with as many disks as are listed, and long names for all that is said of them
-api POST /v1/tokens -d '{"uses":100}'
-jq -cn --arg token "$(field .token)" '("x" * 250) as $x | {token: $token, agent_version: "1", name: "crowd",
-	inventory: {disks: [range(256) | {id: "\($x)\(.)", path: $x, model: $x, serial: $x, size: 1, empty: true}]}}' >"$TAP_TMP/crowd.json"
-crowd() { (($(curl -sk -H "Authorization: Bearer $OPERATOR" "$URL/v1/machines" | wc -c) > 8 << 20)); }
-n=0
-until [ $n -ge 60 ] || crowd; do
-	n=$((n + 1))
-	sed "s/^{/{\"machine_id\":\"$(printf '%032x' $n)\",/" "$TAP_TMP/crowd.json" >"$TAP_TMP/one.json"
-	call '' POST /v1/agent/register --data-binary @"$TAP_TMP/one.json"
-	[ "$STATUS" = 200 ] || break
-done
-ok "machines that are made up make the list long" crowd
-cli machines
-is "$STATUS_CLI $(grep -c crowd <<<"$OUT")" "0 $n" "it is shown all the same" || diag "$ERR"
 done_testing

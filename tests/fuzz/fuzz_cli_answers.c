@@ -47,12 +47,6 @@ void http_set_secret(struct http *h, const char *secret)
 	(void)secret;
 }
 
-void http_set_json_max(struct http *h, size_t max)
-{
-	(void)h;
-	(void)max;
-}
-
 bool http_may_retry(int r, const struct http_answer *a)
 {
 	(void)r;
