@@ -289,6 +289,14 @@ static void look_at_news(struct orders *o)
 		session_expire(o->setup.session);
 }
 
+/* Nothing is to be done, as a server has said that was asked at `asked`. */
+static void idle(struct orders *o, uint64_t asked)
+{
+	look_at_news(o);
+	if (clock_ms() - asked < SOON_MS) /* it is ending, or does not let anybody wait */
+		rest(o, REST_SOON_MS);
+}
+
 int orders_serve(struct orders *o, int *ret_status, struct err *err)
 {
 	while (!is_stopped(o)) {
@@ -306,9 +314,7 @@ int orders_serve(struct orders *o, int *ret_status, struct err *err)
 			continue;
 		}
 		if (!has) {
-			look_at_news(o);
-			if (clock_ms() - asked < SOON_MS) /* one that is ending, or does not wait */
-				rest(o, REST_SOON_MS);
+			idle(o, asked);
 			continue;
 		}
 		r = do_order(o, &order, &kind, &lost, err);

@@ -197,11 +197,12 @@ static int begin_end(struct fleet *f, const char *machine, const char *id, bool 
 	j = job_find_mine(f, machine, id, err);
 	if (!j)
 		return err->code;
-	if (j->committing)
+	if (j->committing) {
 		return err_set(err, API_BUSY,
 			       j->row.kind == JOB_CAPTURE
 				       ? "The version is being written; ask again."
 				       : "The end of the job is being written; ask again.");
+	}
 	*ret = j;
 	return 1;
 }

@@ -309,10 +309,12 @@ static json_t *long_inventory(const char *unit)
 {
 	static const char *const keys[] = {"id", "path", "model", "serial"};
 	json_t *disks = json_array();
+	size_t len = strlen(unit), end = 0;
 	char text[TEXT_SIZE] = "";
 
-	while (strlen(text) + strlen(unit) < sizeof(text))
-		(void)strcat(text, unit);
+	for (; end + len < sizeof(text); end += len)
+		memcpy(text + end, unit, len);
+	text[end] = '\0';
 	for (unsigned i = 0; i < 256; i++) {
 		json_t *disk = json_pack("{s:i}", "size", 512);
 
