@@ -545,9 +545,9 @@ int run_main(int argc, char **argv)
 		(void)fprintf(stderr, "hoist-agent: %s. Try 'hoist-agent run --help'.\n", err.msg);
 		return 2;
 	}
+	/* Whoever is told to end before a job is done has done none. */
 	if (a.config.once)
-		status =
-			EXIT_FAILURE; /* until a job is done: told to end before that, it has done none */
+		status = EXIT_FAILURE;
 	a.console = console_new(&a.config.consoles);
 	ending_signals(&set);
 	(void)pthread_sigmask(SIG_BLOCK, &set, NULL); /* before any thread: they inherit it */
