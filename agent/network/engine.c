@@ -411,14 +411,20 @@ int engine_wait_ms(const struct engine *e)
 }
 
 /* What has lost its link keeps its addresses and routes, and the kernel goes on sending there, though another card stands by: unless it is told not to.
+ * And a new address of IPv6 is not used for the second or two in which another owner of it may speak up: a server in reach would be called from the
+ * link-local address instead, and would list the machine under that for as long as the connection lasts.
  * "all" is for the cards that are there, "default" for those to come. */
-static void pass_over_lost_links(void)
+static void set_kernel_up(void)
 {
 	static const char *const paths[] = {
 		"/proc/sys/net/ipv4/conf/default/ignore_routes_with_linkdown",
 		"/proc/sys/net/ipv4/conf/all/ignore_routes_with_linkdown",
 		"/proc/sys/net/ipv6/conf/default/ignore_routes_with_linkdown",
 		"/proc/sys/net/ipv6/conf/all/ignore_routes_with_linkdown",
+		"/proc/sys/net/ipv6/conf/default/optimistic_dad",
+		"/proc/sys/net/ipv6/conf/all/optimistic_dad",
+		"/proc/sys/net/ipv6/conf/default/use_optimistic",
+		"/proc/sys/net/ipv6/conf/all/use_optimistic",
 	};
 
 	for (size_t i = 0; i < sizeof(paths) / sizeof(*paths); i++) {
@@ -437,7 +443,7 @@ int engine_open(struct engine *e, const char *state, const char *script, struct 
 	(void)snprintf(e->state, sizeof(e->state), "%s", state);
 	(void)snprintf(e->script, sizeof(e->script), "%s", script);
 	engine_kill_strays(e);
-	pass_over_lost_links();
+	set_kernel_up();
 	return rtnl_open(&e->rtnl, err);
 }
 

@@ -481,12 +481,14 @@ static void put_broadcast(struct request *q, const struct netconf_address *a)
 	(void)put(q, IFA_BROADCAST, all, sizeof(all));
 }
 
-int rtnl_address(struct rtnl *r, bool add, int index, const struct netconf_address *address,
-		 const struct netconf_address *peer, struct err *err)
+static int change_address(struct rtnl *r, bool add, int index, uint8_t flags,
+			  const struct netconf_address *address, const struct netconf_address *peer,
+			  struct err *err)
 {
 	const struct netconf_address *far = peer->family ? peer : address;
 	struct ifaddrmsg body = {.ifa_family = address->family,
 				 .ifa_prefixlen = far->prefix,
+				 .ifa_flags = flags,
 				 .ifa_index = (unsigned)index};
 	char what[96], text[NETCONF_ADDRESS_SIZE];
 	struct request q;
@@ -502,6 +504,18 @@ int rtnl_address(struct rtnl *r, bool add, int index, const struct netconf_addre
 		       netconf_address_text(address, true, text));
 	result = talk(r, &q, what, err);
 	return result == (add ? -EEXIST : -EADDRNOTAVAIL) ? 0 : result;
+}
+
+int rtnl_address(struct rtnl *r, bool add, int index, const struct netconf_address *address,
+		 const struct netconf_address *peer, struct err *err)
+{
+	uint8_t flags = add && address->family == AF_INET6 ? IFA_F_OPTIMISTIC : 0;
+	int result = change_address(r, add, index, flags, address, peer, err);
+
+	/* Only where the kernel allows it. */
+	if (flags && result == -EINVAL)
+		result = change_address(r, add, index, 0, address, peer, err);
+	return result;
 }
 
 int rtnl_route(struct rtnl *r, bool add, const struct rtnl_route *route, struct err *err)

@@ -49,7 +49,8 @@ int rtnl_add_vlan(struct rtnl *r, const char *name, int parent, uint16_t id,
 int rtnl_add_bond(struct rtnl *r, const char *name, struct err *err) MUST_CHECK;
 int rtnl_delete_link(struct rtnl *r, int index, struct err *err) MUST_CHECK;
 
-/* `peer` may have no family.  There already, or gone already, is no error. */
+/* `peer` may have no family.  There already, or gone already, is no error.  An address of IPv6 is in use while the kernel still asks whether another
+ * owns it (RFC 4429), where optimistic_dad and use_optimistic of net.ipv6.conf.all allow that. */
 int rtnl_address(struct rtnl *r, bool add, int index, const struct netconf_address *address,
 		 const struct netconf_address *peer, struct err *err) MUST_CHECK;
 /* `net` without family: the default route.  `gateway` without family: on the link itself.  index 0: where the gateway is. */

@@ -240,6 +240,16 @@ cable e4
 inside sysctl -qw net.ipv6.conf.e1.disable_ipv6=0
 ok "and there once it can be" wait_for 20 has e1 fd00:77::7/64
 is "$(said 'give it the address fd00:77::7/64: ')" 1 "said once"
+
+# ---- an address of IPv6 is used before it is known that nobody else has it: which takes a minute here
+inside sysctl -qw net.ipv6.conf.e4.accept_dad=1
+inside sysctl -qw net.ipv6.conf.e4.dad_transmits=60
+printf 'ip=[fd00:88::7]:::64::e4:none\n' >"$TAP_TMP/new"
+ok "an address of IPv6" reload
+ok "is there" wait_for 20 has e4 fd00:88::7/64
+ok "and asked for" has e4 tentative
+comes_from_it() { [[ $(inside ip -6 route get fd00:88::1) == *"src fd00:88::7 "* ]]; }
+ok "it is used already" wait_for 5 comes_from_it
 cp "$TAP_TMP/settings" "$TAP_TMP/new"
 rm "$TAP_TMP/state/lines"
 kill -HUP $engine
