@@ -20,8 +20,9 @@ enum file_op {
 	FILE_SYNC_FOLDER,
 	FILE_RENAME,
 	FILE_REMOVE,
-	FILE_COMMIT, /* of objects.db */
-	FILE_FORGET, /* cannot fail */
+	FILE_COMMIT,  /* of objects.db */
+	FILE_FORGET,  /* cannot fail */
+	FILE_LOOK_UP, /* in objects.db, of what was not found in memory; cannot fail */
 };
 
 /* Called before each operation, from any thread: 0, or the negative errno that it shall fail with. */

@@ -129,8 +129,11 @@ static int find_in_db(struct store *s, enum pack_kind kind, const struct id *ids
 {
 	struct db_reader *reader;
 	bool is_bad = false;
-	int r = db_reader_get(&s->db, &reader, err);
+	int r = files_check(&s->files, FILE_LOOK_UP, "objects.db", err);
 
+	if (r < 0)
+		return r;
+	r = db_reader_get(&s->db, &reader, err);
 	if (r < 0)
 		return r;
 	r = db_reader_begin(reader, err);
@@ -152,21 +155,19 @@ static int find_in_db(struct store *s, enum pack_kind kind, const struct id *ids
 	return r < 0 ? r : 0;
 }
 
-/* Take back what is in a pack that is gone; returns how many.  What stays is safe from store_gc. */
+/* Take back what is in a pack that is gone; returns how many are not there.  What stays is safe from store_gc. */
 static size_t settle(struct store *s, enum pack_kind kind, size_t len, struct place *ret)
 {
-	size_t gone = 0;
+	size_t lacking = 0;
 
 	for (size_t i = 0; i < len; i++) {
-		if (ret[i].pack == 0)
-			continue;
-		if (!objects_pack_is_alive(s, ret[i].pack) ||
-		    (s->collector && !collector_keep(s->collector, kind, &ret[i]))) {
+		if (ret[i].pack != 0 &&
+		    (!objects_pack_is_alive(s, ret[i].pack) ||
+		     (s->collector && !collector_keep(s->collector, kind, &ret[i]))))
 			ret[i].pack = 0;
-			gone++;
-		}
+		lacking += ret[i].pack == 0;
 	}
-	return gone;
+	return lacking;
 }
 
 int objects_find(struct store *s, enum pack_kind kind, const struct id *ids, size_t len,
@@ -174,7 +175,7 @@ int objects_find(struct store *s, enum pack_kind kind, const struct id *ids, siz
 {
 	for (int i = 0;; i++) {
 		uint64_t epoch;
-		size_t missing, gone;
+		size_t missing, lacking;
 		bool is_settled;
 		int r;
 
@@ -188,9 +189,10 @@ int objects_find(struct store *s, enum pack_kind kind, const struct id *ids, siz
 				return r;
 		}
 		(void)pthread_mutex_lock(&s->lock);
-		gone = settle(s, kind, len, ret);
-		/* A pack that went away since may have been written anew: its objects are elsewhere. */
-		is_settled = gone == 0 || epoch == s->epoch || i == RETRIES;
+		lacking = settle(s, kind, len, ret);
+		/* A pack that went away since may have been written anew: its objects are elsewhere.  They may have been in neither place
+		 * when we looked there: not yet in memory, and no longer in the tables, as long as the new rows are not merged into these. */
+		is_settled = lacking == 0 || epoch == s->epoch || i == RETRIES;
 		(void)pthread_mutex_unlock(&s->lock);
 		if (is_settled)
 			return 0;

@@ -48,7 +48,7 @@ static int call_hook(void *arg, enum file_op op, const char *path)
 {
 	struct hook *h = arg;
 
-	return is_peer || !h->fn || op == FILE_FORGET ? 0 : h->fn(h, op, path);
+	return is_peer || !h->fn || op >= FILE_FORGET ? 0 : h->fn(h, op, path);
 }
 
 static struct store *open_hooked(struct hook *h)

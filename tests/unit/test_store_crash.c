@@ -285,7 +285,7 @@ static int watch(void *arg, enum file_op op, const char *path)
 	struct world *w = arg;
 	static char last_synced[FILES_PATH_SIZE];
 
-	if (++w->ops == w->cut_at)
+	if (op < FILE_FORGET && ++w->ops == w->cut_at)
 		cut(w);
 	if (op == FILE_SYNC) {
 		add_to(w->synced, &w->synced_len, path);

@@ -60,7 +60,7 @@ static int fault(void *arg, enum file_op op, const char *path)
 		show_medium(f->not_taken, path);
 	if (op == FILE_FORGET)
 		f->forgotten += strncmp(path, "packs/", 6) == 0 ? 1u : 100u;
-	if (op == FILE_FORGET || f->is_paused || (f->is_only_sync && op != FILE_SYNC) ||
+	if (op >= FILE_FORGET || f->is_paused || (f->is_only_sync && op != FILE_SYNC) ||
 	    (f->is_only_write && op != FILE_WRITE) ||
 	    (f->is_only_read &&
 	     (op != FILE_READ || strncmp(path, f->path, strlen(f->path)) != 0)) ||

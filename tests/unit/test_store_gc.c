@@ -196,6 +196,63 @@ static void test_rewrite(void)
 	sample_free(b);
 }
 
+struct gc_meanwhile {
+	struct store *s;
+	struct roots *roots;
+	struct gc_result got;
+	bool is_armed;
+	int r;
+};
+
+static int gc_at_look_up(void *arg, enum file_op op, const char *path)
+{
+	struct gc_meanwhile *m = arg;
+
+	(void)path;
+	if (op != FILE_LOOK_UP || !m->is_armed)
+		return 0;
+	m->is_armed = false;
+	m->r = gc(m->s, m->roots, &m->got);
+	return 0;
+}
+
+/* Who has seen that an object is not in memory, and looks into the tables when its pack has been written anew: its old row is gone from there, and its
+ * new one is in memory. */
+static void test_rewritten_at_look_up(void)
+{
+	struct gc_meanwhile m = {.is_armed = false};
+	const struct store_options o = {.no_thread = true, .fault = gc_at_look_up, .fault_arg = &m};
+	struct sample_shape shape = sample_small;
+	struct roots roots = {.len = 2};
+	struct sample *a, *b;
+	struct err err = {0};
+
+	shape.shared = 6;
+	shape.chunks_per_pack = 5;
+	a = sample_new(3, &shape);
+	b = sample_new(4, &shape);
+	roots.ids[0] = b->root;
+	roots.ids[1] = a->root;
+	if (store_open_options(fixture_data, &o, &m.s, &err) < 0 || !fixture_put_all(m.s, a) ||
+	    !fixture_put_all(m.s, b) || fixture_seal(m.s, a, "a") < 0 ||
+	    fixture_seal(m.s, b, "b") < 0)
+		abort();
+	partial_remove(m.s, "a");
+	partial_remove(m.s, "b");
+	if (gc(m.s, &roots, &m.got) < 0) /* from here on all are in the tables */
+		abort();
+	roots.len = 1;
+	m.roots = &roots;
+	m.is_armed = true;
+	ok(fixture_count_lacking(m.s, PACK_CHUNKS, b->chunks, b->chunks_len) == 0,
+	   "what is written anew between two looks for it is found");
+	ok(!m.is_armed && m.r == 0 && m.got.packs_rewritten > 0, "which it was");
+	store_close(m.s);
+	tree_remove(fixture_data);
+	sample_free(a);
+	sample_free(b);
+}
+
 /* A pack of which little is used is read to be written anew, and is damaged. */
 static void test_damaged(void)
 {
@@ -590,6 +647,7 @@ struct capture {
 	struct store *s;
 	unsigned n;
 	atomic_uint *good;
+	atomic_uint *lost;  /* captures that ended and were not whole then */
 	atomic_uint *ended; /* captures */
 	atomic_bool *is_over;
 };
@@ -626,8 +684,8 @@ static void *capture_thread(void *arg)
 		shape.shared = 7 * (c->n + i) % 23;
 		x = sample_new(100 + c->n * ROUNDS + i % 3, &shape);
 		(void)snprintf(key, sizeof(key), "t%u.%u", c->n, i);
-		if (capture_once(c->s, x, key) && is_whole(c->s, x))
-			(void)atomic_fetch_add(c->good, 1);
+		if (capture_once(c->s, x, key))
+			(void)atomic_fetch_add(is_whole(c->s, x) ? c->good : c->lost, 1);
 		partial_remove(c->s, key);
 		sample_free(x);
 		(void)atomic_fetch_add(c->ended, 1);
@@ -659,7 +717,7 @@ static void *gc_thread(void *arg)
 static void test_concurrent(void)
 {
 	const struct store_options o = {.interval_ms = 20, .packs_max = 8, .recent_max = 50};
-	atomic_uint good = 0, runs = 0, ended = 0;
+	atomic_uint good = 0, lost = 0, runs = 0, ended = 0;
 	atomic_bool is_over = false;
 	struct capture captures[THREADS + 1];
 	pthread_t threads[THREADS + 1];
@@ -669,7 +727,8 @@ static void test_concurrent(void)
 	if (store_open_options(fixture_data, &o, &s, &err) < 0)
 		abort();
 	for (unsigned i = 0; i <= THREADS; i++) {
-		captures[i] = (struct capture){s, i, i < THREADS ? &good : &runs, &ended, &is_over};
+		captures[i] = (struct capture){s,     i,      i < THREADS ? &good : &runs,
+					       &lost, &ended, &is_over};
 		if (pthread_create(&threads[i], NULL, i < THREADS ? capture_thread : gc_thread,
 				   &captures[i]) != 0)
 			abort();
@@ -678,6 +737,7 @@ static void test_concurrent(void)
 		(void)pthread_join(threads[i], NULL);
 	atomic_store(&is_over, true);
 	(void)pthread_join(threads[THREADS], NULL);
+	ok(atomic_load(&lost) == 0, "gc takes nothing of what is sealed");
 	ok(atomic_load(&good) == THREADS * ROUNDS, "captures go on while gc runs again and again");
 	ok(atomic_load(&runs) > 1, "which it did");
 	store_close(s);
@@ -690,6 +750,7 @@ int main(void)
 	test_simple();
 	test_sealed_often();
 	test_rewrite();
+	test_rewritten_at_look_up();
 	test_damaged();
 	test_shadowed();
 	test_meanwhile();
