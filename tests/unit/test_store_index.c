@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "common/root.h"
+#include "server/store/partial.h"
 #include "tests/lib/store_fixture.h"
 #include "tests/unit/tap.h"
 
@@ -37,6 +38,36 @@ static void test_partial(struct store *s, const struct sample *x)
 	   "a node of another length than the window");
 	partial_close(p);
 	partial_remove(s, "j.short");
+}
+
+/* What a power cut leaves of a new one: the first write counts, the room that was made before it does not. */
+static void test_cut_partial(struct store *s, const struct sample *x)
+{
+	char path[sizeof(fixture_data) + 32];
+	struct partial *p = NULL;
+	struct id got[2];
+	struct err err = {0};
+	int fd;
+
+	(void)snprintf(path, sizeof(path), "%s/jobs/j.cut.partial", fixture_data);
+	fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	if (fd < 0 || write(fd, &x->nodes[0], ID_SIZE) != ID_SIZE || x->windows < 2)
+		abort();
+	ok(partial_open(s, "j.cut", x->geometry.size, &p, &err) == 0 &&
+		   partial_read(p, 0, 2, got, &err) == 0 && id_equal(&got[0], &x->nodes[0]) &&
+		   id_is_zero(&got[1]),
+	   "one that is shorter is gone on with: what it lacks is not known");
+	partial_close(p);
+	partial_remove(s, "j.cut");
+	(void)close(fd);
+	fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	if (fd < 0 || ftruncate(fd, (off_t)(x->windows + 1) * ID_SIZE) < 0)
+		abort();
+	ok(partial_open(s, "j.cut", x->geometry.size, &p, &err) == -EINVAL &&
+		   strstr(err.msg, "j.cut.partial' was begun for a disk of another size"),
+	   "one that is longer is not");
+	(void)close(fd);
+	partial_remove(s, "j.cut");
 }
 
 /* Windows in a row with one node, as empty ones are: a disk of 600, the last one short. */
@@ -263,6 +294,7 @@ int main(void)
 	s = fixture_open(false);
 	ok(fixture_put_all(s, x), "put all packs");
 	test_partial(s, x);
+	test_cut_partial(s, x);
 	test_runs(s, x);
 	test_missing(s, x);
 	test_seal(s, x);
