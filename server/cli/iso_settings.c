@@ -111,10 +111,12 @@ static int add_token(struct ctx *c, json_t *settings, struct err *err)
 			       "--job is what the server orders by a token that it makes for the "
 			       "medium: add --new-token");
 	}
-	if (c->o.token && token_is_described(c)) {
+	if (!c->o.new_token && token_is_described(c)) {
 		return err_set(err, -EINVAL,
 			       "--uses, --expires and --note are of a token that the server makes "
-			       "for the medium: --new-token in the place of --token");
+			       "for the medium: %s",
+			       c->o.token ? "--new-token in the place of --token"
+					  : "add --new-token");
 	}
 	if (c->o.new_token) {
 		memset(likeness, '0', sizeof(likeness) - 1);
@@ -161,5 +163,5 @@ bool iso_settings_are_given(const struct ctx *c)
 			return true;
 	}
 	return c->o.add.len == 0 || c->o.token || c->o.new_token || c->o.pin || c->o.server ||
-	       c->o.download;
+	       c->o.download || token_is_described(c);
 }

@@ -166,6 +166,8 @@ refused 2 "add --new-token" --in base.iso --out bad.iso --server x --pin "$(prin
 for limit in "--uses 5" "--expires 2d" "--note hall"; do
 	# shellcheck disable=SC2086 # words
 	refused 2 "are of a token that the server makes" --in base.iso --out bad.iso --server x --pin "$(printf 'ab%.0s' {1..32})" --token a $limit
+	# shellcheck disable=SC2086
+	refused 2 "for the medium: add --new-token" --in base.iso --out bad.iso --add two.iso $limit
 done
 refused 2 "one of these" --in base.iso --show my.iso
 refused 2 "it is not known where the server is" --in base.iso --out bad.iso --new-token
