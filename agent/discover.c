@@ -181,10 +181,11 @@ static bool is_worth_naming(struct discover *d, const uint8_t *key, const char *
 	}
 	if (d->seen_len == SEEN_MAX) {
 		if (!d->many_said) {
-			char line[80];
+			char line[128];
 
 			(void)snprintf(line, sizeof(line),
-				       "more than %u servers answer: no others are named",
+				       "more than %u servers answer: no others are named here; "
+				       "hoist.server=ADDRESS names the one that is meant",
 				       SEEN_MAX);
 			d->setup.say(d->setup.ctx, line);
 		}
