@@ -74,8 +74,16 @@ static int fail(const struct err *err)
 
 static int make_data_dir(const char *dir, struct err *err)
 {
+	struct stat st;
+
 	if (mkdir(dir, 0700) < 0 && errno != EEXIST)
 		return err_set(err, -errno, "make the data directory '%s': %m", dir);
+	if (stat(dir, &st) == 0 && !S_ISDIR(st.st_mode)) {
+		return err_set(err, -ENOTDIR,
+			       "use the data directory '%s': it is a file; --data names a folder, "
+			       "which is made if it is not there",
+			       dir);
+	}
 	if (access(dir, R_OK | W_OK | X_OK) < 0)
 		return err_set(err, -errno, "use the data directory '%s': %m", dir);
 	return 0;

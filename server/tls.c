@@ -188,6 +188,18 @@ static int load_files(const char *dir, struct identity *ret, struct err *err)
 	return file_read_private(dir, CERT_FILE, PEM_MAX, &ret->cert_pem, &size, err);
 }
 
+/* What is in the files is no key, no certificate, or not of each other. */
+static int unusable(const char *dir, struct err *err)
+{
+	const struct err why = *err;
+
+	return err_set(err, why.code,
+		       "%.200s; put both back in '%.80s' from a backup; or remove " CERT_FILE
+		       ", which is made anew from the key; or both, and every agent and client "
+		       "must be told the new fingerprint",
+		       why.msg, dir);
+}
+
 int identity_load(const char *dir, struct identity *ret, struct err *err)
 {
 	struct identity id = {0};
@@ -197,7 +209,7 @@ int identity_load(const char *dir, struct identity *ret, struct err *err)
 		r = check_pair(&id, err);
 	if (r < 0) {
 		identity_done(&id);
-		return r;
+		return r == -EBADMSG ? unusable(dir, err) : r;
 	}
 	*ret = id;
 	return 0;

@@ -166,6 +166,17 @@ static int set_up(struct state *s, bool *ret_new, struct err *err)
 	return schema_migrate(s, ret_new, err);
 }
 
+static int damaged(const char *path, struct err *err)
+{
+	const struct err why = *err;
+
+	return err_set(err, why.code,
+		       "open '%.120s': %.120s; put it back from a backup, or move it away with its "
+		       "-wal and -shm: the images are found again by their manifests, while "
+		       "machines, tokens, operators and jobs are then new",
+		       path, why.msg);
+}
+
 int state_open(const char *path, struct state **ret, bool *ret_new, struct err *err)
 {
 	struct state *s = calloc(1, sizeof(*s));
@@ -181,8 +192,11 @@ int state_open(const char *path, struct state **ret, bool *ret_new, struct err *
 	else
 		r = set_up(s, ret_new, err);
 	if (r < 0) {
+		bool is_damaged = s->db && (sqlite3_errcode(s->db) == SQLITE_NOTADB ||
+					    sqlite3_errcode(s->db) == SQLITE_CORRUPT);
+
 		state_close(s);
-		return err_prefix(err, "open '%s'", path);
+		return is_damaged ? damaged(path, err) : err_prefix(err, "open '%s'", path);
 	}
 	*ret = s;
 	return 0;

@@ -73,6 +73,8 @@ nok "and none is made" test -e "$DATA/key.pem"
 openssl ecparam -name prime256v1 -genkey -noout | openssl pkcs8 -topk8 -nocrypt >"$DATA/key.pem" 2>/dev/null
 chmod 600 "$DATA/key.pem"
 refuses "a key that is not the certificate's" "key.pem.*cert.pem" --data "$DATA"
+echo no key >"$DATA/key.pem"
+refuses "a key that is none: it says what to do" "key.pem.*; put both back in '$DATA' from a backup; or remove cert.pem" --data "$DATA"
 cp "$TAP_TMP/key.pem" "$DATA/key.pem"
 chmod 644 "$DATA/key.pem"
 refuses "a key that others can read" "chmod 600" --data "$DATA"
@@ -88,11 +90,15 @@ stop_server
 sqlite3 "$DATA/state.db" 'PRAGMA user_version = 99'
 refuses "a database of a later version" "version 99" --data "$DATA" --listen 127.0.0.1:0 --discovery no
 rm "$DATA"/state.db*
+echo this is no database >"$DATA/state.db"
+refuses "a damaged database: it says what to do" "state.db.*not a database; put it back from a backup, or move it away" --data "$DATA" --listen 127.0.0.1:0 --discovery no
+rm "$DATA"/state.db*
 sqlite3 "$DATA/state.db" 'CREATE TABLE mine(x)'
 refuses "a database of something else" "another program" --data "$DATA" --listen 127.0.0.1:0 --discovery no
 
 # ---- options
 refuses "no data directory" "--data DIR is missing"
+refuses "a data directory that is a file" "it is a file; --data names a folder" --data "$DATA/operator.token"
 refuses "an unknown option" "no-such" --no-such
 refuses "an address that is none" "no address to listen at" --data "$DATA" --listen localhost:1
 refuses "a port that is none" "no address to listen at" --data "$DATA" --listen 127.0.0.1:66000
