@@ -11,7 +11,7 @@ cd "$TAP_TMP" || exit
 size=$((48 << 20))
 truncate -s $size a.img t.img
 fill a.img 0 $((40 << 20))
-port=$(perl -MIO::Socket::INET -e 'print IO::Socket::INET->new(Listen => 1, LocalAddr => "127.0.0.1")->sockport')
+port=$("$TOP/tests/lib/free-port")
 up() { start_server --listen "127.0.0.1:$port" && URL=https://127.0.0.1:$port; }
 up
 make_token

@@ -13,7 +13,7 @@ truncate -s $size src.img
 for i in 0 1 2 3 4 5; do fill src.img $((i << 24)) 12000000; done
 
 # The server comes back to the same place.
-port=$(perl -MIO::Socket::INET -e 'print IO::Socket::INET->new(Listen => 1, LocalAddr => "127.0.0.1")->sockport')
+port=$("$TOP/tests/lib/free-port")
 up() { start_server --listen "127.0.0.1:$port" && URL=https://127.0.0.1:$port; }
 up
 make_token

@@ -12,7 +12,7 @@ for disk in a b; do
 	truncate -s 48M $disk.img
 	fill $disk.img 0 $((48 << 20))
 done
-port=$(perl -MIO::Socket::INET -e 'print IO::Socket::INET->new(Listen => 1, LocalAddr => "127.0.0.1")->sockport')
+port=$("$TOP/tests/lib/free-port")
 up() { start_server --listen "127.0.0.1:$port" && URL=https://127.0.0.1:$port; }
 up
 make_token

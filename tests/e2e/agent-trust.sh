@@ -51,7 +51,7 @@ stop_server
 ok "it notices that the server is away" wait_line 90 newcomer.log 'trying again'
 ok "and does not end" kill -0 "$(agent_pid newcomer)"
 stop_agent newcomer
-udp=$(perl -MSocket -e 'socket(S, PF_INET, SOCK_DGRAM, 0) and bind(S, sockaddr_in(0, INADDR_ANY)) or die; print +(sockaddr_in(getsockname S))[0]')
+udp=$("$TOP/tests/lib/free-port")
 "$AGENT" run --pin "$right" --id newcomer --name newcomer --state newcomer.state --disk a.img \
 	--discovery-port "$udp" --interface lo >late.log 2>&1 &
 AGENT_PIDS[late]=$!

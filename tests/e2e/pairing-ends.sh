@@ -11,7 +11,7 @@ requires curl jq xxd perl b3sum
 
 cd "$TAP_TMP" || exit
 truncate -s 1M a.img
-port=$(perl -MSocket -e 'socket(S, PF_INET, SOCK_STREAM, 0) and bind(S, sockaddr_in(0, INADDR_LOOPBACK)) or die; print +(sockaddr_in(getsockname S))[0]')
+port=$("$TOP/tests/lib/free-port")
 start_here() { start_server --name office --listen "127.0.0.1:$port" "$@" && URL=https://127.0.0.1:$port; }
 other() { printf '%06d %s' $(((10#$(shared "$1") + 1) % 1000000)) "${1:8}"; } # wrong in what the server can see
 unseen() { printf '%s %06d' "${1:0:7}" $(((10#$(tr -d ' ' <<<"${1:8}") + 1) % 1000000)); } # and in what it cannot

@@ -11,8 +11,8 @@ requires curl jq xxd perl
 
 cd "$TAP_TMP" || exit
 truncate -s 1M a.img
-udp=$(perl -MSocket -e 'socket(S, PF_INET, SOCK_DGRAM, 0) and bind(S, sockaddr_in(0, INADDR_ANY)) or die; print +(sockaddr_in(getsockname S))[0]')
-dead=$(perl -MSocket -e 'socket(S, PF_INET, SOCK_STREAM, 0) and bind(S, sockaddr_in(0, INADDR_LOOPBACK)) or die; print +(sockaddr_in(getsockname S))[0]')
+udp=$("$TOP/tests/lib/free-port")
+dead=$("$TOP/tests/lib/free-port")
 
 # two servers: 'lab' with start_server, 'office' beside it
 OFFICE=

@@ -7,7 +7,7 @@
 . "$(dirname "$0")/../lib/agent.sh"
 requires curl jq xxd perl
 
-port=$((20000 + $$ % 20000))
+port=$("$TOP/tests/lib/free-port")
 # ask HEX [COUNT]: send it so often to 127.0.0.1 from one socket; the answers in hex, one a line
 ask()
 {
@@ -31,7 +31,7 @@ hello()
 	printf '%s' "$h$(field_hex 0 "$(printf '00%.0s' $(seq $((${1:-512} - ${#h} / 2 - 4))))")"
 }
 
-start_server --discovery yes --discovery-port $port --name myserver
+start_server --discovery yes --discovery-port "$port" --name myserver
 answer=$(ask "$(hello)")
 is "${answer:0:48}" "$(hex HOIST)010200$nonce" "a hello is answered, with its nonce"
 like "$answer" "$(field_hex 16 "$FINGERPRINT")" "the answer has the key's fingerprint"
@@ -53,15 +53,15 @@ count=$(ask "$good" 200 | wc -l)
 ok "of 200 hellos at once few are answered ($count)" test "$count" -ge 1 -a "$count" -le 8
 api GET /v1/server
 is "$(field '.rumours | length')" 1 "and one machine is one rumour"
-nok "a second server on this port is refused" timeout -k 5 20 "$SERVER" --data "$TAP_TMP/two" --listen 127.0.0.1:0 --discovery-port $port
+nok "a second server on this port is refused" timeout -k 5 20 "$SERVER" --data "$TAP_TMP/two" --listen 127.0.0.1:0 --discovery-port "$port"
 stop_server
 is "$SERVER_STATUS" 0 "it stops cleanly"
 
 # ---- where nobody listens, nobody is sent
-start_server --discovery yes --discovery-port $port --listen 0.0.0.0:0 --name two
+start_server --discovery yes --discovery-port "$port" --listen 0.0.0.0:0 --name two
 other=$(sed -n 's/^listening .*0\.0\.0\.0:\(.*\)/\1/p' "$TAP_TMP/server.out")
 truncate -s 1M "$TAP_TMP/a.img"
-"$AGENT" run --pin "$(printf 'ab%.0s' {1..32})" --id ab --disk "$TAP_TMP/a.img" --discovery-port $port --interface lo >"$TAP_TMP/agent.log" 2>&1 &
+"$AGENT" run --pin "$(printf 'ab%.0s' {1..32})" --id ab --disk "$TAP_TMP/a.img" --discovery-port "$port" --interface lo >"$TAP_TMP/agent.log" 2>&1 &
 agent=$!
 heard() { sed -n "s/.*server 'two' at https:..\([^ ]*\) has the key.*/\1/p" "$TAP_TMP/agent.log"; }
 ok "its answers are heard" wait_for 30 eval '[ -n "$(heard)" ]'

@@ -88,8 +88,8 @@ stop_server
 flood=
 end_flood() { [ -z "$flood" ] || kill "$flood" 2>/dev/null || true; }
 cleanup_fn end_flood
-port=$((20000 + $$ % 20000))
-start_server --discovery yes --discovery-port $port --name flooded
+port=$("$TOP/tests/lib/free-port")
+start_server --discovery yes --discovery-port "$port" --name flooded
 perl -MSocket -MTime::HiRes=sleep -e '
 	my $port = shift;
 	sub field { pack("v v", $_[0], length $_[1]) . $_[1] }
@@ -100,7 +100,7 @@ perl -MSocket -MTime::HiRes=sleep -e '
 		sleep 0.1;
 	}' "$port" &
 flood=$!
-"$AGENT" run --pin "$(printf 'ab%.0s' {1..32})" --id ab --disk "$TAP_TMP/a.img" --discovery-port $port --interface lo >agent.log 2>&1 &
+"$AGENT" run --pin "$(printf 'ab%.0s' {1..32})" --id ab --disk "$TAP_TMP/a.img" --discovery-port "$port" --interface lo >agent.log 2>&1 &
 agent=$!
 ok "in a flood of two thousand hellos a second a machine finds its server" wait_for 60 grep -q "server 'flooded' at" agent.log
 ok "the flood went on" kill -0 $flood

@@ -11,7 +11,7 @@ export ASAN_OPTIONS=verify_asan_link_order=0
 cd "$TAP_TMP" || exit
 
 rules() { rm -f server.rules.hits && printf '%s\n' "$@" >server.new && mv server.new server.rules; }
-port=$(perl -MIO::Socket::INET -e 'print IO::Socket::INET->new(Listen => 1, LocalAddr => "127.0.0.1")->sockport')
+port=$("$TOP/tests/lib/free-port")
 up()
 {
 	: >server.rules

@@ -45,7 +45,7 @@ make_source()
 }
 
 # ---- server and agent
-port=$(perl -MIO::Socket::INET -e 'print IO::Socket::INET->new(Listen => 1, LocalAddr => "127.0.0.1")->sockport')
+port=$("$TOP/tests/lib/free-port")
 up() # with $preload_server, or $cutter
 {
 	: >server.rules

@@ -13,7 +13,7 @@ wire_up()
 {
 	local rate=$1 port
 	shift
-	port=$(perl -MIO::Socket::INET -e 'print IO::Socket::INET->new(Listen => 1, LocalAddr => "127.0.0.1")->sockport')
+	port=$("$TOP/tests/lib/free-port")
 	rm -f "$TAP_TMP/wire.fifo" "$TAP_TMP/wire.stat"
 	mkfifo "$TAP_TMP/wire.fifo"
 	"$@" "$TOP/tests/lib/bad-wire" --listen "${WIRE_ADDRESS:-127.0.0.1}:$port" --to "${WIRE_TO:-${URL#https://}}" --stat "$TAP_TMP/wire.stat" \
