@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 # shellcheck disable=SC2153
-# Connections that are held and say nothing, or never end what they say: nobody else is kept out by them.
+# Connections that are held and say nothing, or never end what they say: nobody else is kept out by them.  Nor do those that end leave anything behind.
 . "$(dirname "$0")/../lib/tap.sh"
 . "$(dirname "$0")/../lib/server.sh"
 requires curl jq perl ss openssl python3
@@ -80,6 +80,22 @@ for _ in {1..12}; do slow_head; done
 ok "heads of requests that never end" wait_for 20 at_least 6 sockets
 ok "hold nobody up either" served
 let_all_go
+stop_server
+
+# ---- connections that came and went: each is a thread of its own, for which a library may keep something until the server ends
+start_server
+come_and_go() # COUNT: each with a handshake
+{
+	yes "url = $URL/v1/info"$'\n'"output = /dev/null" | head -n $((2 * $1)) >"$TAP_TMP/many"
+	curl -sk --no-sessionid -H 'Connection: close' -w '%{num_connects}\n' --config "$TAP_TMP/many" | grep -c '^1'
+}
+taken() { api GET /v1/server && field '.memory | .allocated - .packs - .index - .recent - .working'; }
+is "$(come_and_go 200)" 200 "two hundred connections, one after the other"
+before=$(taken)
+is "$(come_and_go 600)" 600 "and six hundred more"
+grown=$(($(taken) - before))
+note "after them the server has $grown bytes more"
+ok "leave nothing behind (less than 64 bytes each)" test $grown -lt $((600 * 64))
 stop_server
 
 # ---- that these attacks would be seen: a server that answers one connection after the other, and waits for each
