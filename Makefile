@@ -660,7 +660,7 @@ check-damage: all $(E2E_TOOL)
 # N times each case of the matrix, at random points; power cuts; with MACHINES=1 whole machines too: docs/reliability.md.
 MACHINE_TESTS := $(if $(MACHINES),tests/qemu/power.sh tests/qemu/server-power.sh)
 check-fault: all $(FAULT_TOOL) $(if $(MACHINES),iso)
-	O=$(O) N=$(or $(N),1) SEED=$(SEED) $(RUN_TESTS) --jobs 1 --timeout 86400 $(call pick,$(FAULT_TESTS) $(MACHINE_TESTS))
+	O=$(O) N=$(or $(N),1) SEED=$(SEED) $(RUN_TESTS) --verbose --jobs 1 --timeout 86400 $(call pick,$(FAULT_TESTS) $(MACHINE_TESTS))
 # The network is gone for an hour, of a capture and of a restore: an hour by the clock, and next to no processor.
 check-fault-hour: all $(FAULT_TOOL)
 	$(MAKE) -j2 check-fault-hour-capture check-fault-hour-restore

@@ -8,7 +8,7 @@ sum=$TOP/${O:-build/release}/e2e/blake3_sum
 [ -x "$sum" ] || bail_out "$sum is missing: make check-e2e"
 
 seed=${SEED:-$(date +%s)}
-note "SEED=$seed repeats this run"
+diag "SEED=$seed repeats this run"
 mkdir "$TAP_TMP/files"
 cd "$TAP_TMP/files" || bail_out "no directory for the files"
 ok "files are made" "$sum" make . "$seed"

@@ -18,7 +18,7 @@ requires curl jq xxd cmp perl mke2fs mkntfs ntfscp sfdisk
 export ASAN_OPTIONS=verify_asan_link_order=0
 seed=${SEED:-$((RANDOM * 32768 + RANDOM))}
 RANDOM=$((seed % 32768))
-note "SEED=$seed N=${N:-some}"
+diag "SEED=$seed N=${N:-some}"
 RATE=40000000
 SIZE=148M
 WIRE_PIECE=65536

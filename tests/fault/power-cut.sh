@@ -15,7 +15,7 @@ REBUILD=$TOP/tests/fault/rebuild
 seed=${SEED:-$((RANDOM * 32768 + RANDOM))}
 RANDOM=$((seed % 32768))
 cuts=${N:-4}
-note "SEED=$seed N=${N:-short}"
+diag "SEED=$seed N=${N:-short}"
 
 cd "$TAP_TMP" || exit
 make_disk() { truncate -s "$2" "$1" && fill "$1" 0 "$3"; }

@@ -13,5 +13,5 @@ take_seed()
 		done_testing
 	fi
 	RANDOM=$((seed % 32768))
-	note "SEED=$seed"
+	diag "SEED=$seed" # on stderr: also shown when the test fails
 }
